@@ -1,0 +1,75 @@
+/** ICMPv4: RFC 792, RFC 1122 §3.2.2, RFC 1191 §4 (next-hop MTU). @module */
+import { fold, type Octets } from './octets.ts';
+
+const TYPE = 0; // u8
+const CODE = 1; // u8
+const CHECKSUM = 2; // u16
+const IDENTIFIER = 4; // u16 (echo)
+const SEQUENCE = 6; // u16 (echo)
+const NEXT_HOP_MTU = 6; // u16 (unreachable, code 4)
+export const HEADER_LENGTH = 8;
+
+export const ECHO_REPLY = 0;
+export const UNREACHABLE = 3;
+export const ECHO_REQUEST = 8;
+export const TIME_EXCEEDED = 11;
+export const PARAMETER_PROBLEM = 12;
+
+export const CODE_NET = 0;
+export const CODE_HOST = 1;
+export const CODE_PROTOCOL = 2;
+export const CODE_PORT = 3;
+export const CODE_FRAGMENTATION_NEEDED = 4;
+
+/** Why a message was dropped. */
+export type Drop = 'icmp-truncated' | 'icmp-bad-checksum';
+
+export const type = (dv: DataView, p: number): number => dv.getUint8(p + TYPE);
+export const code = (dv: DataView, p: number): number => dv.getUint8(p + CODE);
+export const identifier = (dv: DataView, p: number): number => dv.getUint16(p + IDENTIFIER);
+export const sequence = (dv: DataView, p: number): number => dv.getUint16(p + SEQUENCE);
+export const nextHopMtu = (dv: DataView, p: number): number => dv.getUint16(p + NEXT_HOP_MTU);
+
+/** Whether a message of this type reports an error and quotes a packet: RFC 1122 §3.2.2. */
+export const isError = (messageType: number): boolean =>
+  messageType === UNREACHABLE ||
+  messageType === TIME_EXCEEDED ||
+  messageType === PARAMETER_PROBLEM ||
+  messageType === 4 || // source quench
+  messageType === 5; // redirect
+
+/** Says why the message in `[p, end)` must be dropped, or null. After null no accessor reads out of bounds. */
+export function check(o: Octets, p: number, end: number): Drop | null {
+  if (end - p < HEADER_LENGTH) return 'icmp-truncated';
+  return fold(o.sum(p, end - p, 0)) === 0xffff ? null : 'icmp-bad-checksum';
+}
+
+/** Writes the 8 header bytes at `p` and the checksum over `length` bytes, whose rest stands behind them. */
+export function emit(
+  o: Octets,
+  p: number,
+  messageType: number,
+  messageCode: number,
+  rest: number,
+  length: number,
+): void {
+  const { dv } = o;
+  dv.setInt32(p + TYPE, (messageType << 24) | (messageCode << 16));
+  dv.setInt32(p + IDENTIFIER, rest);
+  dv.setUint16(p + CHECKSUM, ~fold(o.sum(p, length, 0)) & 0xffff, true);
+}
+
+const UNREACHABLE_NAMES = ['net', 'host', 'protocol', 'port', 'need to frag'];
+
+/** `ICMP echo request, id 1, seq 2, length 64`. */
+export function format(dv: DataView, p: number, end: number): string {
+  const tail = `, length ${end - p}`;
+  const t = type(dv, p);
+  if (t === ECHO_REQUEST || t === ECHO_REPLY) {
+    const name = t === ECHO_REQUEST ? 'request' : 'reply';
+    return `ICMP echo ${name}, id ${identifier(dv, p)}, seq ${sequence(dv, p)}${tail}`;
+  }
+  if (t === UNREACHABLE) return `ICMP unreachable - ${UNREACHABLE_NAMES[code(dv, p)] ?? `code ${code(dv, p)}`}${tail}`;
+  if (t === TIME_EXCEEDED) return `ICMP time exceeded${code(dv, p) === 1 ? ' in reassembly' : ' in-transit'}${tail}`;
+  return `ICMP type-#${t}, code ${code(dv, p)}${tail}`;
+}

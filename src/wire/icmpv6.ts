@@ -1,0 +1,64 @@
+/** ICMPv6 messages a host answers without neighbour discovery: RFC 4443 §4 (echo), §3.1 (unreachable). @module */
+import { fold, type Octets, swap } from './octets.ts';
+
+const TYPE = 0; // u8
+const CODE = 1; // u8
+const CHECKSUM = 2; // u16, over the pseudo-header too
+const IDENTIFIER = 4; // u16 (echo)
+const SEQUENCE = 6; // u16 (echo)
+export const HEADER_LENGTH = 8;
+
+export const UNREACHABLE = 1;
+export const ECHO_REQUEST = 128;
+export const ECHO_REPLY = 129;
+
+export const CODE_NO_ROUTE = 0;
+export const CODE_ADDRESS = 3;
+export const CODE_PORT = 4;
+
+/** Why a message was dropped. */
+export type Drop = 'icmp-truncated' | 'icmp-bad-checksum';
+
+export const type = (dv: DataView, p: number): number => dv.getUint8(p + TYPE);
+export const code = (dv: DataView, p: number): number => dv.getUint8(p + CODE);
+export const identifier = (dv: DataView, p: number): number => dv.getUint16(p + IDENTIFIER);
+export const sequence = (dv: DataView, p: number): number => dv.getUint16(p + SEQUENCE);
+
+/** RFC 4443 §2.1: types below 128 are errors. */
+export const isError = (messageType: number): boolean => messageType < 128;
+
+/**
+ * Says why the message in `[p, end)` must be dropped, or null. After null no accessor reads out of bounds.
+ * @param pseudo - sum of the pseudo-header without the length
+ */
+export function check(o: Octets, p: number, end: number, pseudo: number): Drop | null {
+  if (end - p < HEADER_LENGTH) return 'icmp-truncated';
+  return fold(o.sum(p, end - p, swap(fold(pseudo + end - p)))) === 0xffff ? null : 'icmp-bad-checksum';
+}
+
+/** Writes the 8 header bytes at `p` and the checksum over `length` bytes, whose rest stands behind them. */
+export function emit(
+  o: Octets,
+  p: number,
+  messageType: number,
+  messageCode: number,
+  rest: number,
+  length: number,
+  pseudo: number,
+): void {
+  const { dv } = o;
+  dv.setInt32(p + TYPE, (messageType << 24) | (messageCode << 16));
+  dv.setInt32(p + IDENTIFIER, rest);
+  dv.setUint16(p + CHECKSUM, ~fold(o.sum(p, length, swap(fold(pseudo + length)))) & 0xffff, true);
+}
+
+/** `ICMP6, echo request, id 1, seq 2, length 64`. */
+export function format(dv: DataView, p: number, end: number): string {
+  const tail = `, length ${end - p}`;
+  const t = type(dv, p);
+  if (t === ECHO_REQUEST || t === ECHO_REPLY) {
+    const name = t === ECHO_REQUEST ? 'request' : 'reply';
+    return `ICMP6, echo ${name}, id ${identifier(dv, p)}, seq ${sequence(dv, p)}${tail}`;
+  }
+  return `ICMP6, type-#${t}, code ${code(dv, p)}${tail}`;
+}

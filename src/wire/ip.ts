@@ -1,0 +1,26 @@
+/** What IPv4 and IPv6 share: protocol numbers, the pseudo-header, ECN. @module */
+import type { IpAddress } from './address.ts';
+import { fold, halves } from './octets.ts';
+
+export const PROTOCOL_ICMP = 1;
+export const PROTOCOL_TCP = 6;
+export const PROTOCOL_UDP = 17;
+export const PROTOCOL_ICMPV6 = 58;
+
+/** Sum of an address in network order, folded. An IPv4 address counts its 32 bits only. */
+export function sumAddress(address: IpAddress): number {
+  if (address.isV4) return fold(halves(address.d));
+  return fold(halves(address.a) + halves(address.b) + halves(address.c) + halves(address.d));
+}
+
+/**
+ * Sum of the pseudo-header without the length: RFC 9293 §3.1, RFC 8200 §8.1. Both families come to the same sum of
+ * addresses, protocol and length, since lengths stay under 64 KiB.
+ */
+export const pseudoHeaderSum = (source: IpAddress, destination: IpAddress, protocol: number): number =>
+  fold(sumAddress(source) + sumAddress(destination) + protocol);
+
+const NAMES: Record<number, string> = { 1: 'ICMP', 6: 'TCP', 17: 'UDP', 58: 'ICMP6' };
+
+/** The name tcpdump prints for a protocol number. */
+export const protocolName = (protocol: number): string => NAMES[protocol] ?? `ip-proto-${protocol}`;

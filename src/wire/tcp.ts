@@ -1,0 +1,288 @@
+/**
+ * TCP header and options: RFC 9293 §3.1-3.2, RFC 7323 (window scale, timestamps), RFC 2018 (SACK).
+ * Missing on purpose: urgent data is delivered in line (RFC 6093), Fast Open and MD5 options are skipped. @module
+ */
+import { fold, halves, type Octets, swap } from './octets.ts';
+
+const SOURCE_PORT = 0; // u16
+const DESTINATION_PORT = 2; // u16
+const SEQUENCE = 4; // u32
+const ACKNOWLEDGMENT = 8; // u32
+const OFFSET_FLAGS = 12; // u4 header length in words, u4 reserved, u8 flags
+const WINDOW = 14; // u16
+const CHECKSUM = 16; // u16
+const URGENT = 18; // u16
+export const HEADER_LENGTH = 20;
+export const HEADER_LENGTH_MAX = 60;
+export const CHECKSUM_OFFSET = CHECKSUM;
+
+export const FIN = 0x01;
+export const SYN = 0x02;
+export const RST = 0x04;
+export const PSH = 0x08;
+export const ACK = 0x10;
+export const URG = 0x20;
+export const ECE = 0x40;
+export const CWR = 0x80;
+
+// Option kinds and lengths: RFC 9293 §3.2, RFC 7323 §2.2 and §3.2, RFC 2018 §2 and §3.
+const OPTION_END = 0;
+const OPTION_NOP = 1;
+const OPTION_MSS = 2;
+const OPTION_WINDOW_SCALE = 3;
+const OPTION_SACK_PERMITTED = 4;
+const OPTION_SACK = 5;
+const OPTION_TIMESTAMPS = 8;
+const LENGTH_MSS = 4;
+const LENGTH_WINDOW_SCALE = 3;
+const LENGTH_SACK_PERMITTED = 2;
+const LENGTH_TIMESTAMPS = 10;
+/** RFC 7323 §2.3: a shift over 14 counts as 14. */
+export const WINDOW_SCALE_MAX = 14;
+/** RFC 7323 Appendix A: the layout nearly every sender uses, NOP NOP and the option. */
+const NOP_NOP_TIMESTAMPS = 0x0101080a;
+/** Bytes of timestamps in that layout. */
+export const TIMESTAMPS_LENGTH = 12;
+
+/** Why a segment was dropped. */
+export type Drop = 'tcp-truncated' | 'tcp-bad-header-length' | 'tcp-bad-checksum';
+
+export const sourcePort = (dv: DataView, p: number): number => dv.getUint16(p + SOURCE_PORT);
+export const destinationPort = (dv: DataView, p: number): number => dv.getUint16(p + DESTINATION_PORT);
+/** Both ports in one int32, source in the high half. */
+export const ports = (dv: DataView, p: number): number => dv.getInt32(p + SOURCE_PORT);
+/** Sequence number as int32; see tcp/seq.ts. */
+export const sequence = (dv: DataView, p: number): number => dv.getInt32(p + SEQUENCE);
+export const acknowledgment = (dv: DataView, p: number): number => dv.getInt32(p + ACKNOWLEDGMENT);
+/** Header length in bytes, options included. */
+export const headerLength = (dv: DataView, p: number): number => (dv.getUint8(p + OFFSET_FLAGS) >>> 4) << 2;
+export const flags = (dv: DataView, p: number): number => dv.getUint8(p + OFFSET_FLAGS + 1);
+export const window = (dv: DataView, p: number): number => dv.getUint16(p + WINDOW);
+export const urgent = (dv: DataView, p: number): number => dv.getUint16(p + URGENT);
+
+/**
+ * Says why the segment in `[p, end)` must be dropped, or null. After null no accessor reads out of bounds.
+ * @param pseudo - sum of the pseudo-header without the length, or -1 where a device vouches for the checksum
+ */
+export function check(o: Octets, p: number, end: number, pseudo: number): Drop | null {
+  const length = end - p;
+  if (length < HEADER_LENGTH) return 'tcp-truncated';
+  const header = headerLength(o.dv, p);
+  if (header < HEADER_LENGTH || header > length) return 'tcp-bad-header-length';
+  if (pseudo < 0) return null;
+  // RFC 9293 §3.1 MUST-3: the receiver MUST check the checksum.
+  return fold(o.sum(p, length, swap(fold(pseudo + length)))) === 0xffff ? null : 'tcp-bad-checksum';
+}
+
+/** The fields and options of one segment, read once and used by many rules. One record is reused for all segments. */
+export class Segment {
+  /** Int32, as `ack`; see tcp/seq.ts. */
+  seq = 0;
+  ack = 0;
+  flags = 0;
+  /** SEG.WND as it stands in the header, not scaled. */
+  wnd = 0;
+  /** Offset of the payload in the memory, and its length in bytes. */
+  payload = 0;
+  length = 0;
+  /** Options: 0 or -1 where absent. */
+  mss = 0;
+  windowScale = -1;
+  sackPermitted = false;
+  hasTimestamps = false;
+  tsVal = 0;
+  tsEcr = 0;
+  /** Offset of the first SACK block, and how many there are. */
+  sackBlocks = 0;
+  sackCount = 0;
+  /** Payload bytes of each wire segment this one was merged from; 0 where it was one. */
+  gsoSize = 0;
+}
+
+/** Reads the segment in `[p, end)`, which {@link check} found good, into `segment`. */
+export function parse(dv: DataView, p: number, end: number, segment: Segment): void {
+  const header = headerLength(dv, p);
+  segment.seq = sequence(dv, p);
+  segment.ack = acknowledgment(dv, p);
+  segment.flags = flags(dv, p);
+  segment.wnd = window(dv, p);
+  segment.payload = p + header;
+  segment.length = end - p - header;
+  segment.mss = 0;
+  segment.windowScale = -1;
+  segment.sackPermitted = false;
+  segment.sackCount = 0;
+  if (header === HEADER_LENGTH + TIMESTAMPS_LENGTH && dv.getInt32(p + HEADER_LENGTH) === NOP_NOP_TIMESTAMPS) {
+    segment.hasTimestamps = true;
+    segment.tsVal = dv.getInt32(p + HEADER_LENGTH + 4);
+    segment.tsEcr = dv.getInt32(p + HEADER_LENGTH + 8);
+    if ((segment.flags & SYN) === 0) return;
+  }
+  segment.hasTimestamps = false;
+  parseOptions(dv, p + HEADER_LENGTH, p + header, segment);
+}
+
+/** RFC 9293 MUST-6, MUST-7: unknown options are skipped by their length, an illegal length ends the reading. */
+function parseOptions(dv: DataView, p: number, end: number, segment: Segment): void {
+  while (p < end) {
+    const kind = dv.getUint8(p);
+    if (kind === OPTION_END) return;
+    if (kind === OPTION_NOP) {
+      p++;
+      continue;
+    }
+    const length = p + 1 < end ? dv.getUint8(p + 1) : 0;
+    if (length < 2 || p + length > end) return;
+    parseOption(dv, p, kind, length, segment);
+    p += length;
+  }
+}
+
+function parseOption(dv: DataView, p: number, kind: number, length: number, segment: Segment): void {
+  if (kind === OPTION_TIMESTAMPS && length === LENGTH_TIMESTAMPS) {
+    segment.hasTimestamps = true;
+    segment.tsVal = dv.getInt32(p + 2);
+    segment.tsEcr = dv.getInt32(p + 6);
+  } else if (kind === OPTION_SACK && (length & 7) === 2 && length > 2) {
+    segment.sackBlocks = p + 2;
+    segment.sackCount = (length - 2) >> 3;
+  } else if (kind === OPTION_MSS && length === LENGTH_MSS) {
+    segment.mss = dv.getUint16(p + 2);
+  } else if (kind === OPTION_WINDOW_SCALE && length === LENGTH_WINDOW_SCALE) {
+    segment.windowScale = Math.min(dv.getUint8(p + 2), WINDOW_SCALE_MAX);
+  } else if (kind === OPTION_SACK_PERMITTED && length === LENGTH_SACK_PERMITTED) {
+    segment.sackPermitted = true;
+  }
+}
+
+/**
+ * Writes the 20 fixed bytes at `p`, checksum zero.
+ * @param header - length in bytes with options, a multiple of 4   @param wnd - already scaled
+ */
+export function emit(
+  dv: DataView,
+  p: number,
+  bothPorts: number,
+  seq: number,
+  ack: number,
+  header: number,
+  flagBits: number,
+  wnd: number,
+): void {
+  dv.setInt32(p + SOURCE_PORT, bothPorts);
+  dv.setInt32(p + SEQUENCE, seq);
+  dv.setInt32(p + ACKNOWLEDGMENT, ack);
+  dv.setInt32(p + OFFSET_FLAGS, (header << 26) | (flagBits << 16) | wnd);
+  dv.setInt32(p + CHECKSUM, 0);
+}
+
+/** Sum in network order of what {@link emit} writes, unfolded. */
+export const sumHeader = (
+  bothPorts: number,
+  seq: number,
+  ack: number,
+  header: number,
+  flagBits: number,
+  wnd: number,
+): number => halves(bothPorts) + halves(seq) + halves(ack) + ((header << 10) | flagBits) + wnd;
+
+export const setChecksum = (dv: DataView, p: number, checksum: number): void => dv.setUint16(p + CHECKSUM, checksum);
+
+/** Writes NOP NOP timestamps at `p`; 12 bytes. */
+export function emitTimestamps(dv: DataView, p: number, tsVal: number, tsEcr: number): void {
+  dv.setInt32(p, NOP_NOP_TIMESTAMPS);
+  dv.setInt32(p + 4, tsVal);
+  dv.setInt32(p + 8, tsEcr);
+}
+
+/** Sum in network order of what {@link emitTimestamps} writes, unfolded. */
+export const sumTimestamps = (tsVal: number, tsEcr: number): number => 0x0101 + 0x080a + halves(tsVal) + halves(tsEcr);
+
+/**
+ * Writes the options of a SYN at `p`, in the order Linux has them; returns their length, a multiple of 4.
+ * @param scale - -1: none   @param timestamps - whether tsVal and tsEcr are sent
+ */
+export function emitSynOptions(
+  dv: DataView,
+  p: number,
+  mss: number,
+  scale: number,
+  sackPermitted: boolean,
+  timestamps: boolean,
+  tsVal: number,
+  tsEcr: number,
+): number {
+  const start = p;
+  dv.setInt32(p, (OPTION_MSS << 24) | (LENGTH_MSS << 16) | mss);
+  p += LENGTH_MSS;
+  if (timestamps) {
+    const pair = sackPermitted ? (OPTION_SACK_PERMITTED << 8) | LENGTH_SACK_PERMITTED : (OPTION_NOP << 8) | OPTION_NOP;
+    emitTimestamps(dv, p, tsVal, tsEcr);
+    dv.setUint16(p, pair);
+    p += TIMESTAMPS_LENGTH;
+  } else if (sackPermitted) {
+    dv.setInt32(p, (OPTION_NOP << 24) | (OPTION_NOP << 16) | (OPTION_SACK_PERMITTED << 8) | LENGTH_SACK_PERMITTED);
+    p += 4;
+  }
+  if (scale >= 0) {
+    dv.setInt32(p, (OPTION_NOP << 24) | (OPTION_WINDOW_SCALE << 16) | (LENGTH_WINDOW_SCALE << 8) | scale);
+    p += 4;
+  }
+  return p - start;
+}
+
+/** Writes the head of a SACK option of `count` blocks, behind two NOPs; the blocks follow 4 bytes on. */
+export const emitSackHead = (dv: DataView, p: number, count: number): void =>
+  dv.setInt32(p, (OPTION_NOP << 24) | (OPTION_NOP << 16) | (OPTION_SACK << 8) | (2 + 8 * count));
+
+/** Computes and writes the checksum of the segment in `[p, end)`. @param pseudo - without the length */
+export function complete(o: Octets, p: number, end: number, pseudo: number): void {
+  o.dv.setUint16(p + CHECKSUM, 0);
+  const s = fold(o.sum(p, end - p, swap(fold(pseudo + end - p))));
+  o.dv.setUint16(p + CHECKSUM, ~s & 0xffff, true);
+}
+
+export const setSequence = (dv: DataView, p: number, seq: number): void => dv.setInt32(p + SEQUENCE, seq);
+export const setFlags = (dv: DataView, p: number, flagBits: number): void =>
+  dv.setUint8(p + OFFSET_FLAGS + 1, flagBits);
+
+const FLAG_LETTERS: [number, string][] = [
+  [FIN, 'F'],
+  [SYN, 'S'],
+  [RST, 'R'],
+  [PSH, 'P'],
+  [ACK, '.'],
+  [URG, 'U'],
+  [ECE, 'E'],
+  [CWR, 'W'],
+];
+
+/** The flags as tcpdump prints them: `S.`, `P.`, `none`. */
+export const formatFlags = (bits: number): string =>
+  FLAG_LETTERS.map(([bit, letter]) => (bits & bit ? letter : '')).join('') || 'none';
+
+function formatOptions(dv: DataView, segment: Segment): string {
+  const parts: string[] = [];
+  if (segment.mss > 0) parts.push(`mss ${segment.mss}`);
+  if (segment.sackPermitted) parts.push('sackOK');
+  if (segment.hasTimestamps) parts.push(`TS val ${segment.tsVal >>> 0} ecr ${segment.tsEcr >>> 0}`);
+  if (segment.windowScale >= 0) parts.push(`wscale ${segment.windowScale}`);
+  for (let i = 0; i < segment.sackCount; i++) {
+    const block = segment.sackBlocks + 8 * i;
+    parts.push(`sack {${dv.getUint32(block)}:${dv.getUint32(block + 4)}}`);
+  }
+  return parts.length === 0 ? '' : `, options [${parts.join(',')}]`;
+}
+
+/** `Flags [P.], seq 1:13, ack 1, win 502, options [TS val 1 ecr 2], length 12`. */
+export function format(dv: DataView, p: number, end: number): string {
+  const segment = new Segment();
+  parse(dv, p, end, segment);
+  const first = segment.seq >>> 0;
+  const last = (segment.seq + segment.length) >>> 0;
+  const seq =
+    segment.length > 0 ? `, seq ${first}:${last}` : (segment.flags & (SYN | FIN | RST)) !== 0 ? `, seq ${first}` : '';
+  const ack = (segment.flags & ACK) !== 0 ? `, ack ${segment.ack >>> 0}` : '';
+  const options = formatOptions(dv, segment);
+  return `Flags [${formatFlags(segment.flags)}]${seq}${ack}, win ${segment.wnd}${options}, length ${segment.length}`;
+}
