@@ -1,0 +1,16 @@
+/** The core: the stack and its sockets, without a loop. For whoever drives it himself. @module */
+export { describeError, type ErrorCode, type ErrorContext, NetError } from './errors.ts';
+export { IcmpSocket } from './icmp/icmp.ts';
+export type { Changed } from './iface/context.ts';
+export { Interface, type InterfaceOptions } from './iface/interface.ts';
+export type { Route } from './iface/routes.ts';
+export type { DropReason, Stats } from './iface/stats.ts';
+export { Memory, type MemoryOptions } from './memory/memory.ts';
+export { Stack, type StackOptions } from './stack.ts';
+export { ACCEPTABLE, CLOSED_EVENT, CONNECTED, READABLE, WRITABLE } from './tcp/events.ts';
+export type { TcpSettings } from './tcp/settings.ts';
+export { type Endpoint, TcpSocket } from './tcp/socket.ts';
+export type { TcpState } from './tcp/state.ts';
+export { Source } from './udp/datagram-queue.ts';
+export { UdpSocket } from './udp/udp.ts';
+export { Cidr, IpAddress, MacAddress } from './wire/address.ts';

@@ -1,0 +1,59 @@
+/** What every layer of one stack shares: memory, the time, chance, timers, counters, changed sockets. @module */
+import type { Memory } from '../memory/memory.ts';
+import { Stats } from './stats.ts';
+import { Timers } from './timers.ts';
+
+/** A socket that reports what changed. */
+export interface Changed {
+  /** Whether it stands in the queue of changed sockets. Written by {@link Context} only. */
+  isChanged: boolean;
+}
+
+export class Context {
+  readonly memory: Memory;
+  readonly random: () => number;
+  readonly timers = new Timers();
+  readonly stats = new Stats();
+  /** The stack's time in whole ms, as last given to `poll`. */
+  nowMs = 0;
+  /** The same in microseconds, as a wrapping int32: only differences mean something. */
+  nowUs = 0;
+  #changed: Changed[] = [];
+  #taken = 0;
+
+  /** @param random - uniform uint32; secrets, ports and sequence numbers are drawn from it */
+  constructor(memory: Memory, random: () => number) {
+    this.memory = memory;
+    this.random = random;
+  }
+
+  /** Sets the time. Time never goes back: an earlier `now` counts as the last one. */
+  setNow(now: number): void {
+    const ms = Math.floor(now);
+    if (ms < this.nowMs) return;
+    this.nowMs = ms;
+    // Modulo first: a double that large would lose the low bits in | 0 no sooner, but the product must stay exact.
+    this.nowUs = Math.floor((now % 4294967.296) * 1000) | 0;
+  }
+
+  /** Puts `socket` into the queue of changed sockets, once. */
+  changed(socket: Changed): void {
+    if (socket.isChanged) return;
+    socket.isChanged = true;
+    this.#changed.push(socket);
+  }
+
+  /** Takes the next changed socket, or null. */
+  nextChanged(): Changed | null {
+    if (this.#taken === this.#changed.length) {
+      if (this.#taken > 0) {
+        this.#changed = [];
+        this.#taken = 0;
+      }
+      return null;
+    }
+    const socket = this.#changed[this.#taken++]!;
+    socket.isChanged = false;
+    return socket;
+  }
+}

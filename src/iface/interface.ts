@@ -1,0 +1,242 @@
+/**
+ * One interface: a device with addresses. Frames come in here and leave here; above it are packets only. @module
+ */
+import {
+  allocFrame,
+  CHECKSUM_FULL,
+  frameChecksum,
+  frameEnd,
+  frameGsoSize,
+  frameStart,
+  HEADROOM,
+  setFrameBounds,
+} from '../memory/frame.ts';
+import type { Device } from '../phy/device.ts';
+import { BROADCAST_MAC, type Cidr, IpAddress, MacAddress } from '../wire/address.ts';
+import * as arp from '../wire/arp.ts';
+import * as ethernet from '../wire/ethernet.ts';
+import type { Context } from './context.ts';
+import type { Ip } from './ip.ts';
+import { GONE, INCOMPLETE, type Neighbour, Neighbours, PROBE, REACHABLE } from './neighbours.ts';
+
+export interface InterfaceOptions {
+  /** Shown in traces and errors; `eth0`, `eth1`, ... by default. */
+  readonly name?: string;
+  /** Addresses with their prefix, `10.0.0.1/24`. */
+  readonly addresses?: readonly Cidr[];
+  /** The link address on Ethernet; random and locally administered by default. */
+  readonly mac?: MacAddress;
+}
+
+export class Interface {
+  readonly name: string;
+  readonly device: Device;
+  readonly mac: MacAddress;
+  /** Addresses with their prefixes; change them through the stack. */
+  readonly addresses: Cidr[] = [];
+  readonly neighbours: Neighbours;
+  /** Whether this is the stack's own loopback. */
+  readonly isLoopback: boolean;
+  readonly #context: Context;
+  readonly #ip: Ip;
+  readonly #ethernet: boolean;
+
+  constructor(context: Context, ip: Ip, device: Device, name: string, mac: MacAddress, isLoopback: boolean) {
+    this.#context = context;
+    this.#ip = ip;
+    this.device = device;
+    this.name = name;
+    this.mac = mac;
+    this.isLoopback = isLoopback;
+    this.#ethernet = device.medium === 'ethernet';
+    this.neighbours = new Neighbours(context, this);
+  }
+
+  get mtu(): number {
+    return this.device.mtu;
+  }
+
+  /** Whether super-segments and partial checksums may leave here. */
+  get offload(): boolean {
+    return this.device.offload;
+  }
+
+  /** Takes in one frame from the device. The caller keeps the frame and gives it back afterwards. */
+  input(frame: number): void {
+    const { memory, stats } = this.#context;
+    const start = frameStart(memory, frame);
+    const end = frameEnd(memory, frame);
+    stats.framesIn++;
+    stats.bytesIn += end - start;
+    const trusted = frameChecksum(memory, frame) !== CHECKSUM_FULL;
+    const gsoSize = frameGsoSize(memory, frame);
+    if (this.#ethernet) this.#inputEthernet(start, end, trusted, gsoSize);
+    else this.#ip.input(this, start, end, trusted, gsoSize, false);
+  }
+
+  #inputEthernet(start: number, end: number, trusted: boolean, gsoSize: number): void {
+    const { stats } = this.#context;
+    const { dv } = this.#context.memory;
+    const drop = ethernet.check(dv, start, end);
+    if (drop !== null) {
+      stats.drop(drop);
+      return;
+    }
+    const group = ethernet.isGroup(dv, start);
+    const ours =
+      ethernet.destinationLow(dv, start) === this.mac.low && ethernet.destinationHigh(dv, start) === this.mac.high;
+    if (!group && !ours) {
+      stats.drop('link-not-ours');
+      return;
+    }
+    const body = start + ethernet.HEADER_LENGTH;
+    switch (ethernet.etherType(dv, start)) {
+      case ethernet.ETHERTYPE_IPV4:
+      case ethernet.ETHERTYPE_IPV6:
+        this.#ip.input(this, body, end, trusted, gsoSize, group);
+        return;
+      case ethernet.ETHERTYPE_ARP:
+        this.#inputArp(body, end);
+        return;
+      default:
+        stats.drop('link-unknown-type');
+    }
+  }
+
+  /** RFC 826, "Packet Reception". */
+  #inputArp(p: number, end: number): void {
+    const { memory, stats } = this.#context;
+    const { dv } = memory;
+    const drop = arp.check(dv, p, end);
+    if (drop !== null) {
+      stats.drop(drop);
+      return;
+    }
+    const sender = IpAddress.v4(arp.senderIp(dv, p));
+    const macHigh = arp.senderMacHigh(dv, p);
+    const macLow = arp.senderMacLow(dv, p);
+    if (this.hasAddress(sender)) {
+      // RFC 5227 §2.4: another host uses our address, or our own frame came back.
+      if (macLow !== this.mac.low || macHigh !== this.mac.high) stats.drop('arp-conflict');
+      return;
+    }
+    const forUs = this.hasAddress(IpAddress.v4(arp.targetIp(dv, p)));
+    const usable = (macHigh & 0x100) === 0 && !sender.isUnspecified;
+    const known = forUs && usable ? this.neighbours.get(sender) : this.neighbours.find(sender);
+    // "Merge_flag": a sender in the cache is updated whatever the packet asks; a new one only if it asks for us.
+    if (known !== null && usable) this.neighbours.learn(known, macHigh, macLow);
+    if (forUs && arp.operation(dv, p) === arp.REQUEST) {
+      this.#emitArp(arp.REPLY, IpAddress.v4(arp.targetIp(dv, p)), sender, new MacAddress(macHigh, macLow), true);
+    }
+  }
+
+  /** Asks for the link address of `neighbour`: to everybody, or to itself when it is only being confirmed. */
+  solicit(neighbour: Neighbour): void {
+    if (!neighbour.address.isV4) return;
+    const source = this.sourceFor(neighbour.address);
+    if (source === null) return;
+    const direct = neighbour.state === PROBE;
+    const target = direct ? new MacAddress(neighbour.macHigh, neighbour.macLow) : new MacAddress(0, 0);
+    this.#emitArp(arp.REQUEST, source, neighbour.address, target, direct);
+  }
+
+  #emitArp(operation: number, sender: IpAddress, target: IpAddress, targetMac: MacAddress, direct: boolean): void {
+    const { memory, stats } = this.#context;
+    const frame = allocFrame(memory, arp.PACKET_LENGTH);
+    if (frame === 0) {
+      stats.drop('no-memory');
+      return;
+    }
+    const p = frame + HEADROOM;
+    arp.emit(memory.dv, p, operation, this.mac, sender, targetMac, target);
+    setFrameBounds(memory, frame, p - ethernet.HEADER_LENGTH, p + arp.PACKET_LENGTH);
+    const destination = direct ? targetMac : BROADCAST_MAC;
+    ethernet.emit(memory.dv, p - ethernet.HEADER_LENGTH, destination, this.mac, ethernet.ETHERTYPE_ARP);
+    this.#send(frame);
+  }
+
+  /**
+   * Sends the packet in `frame`, which it owns from now on.
+   * @param neighbour - the next hop on Ethernet, null on an IP medium
+   */
+  transmit(frame: number, neighbour: Neighbour | null): void {
+    if (this.#ethernet && neighbour !== null) {
+      if (neighbour.state !== REACHABLE) {
+        const current = neighbour.state === GONE ? this.neighbours.get(neighbour.address) : neighbour;
+        if (!this.neighbours.admit(current, frame)) return;
+        this.#emitHeader(frame, current.macHigh, current.macLow);
+      } else {
+        this.#emitHeader(frame, neighbour.macHigh, neighbour.macLow);
+      }
+    }
+    this.#send(frame);
+  }
+
+  /** Sends the packet in `frame` to everybody on the link. */
+  broadcast(frame: number): void {
+    if (this.#ethernet) this.#emitHeader(frame, BROADCAST_MAC.high, BROADCAST_MAC.low);
+    this.#send(frame);
+  }
+
+  #emitHeader(frame: number, macHigh: number, macLow: number): void {
+    const { memory } = this.#context;
+    const { dv } = memory;
+    const ip = frameStart(memory, frame);
+    const p = ip - ethernet.HEADER_LENGTH;
+    const type = dv.getUint8(ip) >>> 4 === 6 ? ethernet.ETHERTYPE_IPV6 : ethernet.ETHERTYPE_IPV4;
+    // ethernet.emit takes addresses as values; here they are words already.
+    dv.setInt32(p, (macHigh << 16) | (macLow >>> 16));
+    dv.setInt32(p + 4, (macLow << 16) | this.mac.high);
+    dv.setInt32(p + 8, this.mac.low);
+    dv.setUint16(p + 12, type);
+    setFrameBounds(memory, frame, p, frameEnd(memory, frame));
+  }
+
+  #send(frame: number): void {
+    const { memory, stats, nowMs } = this.#context;
+    if (this.device.room() <= 0) {
+      stats.drop('device-full');
+      memory.free(frame);
+      return;
+    }
+    stats.framesOut++;
+    stats.bytesOut += frameEnd(memory, frame) - frameStart(memory, frame);
+    this.device.transmit(frame, nowMs);
+  }
+
+  /** A frame that could not reach its neighbour: the socket it came from is told. */
+  unreachable(frame: number): void {
+    const { memory } = this.#context;
+    this.#ip.localUnreachable(frameStart(memory, frame), frameEnd(memory, frame));
+  }
+
+  hasAddress(address: IpAddress): boolean {
+    for (const cidr of this.addresses) if (cidr.address.equals(address)) return true;
+    return false;
+  }
+
+  /** Whether a packet to these words is broadcast on this interface's networks. */
+  isBroadcast(a: number, b: number, c: number, d: number): boolean {
+    if (a !== 0 || b !== 0 || c !== 0xffff) return false;
+    if (d === -1) return true;
+    for (const { broadcast } of this.addresses) if (broadcast !== null && broadcast.d === d) return true;
+    return false;
+  }
+
+  /** Our address to use towards `destination`: one whose prefix holds it, else the first of its family; or null. */
+  sourceFor(destination: IpAddress): IpAddress | null {
+    let first: IpAddress | null = null;
+    for (const cidr of this.addresses) {
+      if (cidr.address.isV4 !== destination.isV4) continue;
+      if (cidr.contains(destination)) return cidr.address;
+      first ??= cidr.address;
+    }
+    return first;
+  }
+
+  /** Whether a neighbour is known by now; for tools and tests. */
+  isResolved(address: IpAddress): boolean {
+    const neighbour = this.neighbours.find(address);
+    return neighbour !== null && neighbour.state !== INCOMPLETE;
+  }
+}

@@ -1,0 +1,314 @@
+/**
+ * The IP layer: takes packets from interfaces to the transports, and from the transports to the interface a route
+ * names. RFC 791, RFC 1122 §3, RFC 8200.
+ * Missing for now: fragments, IPv6 extension headers and neighbour discovery, forwarding, multicast. @module
+ */
+import type { ErrorCode } from '../errors.ts';
+import { frameEnd, frameStart, HEADROOM, setFrameBounds } from '../memory/frame.ts';
+import { IpAddress } from '../wire/address.ts';
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip.ts';
+import * as ipv4 from '../wire/ipv4.ts';
+import * as ipv6 from '../wire/ipv6.ts';
+import type { Context } from './context.ts';
+import type { Interface } from './interface.ts';
+import { Packet } from './packet.ts';
+import { type Path, Routes } from './routes.ts';
+
+/** RFC 1700: the recommended initial TTL. */
+export const TTL_DEFAULT = 64;
+
+/** A protocol above IP. */
+export interface Transport {
+  /** Takes in one packet; the record is the caller's and changes with the next packet. */
+  input(packet: Packet): void;
+}
+
+/** A transport whose sockets want to hear of errors. */
+export interface ErrorTransport extends Transport {
+  /**
+   * Something happened to a packet that this stack sent.
+   * @param local - our address and `remote` the peer's, as they stood in the packet
+   * @param p - offset of the transport header that was quoted; at least 8 bytes stand there
+   */
+  error(local: IpAddress, remote: IpAddress, p: number, code: ErrorCode): void;
+}
+
+/** Makes ICMP errors about packets that came in. */
+export interface ErrorReporter extends Transport {
+  /** The protocol or the port of `packet` is not served here. */
+  unreachable(packet: Packet, what: 'protocol' | 'port'): void;
+}
+
+const quotedV4 = (word: number): IpAddress => IpAddress.v4(word);
+
+const quotedV6 = (dv: DataView, p: number, source: boolean): IpAddress => {
+  const word = source ? ipv6.sourceWord : ipv6.destinationWord;
+  return new IpAddress(word(dv, p, 0), word(dv, p, 1), word(dv, p, 2), word(dv, p, 3));
+};
+
+const extensionHeader = (next: number): boolean => next === 0 || next === 43 || next === 44 || next === 60;
+
+export class Ip {
+  readonly routes = new Routes();
+  readonly interfaces: Interface[] = [];
+  tcp!: ErrorTransport;
+  udp!: ErrorTransport;
+  icmp!: ErrorReporter;
+  readonly #context: Context;
+  #packet: Packet | null = null;
+  #identification: number;
+
+  constructor(context: Context) {
+    this.#context = context;
+    this.#identification = context.random() & 0xffff;
+  }
+
+  /**
+   * Takes in the packet in `[p, end)`.
+   * @param linkGroup - whether its frame was sent to a group address of the link
+   */
+  input(iface: Interface, p: number, end: number, trusted: boolean, gsoSize: number, linkGroup: boolean): void {
+    this.#packet ??= new Packet(iface);
+    const packet = this.#packet;
+    packet.iface = iface;
+    packet.header = p;
+    packet.trusted = trusted;
+    packet.gsoSize = gsoSize;
+    packet.toGroup = linkGroup;
+    if (p < end && ipv6.version(this.#context.memory.dv, p) === 6) this.#inputV6(packet, p, end);
+    else this.#inputV4(packet, p, end);
+  }
+
+  #inputV4(packet: Packet, p: number, end: number): void {
+    const { memory, stats } = this.#context;
+    const { dv } = memory;
+    const drop = ipv4.check(memory, p, end);
+    if (drop !== null) {
+      stats.drop(drop);
+      return;
+    }
+    packet.version = 4;
+    packet.payload = p + ipv4.headerLength(dv, p);
+    packet.end = p + ipv4.totalLength(dv, p);
+    packet.protocol = ipv4.protocol(dv, p);
+    packet.ds = ipv4.dsEcn(dv, p);
+    packet.ttl = ipv4.ttl(dv, p);
+    packet.srcA = packet.srcB = packet.dstA = packet.dstB = 0;
+    packet.srcC = packet.dstC = 0xffff;
+    packet.srcD = ipv4.source(dv, p);
+    packet.dstD = ipv4.destination(dv, p);
+    if (!this.#addressed(packet)) return;
+    if (ipv4.isFragment(dv, p)) {
+      stats.drop('ip-fragment');
+      return;
+    }
+    this.#dispatch(packet, PROTOCOL_ICMP);
+  }
+
+  #inputV6(packet: Packet, p: number, end: number): void {
+    const { memory, stats } = this.#context;
+    const { dv } = memory;
+    const drop = ipv6.check(dv, p, end);
+    if (drop !== null) {
+      stats.drop(drop);
+      return;
+    }
+    packet.version = 6;
+    packet.payload = p + ipv6.HEADER_LENGTH;
+    packet.end = packet.payload + ipv6.payloadLength(dv, p);
+    packet.protocol = ipv6.nextHeader(dv, p);
+    packet.ds = ipv6.trafficClass(dv, p);
+    packet.ttl = ipv6.hopLimit(dv, p);
+    packet.srcA = ipv6.sourceWord(dv, p, 0);
+    packet.srcB = ipv6.sourceWord(dv, p, 1);
+    packet.srcC = ipv6.sourceWord(dv, p, 2);
+    packet.srcD = ipv6.sourceWord(dv, p, 3);
+    packet.dstA = ipv6.destinationWord(dv, p, 0);
+    packet.dstB = ipv6.destinationWord(dv, p, 1);
+    packet.dstC = ipv6.destinationWord(dv, p, 2);
+    packet.dstD = ipv6.destinationWord(dv, p, 3);
+    // A mapped address is our inner form of IPv4 and must not come from a wire: RFC 4942 §2.2.
+    const mapped = (a: number, b: number, c: number): boolean => a === 0 && b === 0 && c === 0xffff;
+    if (mapped(packet.srcA, packet.srcB, packet.srcC) || mapped(packet.dstA, packet.dstB, packet.dstC)) {
+      stats.drop('ip-martian');
+      return;
+    }
+    if (this.#addressed(packet)) this.#dispatch(packet, PROTOCOL_ICMPV6);
+  }
+
+  #dispatch(packet: Packet, icmpProtocol: number): void {
+    switch (packet.protocol) {
+      case PROTOCOL_TCP:
+        this.tcp.input(packet);
+        return;
+      case PROTOCOL_UDP:
+        this.udp.input(packet);
+        return;
+      case icmpProtocol:
+        this.icmp.input(packet);
+        return;
+      default:
+        if (packet.version === 6 && extensionHeader(packet.protocol)) {
+          this.#context.stats.drop('ip-extension-header');
+          return;
+        }
+        this.#context.stats.drop('ip-unknown-protocol');
+        this.icmp.unreachable(packet, 'protocol');
+    }
+  }
+
+  /** Whether the packet may come from where it says and is for us; counts the drop otherwise. */
+  #addressed(packet: Packet): boolean {
+    const { iface } = packet;
+    const bad = this.#badSource(packet);
+    if (bad !== null) {
+      this.#context.stats.drop(bad);
+      return false;
+    }
+    if (this.isLocal(packet.dstA, packet.dstB, packet.dstC, packet.dstD)) {
+      // RFC 1122 §3.2.1.3 (g): loopback addresses must not appear outside a host.
+      if (iface.isLoopback || packet.version !== 4 || packet.dstD >>> 24 !== 127) return true;
+      this.#context.stats.drop('ip-martian');
+      return false;
+    }
+    if (iface.isBroadcast(packet.dstA, packet.dstB, packet.dstC, packet.dstD)) {
+      packet.toGroup = true;
+      return true;
+    }
+    // RFC 1112 §4, RFC 4291 §2.8: every host is in the all-hosts group.
+    const allNodes =
+      packet.version === 4
+        ? packet.dstD === (0xe0000001 | 0)
+        : packet.dstA === (0xff020000 | 0) && packet.dstB === 0 && packet.dstC === 0 && packet.dstD === 1;
+    if (allNodes) {
+      packet.toGroup = true;
+      return true;
+    }
+    this.#context.stats.drop('ip-not-ours');
+    return false;
+  }
+
+  /** RFC 1122 §3.2.1.3: a source must be one host's address, and not ours when it comes from outside. */
+  #badSource(packet: Packet): 'ip-bad-source' | 'ip-martian' | null {
+    const { iface, srcA, srcB, srcC, srcD } = packet;
+    if (packet.version === 4) {
+      if (srcD >>> 28 >= 0xe) return 'ip-bad-source'; // multicast, class E, limited broadcast
+      if (srcD === 0 && !packet.toGroup) return 'ip-bad-source';
+      if (srcD >>> 24 === 127 && !iface.isLoopback) return 'ip-martian';
+      if (iface.isBroadcast(srcA, srcB, srcC, srcD)) return 'ip-bad-source';
+    } else if (srcA >>> 24 === 0xff) {
+      return 'ip-bad-source';
+    }
+    if (!iface.isLoopback && this.isLocal(srcA, srcB, srcC, srcD)) return 'ip-martian';
+    return null;
+  }
+
+  /** Whether these four words are an address of this stack, on any interface (RFC 1122 §3.3.4.2, weak model). */
+  isLocal(a: number, b: number, c: number, d: number): boolean {
+    if (c === 0xffff && d >>> 24 === 127 && a === 0 && b === 0) return true; // all of 127.0.0.0/8
+    for (const iface of this.interfaces) {
+      for (const { address } of iface.addresses) {
+        if (address.d === d && address.c === c && address.b === b && address.a === a) return true;
+      }
+    }
+    return false;
+  }
+
+  isLocalAddress(address: IpAddress): boolean {
+    return this.isLocal(address.a, address.b, address.c, address.d);
+  }
+
+  /** Whether `path` may still be used: nothing about routes and addresses has changed since. */
+  isCurrent(path: Path): boolean {
+    return path.generation === this.routes.generation;
+  }
+
+  /**
+   * Finds the way to `destination`.
+   * @param source - our address, where the caller has bound one
+   * @returns the path, or null when no route leads there
+   */
+  path(destination: IpAddress, source: IpAddress | null): Path | null {
+    const { generation } = this.routes;
+    if (this.isLocalAddress(destination)) {
+      const loopback = this.interfaces[0]!;
+      return { iface: loopback, neighbour: null, source: source ?? destination, mtu: loopback.mtu, generation };
+    }
+    const route = this.routes.lookup(destination);
+    if (route === null) return null;
+    const { iface, gateway } = route;
+    const nextHop = gateway ?? destination;
+    const from = source ?? iface.sourceFor(nextHop);
+    if (from === null) return null;
+    const broadcast = iface.isBroadcast(destination.a, destination.b, destination.c, destination.d);
+    const resolved = iface.device.medium === 'ethernet' && !broadcast;
+    const neighbour = resolved ? iface.neighbours.get(nextHop) : null;
+    return { iface, neighbour, source: from, mtu: iface.mtu, generation };
+  }
+
+  /**
+   * Puts the IP header in front of `length` payload bytes that stand at {@link payloadOffset} of `frame`, and sends it.
+   * The frame is the IP layer's from now on.
+   */
+  send(path: Path, frame: number, length: number, protocol: number, destination: IpAddress, ttl: number, ds: number): void {
+    const { memory } = this.#context;
+    const p = frame + HEADROOM;
+    let end: number;
+    if (destination.isV4) {
+      end = p + ipv4.HEADER_LENGTH + length;
+      // RFC 6864 §4: what may be fragmented on the way needs an identification of its own.
+      this.#identification = (this.#identification + 1) & 0xffff;
+      const { source } = path;
+      ipv4.emit(memory.dv, p, end - p, ds, this.#identification, 0, ttl, protocol, source.d, destination.d);
+    } else {
+      end = p + ipv6.HEADER_LENGTH + length;
+      ipv6.emit(memory.dv, p, length, ds, ttl, protocol, path.source, destination);
+    }
+    setFrameBounds(memory, frame, p, end);
+    const { iface } = path;
+    if (iface.isBroadcast(destination.a, destination.b, destination.c, destination.d)) iface.broadcast(frame);
+    else iface.transmit(frame, path.neighbour);
+  }
+
+  /** Where the payload stands in a frame for {@link send}. */
+  payloadOffset(frame: number, destination: IpAddress): number {
+    return frame + HEADROOM + (destination.isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH);
+  }
+
+  /** A packet of ours in `[p, end)` found no neighbour to go to. */
+  localUnreachable(p: number, end: number): void {
+    this.deliverError(p, end, 'EHOSTUNREACH');
+  }
+
+  /**
+   * Tells the socket that sent the packet quoted in `[p, end)` what became of it. A quote too short to name a socket
+   * is ignored. RFC 1122 §3.2.2: at least the header and 8 bytes are quoted.
+   */
+  deliverError(p: number, end: number, code: ErrorCode): void {
+    const { dv } = this.#context.memory;
+    const isV6 = p < end && ipv6.version(dv, p) === 6;
+    const headerMin = isV6 ? ipv6.HEADER_LENGTH : ipv4.HEADER_LENGTH;
+    if (end - p < headerMin + 8) return;
+    const header = isV6 ? headerMin : ipv4.headerLength(dv, p);
+    if (header < headerMin || p + header + 8 > end) return;
+    if (!isV6 && ipv4.fragmentOffset(dv, p) !== 0) return;
+    const local = isV6 ? quotedV6(dv, p, true) : quotedV4(ipv4.source(dv, p));
+    const remote = isV6 ? quotedV6(dv, p, false) : quotedV4(ipv4.destination(dv, p));
+    const protocol = isV6 ? ipv6.nextHeader(dv, p) : ipv4.protocol(dv, p);
+    if (protocol === PROTOCOL_TCP) this.tcp.error(local, remote, p + header, code);
+    else if (protocol === PROTOCOL_UDP) this.udp.error(local, remote, p + header, code);
+  }
+
+  /** Drains what the device of `iface` holds, up to `budget` frames; returns how many there were. */
+  drain(iface: Interface, budget: number): number {
+    const { memory, nowMs } = this.#context;
+    let count = 0;
+    for (; count < budget; count++) {
+      const frame = iface.device.receive(nowMs);
+      if (frame === 0) break;
+      if (frameEnd(memory, frame) > frameStart(memory, frame)) iface.input(frame);
+      memory.free(frame);
+    }
+    return count;
+  }
+}

@@ -1,0 +1,190 @@
+/**
+ * The neighbour cache of an Ethernet interface: RFC 826 (ARP), with the reachability states of RFC 4861 §7.3, which
+ * serve ARP and neighbour discovery alike (RFC 1122 §2.3.2.1 asks ARP for some such thing). Packets wait in a queue per
+ * neighbour, so a dead one never holds up a live one. @module
+ */
+import type { IpAddress } from '../wire/address.ts';
+import type { Context } from './context.ts';
+import type { Interface } from './interface.ts';
+import type { Timed } from './timers.ts';
+
+export const INCOMPLETE = 0; // being asked for; packets wait
+export const REACHABLE = 1;
+export const STALE = 2; // known, not confirmed lately; used as it is
+export const DELAY = 3; // used while stale: an upper layer has a moment to confirm it
+export const PROBE = 4; // asked directly
+export const GONE = 5; // no longer in the cache: whoever still holds it must look it up again
+
+/** RFC 4861 §10: REACHABLE_TIME, DELAY_FIRST_PROBE_TIME, RETRANS_TIMER. */
+const REACHABLE_MS = 30_000;
+const DELAY_MS = 5000;
+const RETRANSMIT_MS = 1000;
+/** RFC 4861 §10: MAX_MULTICAST_SOLICIT and MAX_UNICAST_SOLICIT; then the neighbour is unreachable. */
+const SOLICIT_MAX = 3;
+/** Packets that wait for one neighbour; the oldest is dropped beyond (RFC 1122 §2.3.2.2 asks for at least one). */
+const QUEUE_MAX = 32;
+/** Neighbours remembered; beyond, the one unused for longest is forgotten. */
+const NEIGHBOURS_MAX = 1024;
+
+export class Neighbour implements Timed {
+  readonly address: IpAddress;
+  readonly #cache: Neighbours;
+  state = INCOMPLETE;
+  macHigh = 0;
+  macLow = 0;
+  /** Frames waiting, owned by the neighbour. */
+  readonly queue: number[] = [];
+  confirmedAt = 0;
+  usedAt = 0;
+  solicits = 0;
+  timerAt = 0;
+  timerIndex = -1;
+
+  constructor(cache: Neighbours, address: IpAddress) {
+    this.#cache = cache;
+    this.address = address;
+  }
+
+  expire(nowMs: number): void {
+    this.#cache.expire(this, nowMs);
+  }
+
+  /** Upper-layer evidence that the neighbour answers: RFC 4861 §7.3.1. */
+  confirm(): void {
+    if (this.state !== INCOMPLETE && this.state !== GONE) this.#cache.confirm(this);
+  }
+}
+
+const keyOf = (address: IpAddress): number | string => (address.isV4 ? address.d : address.toString());
+
+export class Neighbours {
+  readonly #context: Context;
+  readonly #iface: Interface;
+  readonly #entries = new Map<number | string, Neighbour>();
+
+  constructor(context: Context, iface: Interface) {
+    this.#context = context;
+    this.#iface = iface;
+  }
+
+  get count(): number {
+    return this.#entries.size;
+  }
+
+  /** The neighbour of this address, made if need be. Nothing is sent until a frame waits for it. */
+  get(address: IpAddress): Neighbour {
+    const key = keyOf(address);
+    const known = this.#entries.get(key);
+    if (known !== undefined) return known;
+    if (this.#entries.size >= NEIGHBOURS_MAX) this.#evict();
+    const made = new Neighbour(this, address);
+    made.usedAt = this.#context.nowMs;
+    this.#entries.set(key, made);
+    return made;
+  }
+
+  find(address: IpAddress): Neighbour | null {
+    return this.#entries.get(keyOf(address)) ?? null;
+  }
+
+  /**
+   * Called with a frame for a neighbour that is not REACHABLE: says whether to send it now. Where not, the cache owns
+   * the frame.
+   */
+  admit(neighbour: Neighbour, frame: number): boolean {
+    const { nowMs, timers } = this.#context;
+    neighbour.usedAt = nowMs;
+    if (neighbour.state === STALE) {
+      neighbour.state = DELAY;
+      timers.atMost(neighbour, nowMs + DELAY_MS);
+    }
+    if (neighbour.state !== INCOMPLETE) return true;
+    neighbour.queue.push(frame);
+    if (neighbour.queue.length > QUEUE_MAX) {
+      this.#context.memory.free(neighbour.queue.shift()!);
+      this.#context.stats.drop('neighbour-queue-full');
+    }
+    if (neighbour.timerIndex < 0) this.#solicit(neighbour, nowMs);
+    return false;
+  }
+
+  /** Learns that `neighbour` has this link address, and sends what waited for it. */
+  learn(neighbour: Neighbour, macHigh: number, macLow: number): void {
+    neighbour.macHigh = macHigh;
+    neighbour.macLow = macLow;
+    this.confirm(neighbour);
+    const waiting = neighbour.queue.splice(0);
+    for (const frame of waiting) this.#iface.transmit(frame, neighbour);
+  }
+
+  confirm(neighbour: Neighbour): void {
+    const { nowMs, timers } = this.#context;
+    neighbour.state = REACHABLE;
+    neighbour.confirmedAt = nowMs;
+    neighbour.solicits = 0;
+    timers.atMost(neighbour, nowMs + REACHABLE_MS);
+  }
+
+  expire(neighbour: Neighbour, nowMs: number): void {
+    const { timers } = this.#context;
+    switch (neighbour.state) {
+      case REACHABLE: {
+        const until = neighbour.confirmedAt + REACHABLE_MS;
+        if (until > nowMs) timers.atMost(neighbour, until);
+        else neighbour.state = STALE;
+        return;
+      }
+      case DELAY:
+        neighbour.state = PROBE;
+        neighbour.solicits = 0;
+        this.#solicit(neighbour, nowMs);
+        return;
+      case INCOMPLETE:
+      case PROBE:
+        if (neighbour.solicits < SOLICIT_MAX) this.#solicit(neighbour, nowMs);
+        else this.#fail(neighbour);
+        return;
+      default:
+    }
+  }
+
+  /** Gives back every waiting frame and forgets all neighbours. */
+  close(): void {
+    for (const neighbour of this.#entries.values()) this.#forget(neighbour);
+    this.#entries.clear();
+  }
+
+  #solicit(neighbour: Neighbour, nowMs: number): void {
+    neighbour.solicits++;
+    this.#iface.solicit(neighbour);
+    this.#context.timers.atMost(neighbour, nowMs + RETRANSMIT_MS);
+  }
+
+  /** RFC 1122 §2.3.2.2, RFC 4861 §7.2.2: what waited is told that the host is unreachable. */
+  #fail(neighbour: Neighbour): void {
+    this.#entries.delete(keyOf(neighbour.address));
+    const waiting = neighbour.queue.splice(0);
+    this.#forget(neighbour);
+    for (const frame of waiting) {
+      this.#context.stats.drop('neighbour-unreachable');
+      this.#iface.unreachable(frame);
+      this.#context.memory.free(frame);
+    }
+  }
+
+  #forget(neighbour: Neighbour): void {
+    neighbour.state = GONE;
+    this.#context.timers.cancel(neighbour);
+    for (const frame of neighbour.queue.splice(0)) this.#context.memory.free(frame);
+  }
+
+  #evict(): void {
+    let oldest: Neighbour | null = null;
+    for (const entry of this.#entries.values()) {
+      if (oldest === null || entry.usedAt < oldest.usedAt) oldest = entry;
+    }
+    if (oldest === null) return;
+    this.#entries.delete(keyOf(oldest.address));
+    this.#forget(oldest);
+  }
+}

@@ -1,0 +1,75 @@
+/** Counters of a stack. Nothing is logged: what happens is counted under its name. @module */
+import type { Drop as ArpDrop } from '../wire/arp.ts';
+import type { Drop as EthernetDrop } from '../wire/ethernet.ts';
+import type { Drop as IcmpDrop } from '../wire/icmpv4.ts';
+import type { Drop as Ipv4Drop } from '../wire/ipv4.ts';
+import type { Drop as Ipv6Drop } from '../wire/ipv6.ts';
+import type { Drop as TcpDrop } from '../wire/tcp.ts';
+import type { Drop as UdpDrop } from '../wire/udp.ts';
+
+type WireDrop = ArpDrop | EthernetDrop | IcmpDrop | Ipv4Drop | Ipv6Drop | TcpDrop | UdpDrop;
+
+/** Why a packet that was well formed was dropped, in or out. */
+type StackDrop =
+  | 'link-not-ours' // the Ethernet destination is another host's
+  | 'link-unknown-type' // an EtherType no layer takes
+  | 'ip-bad-source' // a source address that must not be one: RFC 1122 §3.2.1.3
+  | 'ip-martian' // loopback or own addresses from outside: RFC 1812 §5.3.7
+  | 'ip-not-ours' // no interface has the destination
+  | 'ip-fragment' // fragments are not reassembled yet
+  | 'ip-unknown-protocol'
+  | 'ip-extension-header'
+  | 'arp-conflict' // another host claims our address
+  | 'icmp-unknown-type'
+  | 'icmp-no-socket'
+  | 'icmp-rate-limited'
+  | 'neighbour-queue-full'
+  | 'neighbour-unreachable'
+  | 'device-full'
+  | 'no-memory'
+  | 'udp-no-socket'
+  | 'udp-queue-full'
+  | 'tcp-no-socket' // answered with RST
+  | 'tcp-bad-flags'
+  | 'tcp-not-acceptable' // outside the window: answered with an ACK
+  | 'tcp-paws' // RFC 7323 §5.3
+  | 'tcp-bad-ack'
+  | 'tcp-reset-challenged' // RFC 5961 §3.2
+  | 'tcp-syn-queue-full'
+  | 'tcp-accept-queue-full'
+  | 'tcp-no-buffer' // data in the window that memory could not hold
+  | 'tcp-group-address' // RFC 9293 MUST-57
+  | 'tcp-time-wait';
+
+/** Every reason for which a packet is dropped. */
+export type DropReason = WireDrop | StackDrop;
+
+export class Stats {
+  /** Packets dropped, by reason; a reason that never happened is absent. */
+  readonly drops: Partial<Record<DropReason, number>> = {};
+  framesIn = 0;
+  framesOut = 0;
+  bytesIn = 0;
+  bytesOut = 0;
+  icmpErrorsOut = 0;
+  icmpErrorsIn = 0;
+  udpIn = 0;
+  udpOut = 0;
+  tcpSegmentsIn = 0;
+  tcpSegmentsOut = 0;
+  tcpRetransmits = 0;
+  tcpTimeouts = 0;
+  tcpFastRetransmits = 0;
+  tcpResetsIn = 0;
+  tcpResetsOut = 0;
+  tcpActiveOpens = 0;
+  tcpPassiveOpens = 0;
+  tcpFailures = 0;
+  tcpChallengeAcks = 0;
+  /** TIME-WAIT records given up early because the table was full. */
+  tcpTimeWaitOverflows = 0;
+
+  drop(reason: DropReason): void {
+    this.drops[reason] = (this.drops[reason] ?? 0) + 1;
+  }
+}

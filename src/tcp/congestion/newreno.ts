@@ -1,0 +1,39 @@
+/** Slow start and congestion avoidance as RFC 5681 §3.1 has them; recovery.ts holds the NewReno recovery itself. @module */
+import type { Connection } from '../connection.ts';
+import { CWND_MAX, type CongestionControl, initialWindow, SSTHRESH_MAX } from './controller.ts';
+
+export const newreno: CongestionControl = {
+  name: 'newreno',
+
+  init(c: Connection): void {
+    c.cwnd = initialWindow(c.mss);
+    c.ssthresh = SSTHRESH_MAX;
+    c.avoidanceBytes = 0;
+  },
+
+  acked(c: Connection, ackedBytes: number): void {
+    if (c.cwnd < c.ssthresh) {
+      // Slow start counts bytes, not acknowledgements (RFC 3465 §2.2), and all of them: a receiver that merges segments
+      // sends one acknowledgement for dozens, and with L = 2 segments the window would hardly open. Linux does so too.
+      c.cwnd = Math.min(c.cwnd + ackedBytes, CWND_MAX);
+      return;
+    }
+    // RFC 5681 §3.1, RFC 3465 §2.1: one segment more for each window acknowledged.
+    c.avoidanceBytes += ackedBytes;
+    if (c.avoidanceBytes < c.cwnd) return;
+    c.avoidanceBytes -= c.cwnd;
+    c.cwnd = Math.min(c.cwnd + c.mss, CWND_MAX);
+  },
+
+  lost(c: Connection, flightBytes: number): void {
+    c.ssthresh = Math.max(flightBytes >> 1, 2 * c.mss); // RFC 5681 §3.1 (4)
+    c.avoidanceBytes = 0;
+  },
+
+  timedOut(c: Connection, flightBytes: number, isFirst: boolean): void {
+    // RFC 5681 §3.1: ssthresh is held when the same data times out again.
+    if (isFirst) c.ssthresh = Math.max(flightBytes >> 1, 2 * c.mss);
+    c.cwnd = c.mss; // the loss window
+    c.avoidanceBytes = 0;
+  },
+};

@@ -1,0 +1,196 @@
+/**
+ * Segments on their way out: one allocation of a frame, one copy of the payload with its sum taken on the way, thirteen
+ * stores for the headers, and no look at the bytes again. @module
+ */
+import type { Ip } from '../iface/ip.ts';
+import { TTL_DEFAULT } from '../iface/ip.ts';
+import type { Packet } from '../iface/packet.ts';
+import { allocFrame, CHECKSUM_PARTIAL, HEADROOM, setFrameBounds, setFrameOffload } from '../memory/frame.ts';
+import { PROTOCOL_TCP, pseudoHeaderSum } from '../wire/ip.ts';
+import * as ipv4 from '../wire/ipv4.ts';
+import * as ipv6 from '../wire/ipv6.ts';
+import { fold, swap } from '../wire/octets.ts';
+import * as wire from '../wire/tcp.ts';
+import { type Connection, UNSET } from './connection.ts';
+import { offeredWindow } from './receive.ts';
+import { timestampNow } from './rtt.ts';
+import { type Seq, seqAdd, seqDiff } from './seq.ts';
+import type { Tcp } from './tcp.ts';
+
+/** RFC 2018 §3: with timestamps three blocks fit, without four. */
+const SACK_BLOCKS_MAX = 3;
+
+/**
+ * Sends one segment, or one super-segment where `length` is above the MSS, of the bytes at `seq`. Returns false when
+ * memory has no frame for it: nothing was sent then.
+ */
+export function emitSegment(c: Connection, seq: Seq, length: number, flags: number): boolean {
+  const { memory } = c.context;
+  const { dv } = memory;
+  const isV4 = c.local.isV4;
+  const ipLength = isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH;
+  const sacks = c.reassembly !== null && c.useSack ? Math.min(c.reassembly.count, SACK_BLOCKS_MAX) : 0;
+  const header =
+    wire.HEADER_LENGTH + (c.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0) + (sacks > 0 ? 4 + 8 * sacks : 0);
+  const frame = allocFrame(memory, ipLength + header + length);
+  if (frame === 0) {
+    c.context.stats.drop('no-memory');
+    return false;
+  }
+  const ip = frame + HEADROOM;
+  const p = ip + ipLength;
+  const payload = p + header;
+  const end = payload + length;
+  const wnd = offeredWindow(c);
+  wire.emit(dv, p, c.portsOut, seq, c.rcvNxt, header, flags, wnd);
+  let s = c.pseudoSum + header + length + wire.sumHeader(c.portsOut, seq, c.rcvNxt, header, flags, wnd);
+  if (c.useTimestamps) {
+    const tsVal = timestampNow(c);
+    wire.emitTimestamps(dv, p + wire.HEADER_LENGTH, tsVal, c.tsRecent);
+    s += wire.sumTimestamps(tsVal, c.tsRecent);
+  }
+  if (sacks > 0) {
+    const option = payload - 4 - 8 * sacks;
+    emitSacks(c, option, sacks);
+    s += swap(memory.sum(option, 4 + 8 * sacks, 0));
+  }
+  if (c.path.iface.offload) {
+    if (length > 0) c.tx!.copyOut(seqDiff(seq, c.txSeq), payload, length);
+    wire.setChecksum(dv, p, fold(c.pseudoSum + header + length));
+    setFrameOffload(memory, frame, CHECKSUM_PARTIAL, length > c.mss ? c.mss : 0, p);
+  } else {
+    if (length > 0) s += swap(c.tx!.copySumOut(seqDiff(seq, c.txSeq), payload, length));
+    wire.setChecksum(dv, p, ~fold(s) & 0xffff);
+  }
+  if (isV4) {
+    const { local, remote } = c;
+    // RFC 6864 §4.1: with DF set the identification means nothing, and 0 tells nothing.
+    ipv4.emit(dv, ip, end - ip, 0, 0, ipv4.DONT_FRAGMENT, TTL_DEFAULT, PROTOCOL_TCP, local.d, remote.d);
+  } else {
+    ipv6.emit(dv, ip, end - p, 0, TTL_DEFAULT, PROTOCOL_TCP, c.local, c.remote);
+  }
+  setFrameBounds(memory, frame, ip, end);
+  acknowledged(c);
+  c.lastSentAt = c.context.nowMs;
+  c.context.stats.tcpSegmentsOut++;
+  c.path.iface.transmit(frame, c.path.neighbour);
+  return true;
+}
+
+/** Every segment but a SYN carries an acknowledgement of all there is: RFC 9293 §3.8.6.3. */
+function acknowledged(c: Connection): void {
+  c.ackNow = false;
+  c.ackAt = UNSET;
+  c.unackedBytes = 0;
+  c.lastAckSent = c.rcvNxt;
+}
+
+function emitSacks(c: Connection, option: number, count: number): void {
+  const { dv } = c.context.memory;
+  const reassembly = c.reassembly!;
+  wire.emitSackHead(dv, option, count);
+  for (let i = 0; i < count; i++) {
+    dv.setInt32(option + 4 + 8 * i, reassembly.sackStart(i));
+    dv.setInt32(option + 8 + 8 * i, reassembly.sackEnd(i));
+  }
+}
+
+/** Sends our SYN, or with ACK in `flags` our SYN-ACK, with its options. False when memory has no frame. */
+export function emitSyn(c: Connection, flags: number): boolean {
+  const { memory } = c.context;
+  const ipLength = c.ipHeaderLength;
+  const frame = allocFrame(memory, ipLength + wire.HEADER_LENGTH_MAX);
+  if (frame === 0) {
+    c.context.stats.drop('no-memory');
+    return false;
+  }
+  const p = frame + HEADROOM + ipLength;
+  const isReply = (flags & wire.ACK) !== 0;
+  // RFC 7323 §2.2, §3.2, RFC 2018 §2: a SYN-ACK carries an option only if the SYN did.
+  const { settings } = c;
+  const timestamps = isReply ? c.useTimestamps : settings.timestamps;
+  const sack = isReply ? c.useSack : settings.sack;
+  const scale = (isReply ? c.peerScales : settings.windowScaling) ? c.rcvShift : -1;
+  const header =
+    wire.HEADER_LENGTH +
+    wire.emitSynOptions(
+      memory.dv,
+      p + wire.HEADER_LENGTH,
+      c.advertisedMss,
+      scale,
+      sack,
+      timestamps,
+      timestampNow(c),
+      isReply ? c.tsRecent : 0,
+    );
+  // RFC 7323 §2.2: the window of a SYN is never scaled.
+  const wnd = Math.min(settings.receiveBufferBytes, 0xffff);
+  wire.emit(memory.dv, p, c.portsOut, c.iss, isReply ? c.rcvNxt : 0, header, flags, wnd);
+  c.rcvAdv = seqAdd(c.rcvNxt, wnd);
+  acknowledged(c);
+  c.context.stats.tcpSegmentsOut++;
+  finish(c.tcp.ip, c, frame, header);
+  return true;
+}
+
+/** Completes the checksum of a segment without payload and sends it. */
+function finish(ip: Ip, c: Connection, frame: number, header: number): void {
+  const p = frame + HEADROOM + c.ipHeaderLength;
+  wire.complete(c.context.memory, p, p + header, c.pseudoSum);
+  ip.send(c.path, frame, header, PROTOCOL_TCP, c.remote, TTL_DEFAULT, 0);
+}
+
+/** Sends a RST for a connection we give up: RFC 9293 §3.10.5, <SEQ=SND.NXT><CTL=RST>, with an ACK. */
+export function emitReset(c: Connection): void {
+  c.context.stats.tcpResetsOut++;
+  emitSegment(c, c.sndNxt, 0, wire.RST | wire.ACK);
+}
+
+/**
+ * Answers a segment that belongs to no connection with a RST: RFC 9293 §3.10.7.1. Never answers a RST, nor what was
+ * sent to a group.
+ */
+export function resetStray(tcp: Tcp, packet: Packet, segment: wire.Segment): void {
+  if ((segment.flags & wire.RST) !== 0 || packet.toGroup) return;
+  const hasAck = (segment.flags & wire.ACK) !== 0;
+  const occupied = segment.length + (segment.flags & wire.SYN ? 1 : 0) + (segment.flags & wire.FIN ? 1 : 0);
+  const seq = hasAck ? segment.ack : 0;
+  const ack = hasAck ? 0 : segment.seq + occupied;
+  tcp.context.stats.tcpResetsOut++;
+  emitBare(tcp, packet, seq, ack, hasAck ? wire.RST : wire.RST | wire.ACK, 0);
+}
+
+/** Timestamps for a segment without a connection. */
+export interface BareTimestamps {
+  readonly tsVal: number;
+  readonly tsEcr: number;
+}
+
+/** Answers `packet` with a segment that has no connection behind it. */
+export function emitBare(
+  tcp: Tcp,
+  packet: Packet,
+  seq: number,
+  ack: number,
+  flags: number,
+  wnd: number,
+  timestamps: BareTimestamps | null = null,
+): void {
+  const { memory } = tcp.context;
+  const remote = packet.source;
+  const local = packet.destination;
+  const path = tcp.ip.path(remote, local);
+  const frame = path === null ? 0 : allocFrame(memory, ipv6.HEADER_LENGTH + wire.HEADER_LENGTH_MAX);
+  if (path === null || frame === 0) return;
+  const p = tcp.ip.payloadOffset(frame, remote);
+  const ports = memory.dv.getInt32(packet.payload);
+  let header = wire.HEADER_LENGTH;
+  if (timestamps !== null) {
+    wire.emitTimestamps(memory.dv, p + header, timestamps.tsVal, timestamps.tsEcr);
+    header += wire.TIMESTAMPS_LENGTH;
+  }
+  wire.emit(memory.dv, p, (ports << 16) | (ports >>> 16), seq, ack, header, flags, wnd);
+  wire.complete(memory, p, p + header, pseudoHeaderSum(local, remote, PROTOCOL_TCP));
+  tcp.context.stats.tcpSegmentsOut++;
+  tcp.ip.send(path, frame, header, PROTOCOL_TCP, remote, TTL_DEFAULT, 0);
+}

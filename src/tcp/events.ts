@@ -1,0 +1,12 @@
+/** What a TCP socket reports; a bit mask, so that several changes are one report. @module */
+
+/** Bytes to read, or the end of them. */
+export const READABLE = 1;
+/** Room in the send buffer, after there was too little. */
+export const WRITABLE = 2;
+/** The handshake is done. */
+export const CONNECTED = 4;
+/** A connection waits to be accepted. */
+export const ACCEPTABLE = 8;
+/** The connection is over: state CLOSED or TIME-WAIT, or `error` is set. */
+export const CLOSED_EVENT = 16;

@@ -1,0 +1,346 @@
+/**
+ * A segment arrives: RFC 9293 §3.10.7, step by step in its order. The steps themselves are rules in receive.ts and
+ * recovery.ts. @module
+ */
+import type { Packet } from '../iface/packet.ts';
+import { REACHABLE } from '../iface/neighbours.ts';
+import * as wire from '../wire/tcp.ts';
+import { type Connection, FAST_RECOVERY, UNSET } from './connection.ts';
+import { emitReset, resetStray } from './emit.ts';
+import { CLOSED_EVENT, CONNECTED, READABLE, WRITABLE } from './events.ts';
+import {
+  acceptable,
+  acksUnsent,
+  isOldTimestamp,
+  receiveText,
+  receiveWindow,
+  scheduleAck,
+  updateTsRecent,
+} from './receive.ts';
+import { duplicateAck, newDataAcked } from './recovery.ts';
+import { rttOnAck } from './rtt.ts';
+import { finAcknowledged, restartRetransmitTimer } from './send.ts';
+import { type Seq, seqAdd, seqDiff, seqGt, seqLe, seqLt, seqMin } from './seq.ts';
+import {
+  CLOSED,
+  CLOSING,
+  FIN_WAIT_1,
+  FIN_WAIT_2,
+  LAST_ACK,
+  mayReceiveIn,
+  SYN_RECEIVED,
+  SYN_SENT,
+  TIME_WAIT,
+} from './state.ts';
+import { rtoAfterHandshake, startKeepAlive } from './timers.ts';
+
+const { ACK, FIN, RST, SYN } = wire;
+
+/** RFC 7323 §5.5: after 24 days of silence a timestamp proves nothing. */
+const PAWS_IDLE_MS = 24 * 24 * 3600 * 1000;
+
+/** Takes in a segment for connection `c`. */
+export function segmentArrives(c: Connection, segment: wire.Segment, packet: Packet): void {
+  if (c.state === SYN_SENT) {
+    arriveInSynSent(c, segment, packet);
+    return;
+  }
+  if (!isAcceptable(c, segment)) return;
+  const { flags } = segment;
+  c.lastReceivedAt = c.context.nowMs;
+  if ((flags & (RST | SYN)) !== 0) {
+    if ((flags & RST) !== 0) arriveReset(c, segment);
+    else challenge(c); // RFC 5961 §4.2: a SYN in the window is answered, never obeyed
+    return;
+  }
+  // Fifth: "if the ACK bit is off, drop the segment".
+  if ((flags & ACK) === 0) {
+    c.context.stats.drop('tcp-bad-flags');
+    return;
+  }
+  if (c.state === SYN_RECEIVED && !completeHandshake(c, segment, packet)) return;
+  if (c.useTimestamps && segment.hasTimestamps) updateTsRecent(c, segment);
+  if (!arriveAck(c, segment)) return;
+  if (segment.length > 0 || (flags & FIN) !== 0) arriveText(c, segment);
+  if (c.ackNow) c.tcp.ready(c);
+}
+
+/** First: the sequence number, with PAWS before it (RFC 7323 §5.3). Answers what is not acceptable. */
+function isAcceptable(c: Connection, segment: wire.Segment): boolean {
+  const { flags } = segment;
+  if (c.useTimestamps && segment.hasTimestamps && isOldTimestamp(c, segment.tsVal) && (flags & RST) === 0) {
+    if (c.context.nowMs - c.lastReceivedAt < PAWS_IDLE_MS) {
+      c.context.stats.drop('tcp-paws');
+      answerOld(c);
+      return false;
+    }
+    c.tsRecent = segment.tsVal;
+  }
+  if (c.state === SYN_RECEIVED && (flags & SYN) !== 0 && segment.seq === c.irs) return arriveSynAgain(c, segment);
+  // A SYN or FIN occupies a number of its own: RFC 9293 §3.4.
+  const occupied = segment.length + (flags & FIN) + ((flags & SYN) >> 1);
+  if (acceptable(segment.seq as Seq, occupied, c.rcvNxt, receiveWindow(c))) return true;
+  if ((flags & RST) !== 0) return false;
+  // "If the RCV.WND is zero, no segments will be acceptable, but special allowance should be made to accept valid ACKs".
+  if (segment.seq === c.rcvNxt && receiveWindow(c) === 0 && (flags & SYN) === 0) {
+    if (segment.length > 0) {
+      c.context.stats.drop('tcp-not-acceptable');
+      segment.length = 0;
+      segment.flags = flags & ~FIN;
+      c.ackNow = true;
+    }
+    return true;
+  }
+  c.context.stats.drop('tcp-not-acceptable');
+  answerOld(c);
+  return false;
+}
+
+/** "If an incoming segment is not acceptable, an acknowledgment should be sent in reply (unless the RST bit is set)". */
+function answerOld(c: Connection): void {
+  c.ackNow = true;
+  c.tcp.ready(c);
+}
+
+/**
+ * In SYN-RECEIVED the peer's SYN comes again: alone, our SYN-ACK was lost; with an ACK, it is the other half of a
+ * simultaneous open (RFC 9293 §3.5, figure 8), and goes on as an acknowledgement.
+ */
+function arriveSynAgain(c: Connection, segment: wire.Segment): boolean {
+  if ((segment.flags & ACK) === 0) {
+    c.sndNxt = c.iss;
+    c.tcp.ready(c);
+    return false;
+  }
+  segment.seq = c.rcvNxt;
+  segment.flags &= ~SYN;
+  c.ackNow = true;
+  return true;
+}
+
+/** RFC 5961 §3.2, RFC 9293 §3.10.7.4 second: only a RST at exactly RCV.NXT resets; another in the window is challenged. */
+function arriveReset(c: Connection, segment: wire.Segment): void {
+  if (segment.seq !== c.rcvNxt) {
+    c.context.stats.drop('tcp-reset-challenged');
+    challenge(c);
+    return;
+  }
+  c.context.stats.tcpResetsIn++;
+  if (c.state === SYN_RECEIVED) {
+    // A passive open goes back to LISTEN without a word to the user; an active one was refused.
+    c.tcp.remove(c, c.listener === null ? 'ECONNREFUSED' : null);
+  } else {
+    // RFC 9293 §3.9.2, MUST-12: the user can tell a reset from an end. After our own FIN nothing is lost by it.
+    c.tcp.remove(c, c.state === CLOSING || c.state === LAST_ACK ? null : 'ECONNRESET');
+  }
+}
+
+function challenge(c: Connection): void {
+  c.context.stats.tcpChallengeAcks++;
+  c.ackNow = true;
+  c.tcp.ready(c);
+}
+
+/** RFC 9293 §3.10.7.3: the states before the peer's SYN is known. */
+function arriveInSynSent(c: Connection, segment: wire.Segment, packet: Packet): void {
+  const { flags } = segment;
+  const ack = segment.ack as Seq;
+  const hasAck = (flags & ACK) !== 0;
+  if (hasAck && (seqLe(ack, c.iss) || seqGt(ack, c.sndMax))) {
+    c.context.stats.drop('tcp-bad-ack');
+    resetStray(c.tcp, packet, segment);
+    return;
+  }
+  if ((flags & RST) !== 0) {
+    // Without an acceptable ACK anybody may have sent it.
+    if (!hasAck) return;
+    c.context.stats.tcpResetsIn++;
+    c.tcp.remove(c, 'ECONNREFUSED');
+    return;
+  }
+  if ((flags & SYN) === 0) return;
+  learnSyn(c, segment);
+  if (hasAck) {
+    rttOnAck(c, ack, segment.hasTimestamps, segment.tsEcr);
+    c.sndUna = ack;
+    c.transition('receive-syn-ack');
+    c.ackNow = true;
+    established(c);
+  } else {
+    c.transition('receive-syn'); // simultaneous open: MUST-10
+    c.sndNxt = c.iss;
+  }
+  c.tcp.ready(c);
+}
+
+/** Takes what the peer's SYN says: its sequence number, window and options. */
+export function learnSyn(c: Connection, segment: wire.Segment): void {
+  const { settings } = c;
+  c.irs = segment.seq as Seq;
+  c.rcvNxt = seqAdd(c.irs, 1);
+  c.rcvAdv = seqAdd(c.rcvNxt, Math.min(settings.receiveBufferBytes, 0xffff));
+  c.lastAckSent = c.rcvNxt;
+  c.useTimestamps = settings.timestamps && segment.hasTimestamps;
+  if (c.useTimestamps) c.tsRecent = segment.tsVal;
+  c.useSack = settings.sack && segment.sackPermitted;
+  // RFC 7323 §2.2, §1.3: scaling is on only if both SYNs had the option.
+  c.peerScales = settings.windowScaling && segment.windowScale >= 0;
+  c.sndShift = c.peerScales ? segment.windowScale : 0;
+  if (!c.peerScales) c.rcvShift = 0;
+  c.setMss(segment.mss);
+  c.sndWnd = segment.wnd; // the window of a SYN is not scaled
+  c.sndWndMax = segment.wnd;
+  c.sndWl1 = segment.seq as Seq;
+  c.sndWl2 = segment.ack as Seq;
+}
+
+/** The handshake is done. */
+function established(c: Connection): void {
+  rtoAfterHandshake(c);
+  c.retransmitAt = UNSET;
+  c.congestion.init(c);
+  c.recover = c.iss; // RFC 6582 §3.2 (1)
+  c.probes = 0;
+  startKeepAlive(c);
+  c.socket?.report(CONNECTED | WRITABLE);
+  // CLOSE was called before: RFC 9293 §3.10.4, "queue for processing after entering ESTABLISHED state".
+  if (c.finQueued) c.transition('close');
+}
+
+/** RFC 9293 §3.10.7.4 fifth, SYN-RECEIVED: the acknowledgement of our SYN-ACK. */
+function completeHandshake(c: Connection, segment: wire.Segment, packet: Packet): boolean {
+  const ack = segment.ack as Seq;
+  if (seqLe(ack, c.iss) || seqGt(ack, c.sndMax)) {
+    c.context.stats.drop('tcp-bad-ack');
+    resetStray(c.tcp, packet, segment);
+    return false;
+  }
+  if (c.listener !== null && !c.listener.admit(c)) return false;
+  c.transition('receive-syn-ack');
+  rttOnAck(c, ack, segment.hasTimestamps, segment.tsEcr);
+  c.sndUna = seqAdd(c.iss, 1);
+  if (seqLt(c.sndNxt, c.sndUna)) c.sndNxt = c.sndUna;
+  c.sndWnd = segment.wnd << c.sndShift;
+  c.sndWndMax = Math.max(c.sndWndMax, c.sndWnd);
+  established(c);
+  c.tcp.ready(c);
+  return true;
+}
+
+/** RFC 9293 §3.10.7.4 fifth: the acknowledgement. Returns false where the segment ends here. */
+function arriveAck(c: Connection, segment: wire.Segment): boolean {
+  const ack = segment.ack as Seq;
+  if (acksUnsent(c, ack)) {
+    c.context.stats.drop('tcp-bad-ack');
+    answerOld(c);
+    return false;
+  }
+  const advance = seqDiff(ack, c.sndUna);
+  // RFC 5961 §5.2: an acknowledgement older than any window ever offered is nobody's.
+  if (advance < 0 && -advance > c.sndWndMax) {
+    c.context.stats.drop('tcp-bad-ack');
+    challenge(c);
+    return false;
+  }
+  const wnd = segment.wnd << c.sndShift;
+  if (advance > 0) acknowledge(c, ack, segment);
+  else if (advance === 0 && c.sndMax !== c.sndUna && isDuplicate(c, segment, wnd)) duplicateAck(c);
+  if (advance >= 0) updateSendWindow(c, segment, wnd);
+  c.probes = 0;
+  if (c.finQueued ? seqLe(c.sndNxt, c.txEnd) : seqLt(c.sndNxt, c.txEnd)) c.tcp.ready(c);
+  return advance <= 0 || !finAcknowledged(c) || finIsAcknowledged(c);
+}
+
+/** RFC 5681 §2, definition of a duplicate acknowledgement. */
+const isDuplicate = (c: Connection, segment: wire.Segment, wnd: number): boolean =>
+  segment.length === 0 && (segment.flags & FIN) === 0 && wnd === c.sndWnd;
+
+/** New data, up to `ack`, is acknowledged. */
+function acknowledge(c: Connection, ack: Seq, segment: wire.Segment): void {
+  const flight = seqDiff(c.sndNxt, c.sndUna);
+  const advance = seqDiff(ack, c.sndUna);
+  rttOnAck(c, ack, segment.hasTimestamps, segment.tsEcr);
+  c.sndUna = ack;
+  if (seqLt(c.sndNxt, ack)) c.sndNxt = ack;
+  c.backoff = 0;
+  releaseAcknowledged(c, ack);
+  newDataAcked(c, advance, flight);
+  // RFC 6298 (5.2), (5.3). In recovery a partial acknowledgement restarts the timer too: RFC 6582 §4 (slow but steady).
+  if (c.sndUna === c.sndMax) c.retransmitAt = UNSET;
+  else if (c.recovery !== FAST_RECOVERY || c.retransmitAt !== UNSET) restartRetransmitTimer(c);
+  const { neighbour } = c.path;
+  if (neighbour !== null && neighbour.state !== REACHABLE) neighbour.confirm();
+}
+
+/** Gives back the bytes of the send buffer below `ack`. */
+function releaseAcknowledged(c: Connection, ack: Seq): void {
+  const { tx } = c;
+  if (tx === null) return;
+  const bytes = seqDiff(seqMin(ack, c.txEnd), c.txSeq);
+  if (bytes <= 0) return;
+  tx.advance(bytes);
+  c.txSeq = seqAdd(c.txSeq, bytes);
+  if (tx.length === 0) tx.release();
+  if (c.wantsRoom && tx.length <= c.settings.sendBufferBytes >> 1) {
+    c.wantsRoom = false;
+    c.socket?.report(WRITABLE);
+  }
+}
+
+/** RFC 9293 §3.10.7.4: SND.WL1 and SND.WL2 "prevent using old segments to update the window". */
+function updateSendWindow(c: Connection, segment: wire.Segment, wnd: number): void {
+  const seq = segment.seq as Seq;
+  const ack = segment.ack as Seq;
+  if (!(seqLt(c.sndWl1, seq) || (c.sndWl1 === seq && seqLe(c.sndWl2, ack)))) return;
+  if (wnd > c.sndWnd && c.persistAt !== UNSET) {
+    c.persistAt = UNSET;
+    c.backoff = 0;
+  }
+  c.sndWnd = wnd;
+  if (wnd > c.sndWndMax) c.sndWndMax = wnd;
+  c.sndWl1 = seq;
+  c.sndWl2 = ack;
+}
+
+/** Our FIN is acknowledged. Returns false where the connection is gone. */
+function finIsAcknowledged(c: Connection): boolean {
+  c.transition('receive-ack-of-fin');
+  if (c.state === CLOSED) {
+    c.tcp.remove(c, null);
+    return false;
+  }
+  if (c.state === TIME_WAIT) {
+    c.tcp.enterTimeWait(c);
+    return false;
+  }
+  if (c.socket === null) c.tcp.startLinger(c);
+  return true;
+}
+
+/** RFC 9293 §3.10.7.4 seventh and eighth: the text and the FIN. */
+function arriveText(c: Connection, segment: wire.Segment): void {
+  if (!mayReceiveIn(c.state)) {
+    // "This should not occur since a FIN has been received from the remote side. Ignore the segment text."
+    c.ackNow = true;
+    return;
+  }
+  if (c.rcvClosed && seqGt(seqAdd(segment.seq as Seq, segment.length), c.rcvNxt)) {
+    // RFC 2525 §2.17, RFC 9293 §3.6.1: bytes that nobody will read are answered with a RST.
+    emitReset(c);
+    c.tcp.remove(c, 'ECONNABORTED');
+    return;
+  }
+  const before = c.rcvNxt;
+  const finInOrder = receiveText(c, segment);
+  const arrived = seqDiff(c.rcvNxt, before);
+  if (arrived > 0) scheduleAck(c, arrived, segment.gsoSize);
+  if (finInOrder) arriveFin(c);
+}
+
+/** The peer's FIN is in order: everything before it has arrived. */
+function arriveFin(c: Connection): void {
+  const wasWaiting = c.state === FIN_WAIT_1 || c.state === FIN_WAIT_2;
+  c.transition('receive-fin');
+  c.socket?.report(READABLE | (wasWaiting ? CLOSED_EVENT : 0));
+  if (c.state === TIME_WAIT) c.tcp.enterTimeWait(c);
+}

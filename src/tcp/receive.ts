@@ -1,0 +1,174 @@
+/**
+ * The receiving half: which segments are acceptable, where their bytes go, what window is offered, when an
+ * acknowledgement is due. RFC 9293 §3.4, §3.8.6, §3.10.7.4; RFC 5681 §4.2. @module
+ */
+import * as wire from '../wire/tcp.ts';
+import { type Connection, UNSET } from './connection.ts';
+import { Reassembly } from './reassembly.ts';
+import { type Seq, seqAdd, seqDiff, seqGe, seqLe, seqLt } from './seq.ts';
+import { READABLE } from './events.ts';
+import { mayReceiveIn } from './state.ts';
+
+/** Under pressure (less than a quarter of the memory free), a new window offers at most this part of what is free. */
+const PRESSURE_SHIFT = 2;
+const PRESSURE_PART_SHIFT = 6;
+/** Gaps of the window that RFC 7323 allows no scale to show. */
+const WINDOW_MAX = 0xffff;
+
+/**
+ * RFC 9293 §3.10.7.4, the four cases of the acceptability test: whether any part of the segment lies in the window.
+ * `segLen` counts SYN and FIN.
+ */
+export function acceptable(segSeq: Seq, segLen: number, rcvNxt: Seq, rcvWnd: number): boolean {
+  const offset = seqDiff(segSeq, rcvNxt);
+  if (segLen === 0) return rcvWnd === 0 ? offset === 0 : offset >= 0 && offset < rcvWnd;
+  if (rcvWnd === 0) return false;
+  const last = offset + segLen - 1;
+  return (offset >= 0 && offset < rcvWnd) || (last >= 0 && last < rcvWnd);
+}
+
+/** RCV.WND: what the peer may still send, by what we last offered. */
+export const receiveWindow = (c: Connection): number => Math.max(0, seqDiff(c.rcvAdv, c.rcvNxt));
+
+/** Bytes we could take now: room in the buffer, less when memory is short. */
+function roomBytes(c: Connection): number {
+  if (c.rcvClosed) return c.settings.receiveBufferBytes; // bytes are answered with RST, not stored
+  const room = c.settings.receiveBufferBytes - c.readable;
+  const { memory } = c.context;
+  if (memory.freeBytes > memory.bytes >>> PRESSURE_SHIFT) return room;
+  const held = c.rx === null ? 0 : c.rx.heldBytes - c.rx.length;
+  return Math.min(room, Math.max(held, memory.freeBytes >>> PRESSURE_PART_SHIFT));
+}
+
+/**
+ * The right edge to offer: RFC 9293 §3.8.6.2.2 (SWS avoidance): it stays until it can move by a full segment or half
+ * the buffer, and it never moves left (§3.8.6, SHLD-14).
+ */
+function newEdge(c: Connection): Seq {
+  const edge = seqAdd(c.rcvNxt, roomBytes(c));
+  const step = Math.min(c.settings.receiveBufferBytes >> 1, c.rcvMss);
+  return seqDiff(edge, c.rcvAdv) >= step ? edge : c.rcvAdv;
+}
+
+/** Moves the right edge as far as it may and returns the window field of the segment about to be sent. */
+export function offeredWindow(c: Connection): number {
+  c.rcvAdv = newEdge(c);
+  const scaled = receiveWindow(c) >>> c.rcvShift;
+  return scaled < WINDOW_MAX ? scaled : WINDOW_MAX;
+}
+
+/** After the user has read: whether the window opened far enough to be worth a segment of its own. */
+export function windowUpdateDue(c: Connection): boolean {
+  const gain = seqDiff(newEdge(c), c.rcvAdv);
+  if (gain < 2 * c.rcvMss) return gain >= c.settings.receiveBufferBytes >> 1;
+  // Two segments of gain are enough when the peer may be waiting; otherwise a quarter of the buffer.
+  const capacity = c.settings.receiveBufferBytes;
+  return gain >= capacity >> 2 || receiveWindow(c) <= capacity >> 3;
+}
+
+/**
+ * Takes the payload of an acceptable segment, and its FIN. RFC 9293 §3.10.7.4, seventh and eighth.
+ * @returns whether the peer's FIN is now in order, and so all its bytes are
+ */
+export function receiveText(c: Connection, segment: wire.Segment): boolean {
+  let start = segment.seq as Seq;
+  let p = segment.payload;
+  let length = segment.length;
+  const duplicate = seqDiff(c.rcvNxt, start);
+  const hasFin = (segment.flags & wire.FIN) !== 0;
+  const end = seqAdd(start, length);
+  if (duplicate > 0) {
+    // RFC 9293 §3.10.7.4: trimmed so that it begins at RCV.NXT.
+    const cut = Math.min(duplicate, length);
+    start = seqAdd(start, cut);
+    p += cut;
+    length -= cut;
+    c.ackNow = true;
+  }
+  const beyond = seqDiff(end, c.rcvAdv);
+  if (beyond > 0) length = Math.max(0, length - beyond);
+  if (hasFin && beyond <= 0) {
+    // A FIN behind a hole is remembered, so that it need not come twice.
+    c.finSeen = true;
+    c.finSeq = end;
+  }
+  if (length > 0) store(c, start, p, length);
+  if (!c.finSeen || c.rcvNxt !== c.finSeq) {
+    if (hasFin) c.ackNow = true;
+    return false;
+  }
+  c.finSeen = false;
+  c.rcvNxt = seqAdd(c.rcvNxt, 1);
+  c.rcvAdv = seqGe(c.rcvAdv, c.rcvNxt) ? c.rcvAdv : c.rcvNxt;
+  c.ackNow = true;
+  return true;
+}
+
+/** Stores payload that begins at `start`, at or after RCV.NXT, and inside the window. */
+function store(c: Connection, start: Seq, p: number, length: number): void {
+  const offset = seqDiff(start, c.rcvNxt);
+  const rx = c.rx ?? c.rxRing();
+  const end = rx.length + offset + length;
+  const { reassembly } = c;
+  if (!rx.reserve(end) || (offset > 0 && reassembly !== null && !reassembly.accepts(start, seqAdd(start, length)))) {
+    c.context.stats.drop('tcp-no-buffer');
+    c.ackNow = true;
+    return;
+  }
+  rx.store(rx.length + offset, p, length);
+  if (offset > 0) {
+    // RFC 5681 §4.2: out-of-order data is acknowledged at once, and so is what fills a gap.
+    c.reassembly ??= new Reassembly();
+    c.reassembly.add(start, seqAdd(start, length));
+    c.ackNow = true;
+    return;
+  }
+  let next = seqAdd(start, length);
+  if (reassembly !== null) {
+    next = reassembly.advance(next);
+    if (reassembly.count === 0) c.reassembly = null;
+    c.ackNow = true;
+  }
+  rx.length += seqDiff(next, c.rcvNxt);
+  c.rcvNxt = next;
+  c.socket?.report(READABLE);
+}
+
+/**
+ * In-order data has arrived: RFC 5681 §4.2, RFC 9293 §3.8.6.3 (MUST-40, SHLD-18): an acknowledgement for at least
+ * every second full-sized segment, and within the delay for less.
+ */
+export function scheduleAck(c: Connection, length: number, gsoSize: number): void {
+  const size = gsoSize > 0 ? gsoSize : length;
+  if (size > c.rcvMss) c.rcvMss = Math.min(size, c.advertisedMss);
+  c.unackedBytes += length;
+  if (c.ackNow) return;
+  if (c.quickAcks > 0) {
+    // The peer is in slow start: each acknowledgement opens its window. What Linux does.
+    c.quickAcks--;
+    c.ackNow = true;
+  } else if (c.unackedBytes >= 2 * c.rcvMss) {
+    c.ackNow = true;
+  } else if (c.ackAt === UNSET) {
+    c.ackAt = c.context.nowMs + c.settings.delayedAckMs;
+    c.context.timers.atMost(c, c.ackAt);
+  }
+}
+
+/** RFC 7323 §5.3 R1: whether the timestamp is older than the last one in order. */
+export const isOldTimestamp = (c: Connection, tsVal: number): boolean => ((tsVal - c.tsRecent) | 0) < 0;
+
+/** RFC 7323 §4.3 (2): TS.Recent is taken from segments that cover the last acknowledgement sent. */
+export function updateTsRecent(c: Connection, segment: wire.Segment): void {
+  if (seqLe(segment.seq as Seq, c.lastAckSent) && !isOldTimestamp(c, segment.tsVal)) c.tsRecent = segment.tsVal;
+}
+
+/** The reader took `count` bytes: gives the buffer back when it is empty, and says if the window should be told. */
+export function consumed(c: Connection): boolean {
+  const { rx } = c;
+  if (rx !== null && rx.length === 0 && c.reassembly === null) rx.release();
+  return mayReceiveIn(c.state) && windowUpdateDue(c);
+}
+
+/** Whether `ack` is above everything sent: RFC 9293 §3.10.7.4, fifth. */
+export const acksUnsent = (c: Connection, ack: Seq): boolean => seqLt(c.sndMax, ack);

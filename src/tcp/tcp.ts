@@ -1,0 +1,368 @@
+/**
+ * TCP of one stack: finds the connection of a segment, keeps those that have something to send in a queue, and makes
+ * and removes connections. A packet costs one look-up and a connection that is idle costs nothing. @module
+ */
+import type { ErrorCode } from '../errors.ts';
+import type { Context } from '../iface/context.ts';
+import { FlowTable, portsIn } from '../iface/flow-table.ts';
+import type { ErrorTransport, Ip } from '../iface/ip.ts';
+import type { Packet } from '../iface/packet.ts';
+import type { Path } from '../iface/routes.ts';
+import type { IpAddress } from '../wire/address.ts';
+import * as wire from '../wire/tcp.ts';
+import type { CongestionControl } from './congestion/controller.ts';
+import { newreno } from './congestion/newreno.ts';
+import { Connection, UNSET } from './connection.ts';
+import { emitReset, emitSegment, resetStray } from './emit.ts';
+import { CLOSED_EVENT, READABLE, WRITABLE } from './events.ts';
+import { segmentArrives } from './input.ts';
+import { Secrets } from './isn.ts';
+import type { Listener } from './listener.ts';
+import { output } from './send.ts';
+import { type Seq, seq, seqGt, seqLe } from './seq.ts';
+import { type CongestionName, mergeSettings, TCP_DEFAULTS, type TcpSettings } from './settings.ts';
+import { CLOSED, FIN_WAIT_2, isSynchronized, SYN_SENT } from './state.ts';
+import { TimeWaitTable } from './time-wait.ts';
+
+/** RFC 6056 §3.2: ports are drawn from as large a range as may be; ours is the upper half. */
+const PORT_FIRST = 32_768;
+const PORT_COUNT = 32_768;
+/** Random draws before every port is tried in turn: RFC 6056 §3.3.1. */
+const PORT_DRAWS = 64;
+/** New connections are refused while less than this part of the memory is free: one sixteenth. */
+const SHORT_SHIFT = 4;
+
+const CONGESTION: Record<CongestionName, CongestionControl> = { newreno };
+
+export class Tcp implements ErrorTransport {
+  readonly context: Context;
+  readonly ip: Ip;
+  readonly settings: TcpSettings;
+  readonly connections: FlowTable<Connection>;
+  readonly timeWait: TimeWaitTable;
+  readonly #listeners = new Map<number, Listener[]>();
+  readonly #secrets: Secrets;
+  readonly #segment = new wire.Segment();
+  // The ready queue: a ring of connections, each in it once.
+  #ready: (Connection | null)[] = new Array<Connection | null>(64).fill(null);
+  #readyHead = 0;
+  #readyCount = 0;
+
+  constructor(context: Context, ip: Ip, settings: Partial<TcpSettings>) {
+    this.context = context;
+    this.ip = ip;
+    this.settings = mergeSettings(TCP_DEFAULTS, settings);
+    this.connections = new FlowTable(context.random());
+    this.timeWait = new TimeWaitTable(this, context.random());
+    this.#secrets = new Secrets(context.random);
+  }
+
+  congestionNamed(name: CongestionName): CongestionControl {
+    return CONGESTION[name];
+  }
+
+  /** Takes in one packet. RFC 9293 §3.10.7. */
+  input(packet: Packet): void {
+    const { memory, stats } = this.context;
+    const { dv } = memory;
+    const p = packet.payload;
+    stats.tcpSegmentsIn++;
+    // MUST-57: what was sent to a group is dropped without a word.
+    if (packet.toGroup) {
+      stats.drop('tcp-group-address');
+      return;
+    }
+    const drop = wire.check(memory, p, packet.end, packet.pseudoSum);
+    if (drop !== null) {
+      stats.drop(drop);
+      return;
+    }
+    const segment = this.#segment;
+    wire.parse(dv, p, packet.end, segment);
+    segment.gsoSize = packet.gsoSize;
+    const ports = wire.ports(dv, p);
+    const c = this.connections.find(packet, ports);
+    if (c !== null) segmentArrives(c, segment, packet);
+    else this.#inputStray(packet, segment, ports);
+  }
+
+  /** A segment without a connection: for TIME-WAIT, for a listener, or for nobody. */
+  #inputStray(packet: Packet, segment: wire.Segment, ports: number): void {
+    const after = this.timeWait.input(packet, segment, ports);
+    if (after === 'done') return;
+    const { flags } = segment;
+    const listener = this.#listenerFor(packet, ports & 0xffff);
+    if (listener === null) {
+      this.context.stats.drop('tcp-no-socket');
+      resetStray(this, packet, segment);
+      return;
+    }
+    // RFC 9293 §3.10.7.2: LISTEN. First RST, second ACK, third SYN, and anything else is dropped.
+    if ((flags & wire.RST) !== 0) return;
+    if ((flags & wire.ACK) !== 0) {
+      resetStray(this, packet, segment);
+    } else if ((flags & (wire.SYN | wire.FIN)) === wire.SYN) {
+      listener.arriveSyn(packet, segment, after === 'none' ? null : after);
+    } else {
+      this.context.stats.drop('tcp-bad-flags');
+    }
+  }
+
+  /** The listener with the most specific address. */
+  #listenerFor(packet: Packet, port: number): Listener | null {
+    const listeners = this.#listeners.get(port);
+    if (listeners === undefined) return null;
+    const { destination } = packet;
+    let found: Listener | null = null;
+    for (const listener of listeners) {
+      if (listener.local.equals(destination)) return listener;
+      if (serves(listener, destination)) found = listener;
+    }
+    return found;
+  }
+
+  /** Adds a listener, or says that the port is taken. */
+  listen(listener: Listener): ErrorCode | null {
+    const listeners = this.#listeners.get(listener.port) ?? [];
+    const { local } = listener;
+    const clashes = (other: Listener): boolean =>
+      other.local.equals(local) || serves(other, local) || serves(listener, other.local);
+    if (listeners.some(clashes)) return 'EADDRINUSE';
+    listeners.push(listener);
+    this.#listeners.set(listener.port, listeners);
+    return null;
+  }
+
+  unlisten(listener: Listener): void {
+    const left = (this.#listeners.get(listener.port) ?? []).filter((other) => other !== listener);
+    if (left.length > 0) this.#listeners.set(listener.port, left);
+    else this.#listeners.delete(listener.port);
+    listener.close();
+  }
+
+  /** A free port to listen on, or 0. */
+  ephemeralListenPort(): number {
+    return this.#drawPort((port) => !this.#listeners.has(port));
+  }
+
+  /**
+   * Active OPEN: RFC 9293 §3.10.1. The SYN leaves at the next turn.
+   * @param local - null: the address of the path   @param localPort - 0: a random one
+   * @returns the connection, or why there is none
+   */
+  connect(
+    remote: IpAddress,
+    remotePort: number,
+    local: IpAddress | null,
+    localPort: number,
+    settings: TcpSettings,
+  ): Connection | ErrorCode {
+    const path = this.ip.path(remote, local);
+    if (path === null) return 'ENETUNREACH';
+    if (this.isMemoryShort()) return 'ENOBUFS';
+    const isFree = (port: number): boolean =>
+      this.connections.get(path.source, remote, portsIn(port, remotePort)) === null &&
+      !this.timeWait.has(path.source, remote, portsIn(port, remotePort));
+    const port = localPort === 0 ? this.#drawPort((p) => !this.#listeners.has(p) && isFree(p)) : localPort;
+    if (port === 0) return 'EADDRNOTAVAIL';
+    if (localPort !== 0 && !isFree(localPort)) return 'EADDRINUSE';
+    const c = new Connection(this, path, remote, port, remotePort, settings);
+    this.begin(c);
+    c.transition('open');
+    this.context.stats.tcpActiveOpens++;
+    this.ready(c);
+    return c;
+  }
+
+  /** RFC 6056 §3.3.2, algorithm 2: random draws; then, when most are taken, each in turn. */
+  #drawPort(isFree: (port: number) => boolean): number {
+    for (let i = 0; i < PORT_DRAWS; i++) {
+      const port = PORT_FIRST + (this.context.random() % PORT_COUNT);
+      if (isFree(port)) return port;
+    }
+    const start = this.context.random() % PORT_COUNT;
+    for (let i = 0; i < PORT_COUNT; i++) {
+      const port = PORT_FIRST + ((start + i) % PORT_COUNT);
+      if (isFree(port)) return port;
+    }
+    return 0;
+  }
+
+  /** Gives a new connection its secret numbers, and its place in the table. */
+  begin(c: Connection): void {
+    const { settings } = c;
+    c.tsOffset = this.#secrets.timestampOffset(c.local, c.remote);
+    this.setIss(c, this.#secrets.isn(c.local, c.remote, c.portsIn, this.context.nowUs));
+    // RFC 7323 §2.3: the least shift that lets the whole buffer be offered.
+    if (settings.windowScaling) {
+      while (settings.receiveBufferBytes >>> c.rcvShift > 0xffff && c.rcvShift < wire.WINDOW_SCALE_MAX) c.rcvShift++;
+    }
+    this.connections.add(c);
+  }
+
+  setIss(c: Connection, iss: Seq): void {
+    c.iss = iss;
+    c.sndUna = iss;
+    c.sndNxt = iss;
+    c.sndMax = iss;
+    c.txSeq = seq(iss + 1);
+  }
+
+  /** Whether new connections should wait until memory is given back. */
+  isMemoryShort(): boolean {
+    const { memory } = this.context;
+    return memory.freeBytes < memory.bytes >>> SHORT_SHIFT;
+  }
+
+  /** Queues `c` for its turn to send. */
+  ready(c: Connection): void {
+    if (c.isReady || c.state === CLOSED) return;
+    c.isReady = true;
+    if (this.#readyCount === this.#ready.length) this.#growReady();
+    this.#ready[(this.#readyHead + this.#readyCount++) & (this.#ready.length - 1)] = c;
+  }
+
+  #growReady(): void {
+    const { length } = this.#ready;
+    const grown = new Array<Connection | null>(length * 2).fill(null);
+    for (let i = 0; i < length; i++) grown[i] = this.#ready[(this.#readyHead + i) & (length - 1)]!;
+    this.#ready = grown;
+    this.#readyHead = 0;
+  }
+
+  get hasReady(): boolean {
+    return this.#readyCount > 0;
+  }
+
+  /** Gives each queued connection one turn. Returns whether any of them still has something to send. */
+  flush(): boolean {
+    let more = false;
+    for (let turns = this.#readyCount; turns > 0; turns--) {
+      const c = this.#ready[this.#readyHead]!;
+      this.#ready[this.#readyHead] = null;
+      this.#readyHead = (this.#readyHead + 1) & (this.#ready.length - 1);
+      this.#readyCount--;
+      c.isReady = false;
+      if (c.state !== CLOSED && output(c)) {
+        this.ready(c);
+        more = true;
+      }
+    }
+    return more;
+  }
+
+  /** Routes have changed: finds the path anew. False where there is none now; the timers try again. */
+  refreshPath(c: Connection): boolean {
+    const path: Path | null = this.ip.path(c.remote, c.local);
+    if (path === null || !this.ip.isLocalAddress(c.local)) return false;
+    c.path = path;
+    return true;
+  }
+
+  /** User CLOSE of the sending half: RFC 9293 §3.10.4. What is queued is still sent. */
+  shutdown(c: Connection): void {
+    if (c.finQueued || c.state === CLOSED) return;
+    if (c.state === SYN_SENT && c.txEnd === c.txSeq) {
+      this.remove(c, null);
+      return;
+    }
+    c.finQueued = true;
+    c.transition('close');
+    this.ready(c);
+  }
+
+  /** The user lets go of both halves and of the handle; what is queued, and the FIN, are still sent. */
+  release(c: Connection): void {
+    c.socket = null;
+    // RFC 9293 §3.6.1, RFC 2525 §2.17: unread data is lost, and the peer must learn of it.
+    const unread = c.readable > 0;
+    this.#discardReceived(c);
+    if (c.state === CLOSED) return;
+    if (unread) {
+      this.abort(c);
+      return;
+    }
+    c.rcvClosed = true;
+    this.shutdown(c);
+    if (c.state === FIN_WAIT_2) this.startLinger(c);
+  }
+
+  /** ABORT: RFC 9293 §3.10.5. */
+  abort(c: Connection): void {
+    if (isSynchronized(c.state)) emitReset(c);
+    else if (c.state !== SYN_SENT && c.state !== CLOSED && c.sndMax !== c.iss) emitReset(c);
+    this.remove(c, 'ECONNABORTED');
+    this.#discardReceived(c);
+  }
+
+  #discardReceived(c: Connection): void {
+    c.rx?.release();
+    c.reassembly = null;
+  }
+
+  /** FIN-WAIT-2 with nobody there: it ends by itself. */
+  startLinger(c: Connection): void {
+    c.lingerAt = this.context.nowMs + c.settings.finWait2Ms;
+    this.context.timers.atMost(c, c.lingerAt);
+  }
+
+  /** Deletes the TCB. Bytes that arrived stay for the reader, if there is one. */
+  remove(c: Connection, error: ErrorCode | null): void {
+    if (c.state === CLOSED) return;
+    this.#detach(c);
+    c.transition('delete');
+    c.error = error;
+    if (error !== null) this.context.stats.tcpFailures++;
+    c.listener?.forget(c);
+    c.socket?.report(READABLE | WRITABLE | CLOSED_EVENT);
+  }
+
+  /** Leaves a record in the TIME-WAIT table; the connection itself is done, but for what the reader has not read. */
+  enterTimeWait(c: Connection): void {
+    if (c.ackNow) emitSegment(c, c.sndNxt, 0, wire.ACK);
+    this.timeWait.add(c);
+    this.#detach(c);
+    c.socket?.report(CLOSED_EVENT);
+  }
+
+  #detach(c: Connection): void {
+    this.connections.remove(c);
+    this.context.timers.cancel(c);
+    c.retransmitAt = c.persistAt = c.ackAt = c.keepAliveAt = c.lingerAt = UNSET;
+    c.tx?.release();
+    // Out-of-order bytes will never be in order now; in-order ones may still be read.
+    c.reassembly = null;
+    if (c.readable === 0 || c.socket === null) c.rx?.release();
+  }
+
+  /** An ICMP error, or no neighbour: RFC 9293 §3.9.2.2, RFC 5461, RFC 5927 §4. */
+  error(local: IpAddress, remote: IpAddress, p: number, code: ErrorCode): void {
+    const { dv } = this.context.memory;
+    const ports = portsIn(wire.sourcePort(dv, p), wire.destinationPort(dv, p));
+    const c = this.connections.get(local, remote, ports);
+    if (c === null) return;
+    // RFC 5927 §4.1: only an error about data that is under way can be genuine.
+    const quoted = seq(wire.sequence(dv, p));
+    if (!seqLe(c.sndUna, quoted) || seqGt(quoted, c.sndMax)) return;
+    // RFC 5461 §4.1: before the handshake it ends the attempt; afterwards it is only remembered (MUST-56).
+    if (isSynchronized(c.state)) c.softError = code;
+    else this.remove(c, c.listener === null ? code : null);
+  }
+
+  /** Aborts everything and gives all memory back. */
+  close(): void {
+    for (const listeners of this.#listeners.values()) for (const listener of listeners) listener.close();
+    this.#listeners.clear();
+    for (const c of this.connections.values()) {
+      this.abort(c);
+      this.#discardReceived(c);
+    }
+  }
+}
+
+/** Whether the listener takes connections to `address`: its own, or all of its family; `::` takes both. */
+function serves(listener: Listener, address: IpAddress): boolean {
+  const { local } = listener;
+  if (!local.isUnspecified) return false;
+  return !local.isV4 || address.isV4;
+}

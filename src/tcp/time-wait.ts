@@ -1,0 +1,156 @@
+/**
+ * TIME-WAIT in a few words: once both FINs are acknowledged, a connection is a record of what an answer needs.
+ * RFC 9293 §3.10.7.4, RFC 1337, RFC 6191. @module
+ */
+import { type Flow, FlowTable } from '../iface/flow-table.ts';
+import type { Packet } from '../iface/packet.ts';
+import type { Timed } from '../iface/timers.ts';
+import type { IpAddress } from '../wire/address.ts';
+import * as wire from '../wire/tcp.ts';
+import type { Connection } from './connection.ts';
+import { emitBare } from './emit.ts';
+import { type Seq, seqGt } from './seq.ts';
+import type { Tcp } from './tcp.ts';
+
+/** Records kept; beyond, the oldest is given up and counted. */
+const TIME_WAIT_MAX = 1 << 14;
+
+class TimeWait implements Flow {
+  readonly local: IpAddress;
+  readonly remote: IpAddress;
+  readonly portsIn: number;
+  readonly hash: number;
+  readonly sndNxt: Seq;
+  readonly rcvNxt: Seq;
+  readonly tsOffset: number;
+  readonly tsRecent: number;
+  readonly useTimestamps: boolean;
+  /** ms of the stack's clock; moved on by a FIN that comes again. */
+  expiresAt: number;
+  gone = false;
+
+  constructor(c: Connection, expiresAt: number) {
+    this.local = c.local;
+    this.remote = c.remote;
+    this.portsIn = c.portsIn;
+    this.hash = c.hash;
+    this.sndNxt = c.sndNxt;
+    this.rcvNxt = c.rcvNxt;
+    this.tsOffset = c.tsOffset;
+    this.tsRecent = c.tsRecent;
+    this.useTimestamps = c.useTimestamps;
+    this.expiresAt = expiresAt;
+  }
+}
+
+export class TimeWaitTable implements Timed {
+  timerAt = 0;
+  timerIndex = -1;
+  readonly #tcp: Tcp;
+  readonly #table: FlowTable<TimeWait>;
+  /** In the order they were made. A FIN that came again makes one wait longer, and at most those behind it. */
+  #queue: TimeWait[] = [];
+  #head = 0;
+
+  constructor(tcp: Tcp, seed: number) {
+    this.#tcp = tcp;
+    this.#table = new FlowTable(seed);
+  }
+
+  get count(): number {
+    return this.#table.count;
+  }
+
+  has(local: IpAddress, remote: IpAddress, portsIn: number): boolean {
+    return this.#table.count > 0 && this.#table.get(local, remote, portsIn) !== null;
+  }
+
+  add(c: Connection): void {
+    const { nowMs, stats } = this.#tcp.context;
+    if (this.#table.count >= TIME_WAIT_MAX) {
+      stats.tcpTimeWaitOverflows++;
+      this.#dropFirst();
+    }
+    const record = new TimeWait(c, nowMs + c.settings.timeWaitMs);
+    this.#table.add(record);
+    this.#queue.push(record);
+    this.#tcp.context.timers.atMost(this, record.expiresAt);
+  }
+
+  expire(nowMs: number): void {
+    for (;;) {
+      const first = this.#first();
+      if (first === null) return;
+      if (first.expiresAt > nowMs) {
+        this.#tcp.context.timers.atMost(this, first.expiresAt);
+        return;
+      }
+      this.#remove(first);
+    }
+  }
+
+  /**
+   * A segment for which no connection was found: answers it if it belongs here.
+   * @returns 'none' if it does not, 'done' if it does, else a new connection may take the place: the sequence number
+   *   that it must begin above
+   */
+  input(packet: Packet, segment: wire.Segment, ports: number): 'none' | 'done' | Seq {
+    if (this.#table.count === 0) return 'none';
+    const record = this.#table.find(packet, ports);
+    if (record === null) return 'none';
+    const { flags } = segment;
+    // RFC 1337 §3 (F1): a RST is ignored, or an old duplicate would end the wait too early.
+    if ((flags & wire.RST) !== 0) return 'done';
+    if ((flags & (wire.SYN | wire.ACK)) === wire.SYN && mayReopen(record, segment)) {
+      this.#remove(record);
+      return record.sndNxt;
+    }
+    if ((flags & wire.FIN) !== 0) this.#restart(record);
+    else this.#tcp.context.stats.drop('tcp-time-wait');
+    this.#acknowledge(record, packet);
+    return 'done';
+  }
+
+  /** "The only thing that can arrive in this state is a retransmission of the remote FIN. Acknowledge it, and restart." */
+  #restart(record: TimeWait): void {
+    record.expiresAt = this.#tcp.context.nowMs + this.#tcp.settings.timeWaitMs;
+  }
+
+  #acknowledge(record: TimeWait, packet: Packet): void {
+    const { nowMs } = this.#tcp.context;
+    const timestamps = record.useTimestamps
+      ? { tsVal: (nowMs + record.tsOffset) | 0, tsEcr: record.tsRecent }
+      : null;
+    emitBare(this.#tcp, packet, record.sndNxt, record.rcvNxt, wire.ACK, 0xffff, timestamps);
+  }
+
+  #first(): TimeWait | null {
+    while (this.#head < this.#queue.length && this.#queue[this.#head]!.gone) this.#head++;
+    if (this.#head > 1024 && this.#head * 2 > this.#queue.length) {
+      this.#queue = this.#queue.slice(this.#head);
+      this.#head = 0;
+    }
+    return this.#queue[this.#head] ?? null;
+  }
+
+  #dropFirst(): void {
+    const first = this.#first();
+    if (first !== null) this.#remove(first);
+  }
+
+  #remove(record: TimeWait): void {
+    record.gone = true;
+    this.#table.remove(record);
+  }
+}
+
+/**
+ * RFC 9293 §3.6.1 MAY-2, RFC 6191 §2: a SYN may open the connection anew if its timestamp, or without timestamps its
+ * sequence number, is above the last one.
+ */
+function mayReopen(record: TimeWait, segment: wire.Segment): boolean {
+  if (record.useTimestamps && segment.hasTimestamps && segment.tsVal !== record.tsRecent) {
+    return ((segment.tsVal - record.tsRecent) | 0) > 0;
+  }
+  return seqGt(segment.seq as Seq, record.rcvNxt);
+}

@@ -1,0 +1,115 @@
+/** The timers of a connection: each a deadline, all served by one place in the heap. @module */
+import * as wire from '../wire/tcp.ts';
+import { type Connection, UNSET } from './connection.ts';
+import { emitReset, emitSegment } from './emit.ts';
+import { retransmissionTimeout } from './recovery.ts';
+import { backedOffRto } from './rtt.ts';
+import { seqAdd, seqDiff } from './seq.ts';
+import { CLOSED, isSynchronized, SYN_RECEIVED, SYN_SENT } from './state.ts';
+
+/** RFC 6298 (5.7): when the SYN had to be sent again, data starts with this timeout. */
+const RTO_AFTER_SYN_LOSS_MS = 3000;
+
+const isDue = (at: number, nowMs: number): boolean => at !== UNSET && at <= nowMs;
+
+/** Fires the deadlines that have passed and puts the connection back for the next one. */
+export function expireConnection(c: Connection, nowMs: number): void {
+  if (isDue(c.ackAt, nowMs)) {
+    c.ackAt = UNSET;
+    c.ackNow = true;
+    c.tcp.ready(c);
+  }
+  if (isDue(c.retransmitAt, nowMs)) onRetransmit(c);
+  if (isDue(c.persistAt, nowMs)) onPersist(c);
+  if (isDue(c.keepAliveAt, nowMs)) onKeepAlive(c, nowMs);
+  if (isDue(c.lingerAt, nowMs)) c.tcp.remove(c, null); // FIN-WAIT-2, and nobody there: without a word
+  arm(c);
+}
+
+function arm(c: Connection): void {
+  if (c.state === CLOSED) return;
+  let next = c.ackAt;
+  for (const at of [c.retransmitAt, c.persistAt, c.keepAliveAt, c.lingerAt]) {
+    if (at !== UNSET && (next === UNSET || at < next)) next = at;
+  }
+  if (next !== UNSET) c.context.timers.atMost(c, next);
+}
+
+function onRetransmit(c: Connection): void {
+  c.retransmitAt = UNSET;
+  const { settings } = c;
+  const limit =
+    c.state === SYN_SENT
+      ? settings.synRetriesMax
+      : c.state === SYN_RECEIVED
+        ? settings.synAckRetriesMax
+        : settings.retriesMax;
+  // RFC 9293 §3.8.3 (c): R2 is reached.
+  if (c.backoff >= limit) {
+    giveUp(c);
+    return;
+  }
+  if (!isSynchronized(c.state)) c.rtoMs = Math.max(c.rtoMs, settings.rtoInitialMs);
+  retransmissionTimeout(c);
+}
+
+/** RFC 9293 §3.8.3: the connection is closed; what was learned on the way, if anything, is the reason. */
+function giveUp(c: Connection): void {
+  c.tcp.remove(c, c.softError ?? 'ETIMEDOUT');
+}
+
+/** RFC 6298 (5.7): called when the handshake completes. */
+export function rtoAfterHandshake(c: Connection): void {
+  if (c.backoff > 0 && c.srttUs === 0) c.rtoMs = Math.max(c.rtoMs, RTO_AFTER_SYN_LOSS_MS);
+  c.backoff = 0;
+}
+
+/**
+ * RFC 9293 §3.8.6.1: a window probe, one below SND.UNA and without data: any peer answers it with its window. That is
+ * what Linux does; no byte is sent that the peer has no room for.
+ */
+function onPersist(c: Connection): void {
+  c.persistAt = UNSET;
+  const waiting = seqDiff(c.txEnd, c.sndNxt) > 0 || c.finQueued;
+  if (!waiting || seqDiff(c.sndNxt, c.sndUna) > 0) return;
+  // MUST-36: the connection stays for as long as the probes are answered: each answer clears `probes`.
+  if (c.probes >= c.settings.retriesMax) {
+    giveUp(c);
+    return;
+  }
+  c.probes++;
+  if (c.backoff < c.settings.retriesMax) c.backoff++;
+  emitSegment(c, seqAdd(c.sndUna, -1), 0, wire.ACK);
+  c.persistAt = c.context.nowMs + backedOffRto(c);
+}
+
+/** RFC 9293 §3.8.4: sent only when no data was received for the interval (MUST-26); SEG.SEQ = SND.NXT-1. */
+function onKeepAlive(c: Connection, nowMs: number): void {
+  const { keepAliveMs, keepAliveIntervalMs, keepAliveProbesMax } = c.settings;
+  c.keepAliveAt = UNSET;
+  if (keepAliveMs === 0) return;
+  const idleUntil = c.lastReceivedAt + keepAliveMs;
+  const busy = seqDiff(c.sndMax, c.sndUna) > 0; // then the retransmission timer watches
+  if (idleUntil > nowMs || busy) {
+    c.probes = 0;
+    c.keepAliveAt = Math.max(idleUntil, nowMs + (busy ? keepAliveMs : 1));
+    return;
+  }
+  // MUST-29: one unanswered probe is no proof of death.
+  if (c.probes >= keepAliveProbesMax) {
+    emitReset(c);
+    giveUp(c);
+    return;
+  }
+  c.probes++;
+  emitSegment(c, seqAdd(c.sndNxt, -1), 0, wire.ACK);
+  c.keepAliveAt = nowMs + keepAliveIntervalMs;
+}
+
+/** Starts the keep-alive timer where the user asked for one. */
+export function startKeepAlive(c: Connection): void {
+  c.lastReceivedAt = c.context.nowMs;
+  if (c.settings.keepAliveMs === 0) return;
+  c.keepAliveAt = c.context.nowMs + c.settings.keepAliveMs;
+  c.context.timers.atMost(c, c.keepAliveAt);
+}

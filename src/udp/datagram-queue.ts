@@ -1,0 +1,103 @@
+/**
+ * Datagrams that wait for their reader: records in a ring of the linear memory, bounded by bytes. Used by UDP and ICMP
+ * sockets. @module
+ */
+import type { Packet } from '../iface/packet.ts';
+import type { Memory } from '../memory/memory.ts';
+import { Ring } from '../memory/ring.ts';
+import { IpAddress } from '../wire/address.ts';
+
+// A record: these int32 words, then the payload.
+const LENGTH = 0;
+const PORT = 1;
+const WORD_A = 2; // four words of the source address
+const TTL = 6;
+const RECORD_BYTES = 32;
+/** Where records are built: the memory's first block belongs to no one. */
+const SCRATCH = 64;
+
+/** Where a datagram came from; one record may be reused for many. */
+export class Source {
+  /** Bytes of the datagram, which may be more than the reader's buffer took. */
+  length = 0;
+  port = 0;
+  ttl = 0;
+  a = 0;
+  b = 0;
+  c = 0;
+  d = 0;
+
+  get address(): IpAddress {
+    return new IpAddress(this.a, this.b, this.c, this.d);
+  }
+}
+
+export class DatagramQueue {
+  readonly #memory: Memory;
+  readonly #ring: Ring;
+  count = 0;
+
+  /** @param capacityBytes - a power of two; each datagram counts 32 bytes more than its payload */
+  constructor(memory: Memory, capacityBytes: number) {
+    this.#memory = memory;
+    this.#ring = new Ring(memory, capacityBytes);
+  }
+
+  /** Appends the `length` bytes at `p` that came with `packet`; false when there is no room: drop it. */
+  push(packet: Packet, port: number, p: number, length: number): boolean {
+    const ring = this.#ring;
+    if (!ring.reserve(ring.length + RECORD_BYTES + length)) return false;
+    const { i32 } = this.#memory;
+    const w = SCRATCH >> 2;
+    i32[w + LENGTH] = length;
+    i32[w + PORT] = port;
+    i32[w + WORD_A] = packet.srcA;
+    i32[w + WORD_A + 1] = packet.srcB;
+    i32[w + WORD_A + 2] = packet.srcC;
+    i32[w + WORD_A + 3] = packet.srcD;
+    i32[w + TTL] = packet.ttl;
+    ring.store(ring.length, SCRATCH, RECORD_BYTES);
+    ring.store(ring.length + RECORD_BYTES, p, length);
+    ring.length += RECORD_BYTES + length;
+    this.count++;
+    return true;
+  }
+
+  /** Payload length of the oldest datagram, -1 when there is none. */
+  peekLength(): number {
+    if (this.count === 0) return -1;
+    this.#ring.copyOut(0, SCRATCH, RECORD_BYTES);
+    return this.#memory.i32[(SCRATCH >> 2) + LENGTH]!;
+  }
+
+  /**
+   * Takes the oldest datagram into `target`; what does not fit is lost.
+   * @returns bytes copied, or -1 when there is none
+   */
+  shift(target: Uint8Array, source: Source): number {
+    const length = this.peekLength();
+    if (length < 0) return -1;
+    const { i32 } = this.#memory;
+    const w = SCRATCH >> 2;
+    source.length = length;
+    source.port = i32[w + PORT]!;
+    source.a = i32[w + WORD_A]!;
+    source.b = i32[w + WORD_A + 1]!;
+    source.c = i32[w + WORD_A + 2]!;
+    source.d = i32[w + WORD_A + 3]!;
+    source.ttl = i32[w + TTL]!;
+    const ring = this.#ring;
+    ring.advance(RECORD_BYTES);
+    const copied = ring.peek(target, 0, Math.min(length, target.length));
+    ring.advance(length);
+    this.count--;
+    if (this.count === 0) ring.release();
+    return copied;
+  }
+
+  /** Drops everything and gives the memory back. */
+  clear(): void {
+    this.#ring.release();
+    this.count = 0;
+  }
+}

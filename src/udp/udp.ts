@@ -1,0 +1,328 @@
+/** UDP: RFC 768, RFC 1122 §4.1, RFC 8085. @module */
+import { type ErrorCode, NetError } from '../errors.ts';
+import type { Changed, Context } from '../iface/context.ts';
+import { type Flow, FlowTable, portsIn } from '../iface/flow-table.ts';
+import { type ErrorTransport, type Ip, TTL_DEFAULT } from '../iface/ip.ts';
+import type { Packet } from '../iface/packet.ts';
+import type { Path } from '../iface/routes.ts';
+import { allocFrame, CHECKSUM_PARTIAL, setFrameOffload } from '../memory/frame.ts';
+import { type IpAddress, UNSPECIFIED_V6 } from '../wire/address.ts';
+import { PROTOCOL_UDP, pseudoHeaderSum } from '../wire/ip.ts';
+import * as ipv4 from '../wire/ipv4.ts';
+import * as ipv6 from '../wire/ipv6.ts';
+import { fold } from '../wire/octets.ts';
+import * as wire from '../wire/udp.ts';
+import { DatagramQueue, type Source } from './datagram-queue.ts';
+
+/** What a UDP socket reports: datagrams to read or an error to take; room to send after there was none. */
+export const READABLE = 1;
+export const WRITABLE = 2;
+
+/** Bytes that wait for a reader, at most; a datagram counts its payload and 32 more. */
+const RECEIVE_BYTES_DEFAULT = 1 << 18;
+/** RFC 768: what the length field can say, less the header. */
+const PAYLOAD_MAX = 65_535 - wire.HEADER_LENGTH;
+const PORT_FIRST = 32_768;
+const PORT_COUNT = 32_768;
+const PORT_DRAWS = 64;
+
+export class UdpSocket implements Changed, Flow {
+  isChanged = false;
+  /** Whatever the user of the core wants to find again when the socket is reported. */
+  owner: unknown = null;
+  local: IpAddress = UNSPECIFIED_V6;
+  remote: IpAddress = UNSPECIFIED_V6;
+  portsIn = 0;
+  hash = 0;
+  /** Time to live, 1 to 255. */
+  ttl = TTL_DEFAULT;
+  readonly #udp: Udp;
+  readonly #queue: DatagramQueue;
+  #port = 0;
+  #isConnected = false;
+  #error: ErrorCode | null = null;
+  #events = 0;
+  #path: Path | null = null;
+  #pathTo: IpAddress | null = null;
+
+  /** Usually made by `stack.udpSocket()`. */
+  constructor(udp: Udp, receiveBytes = RECEIVE_BYTES_DEFAULT) {
+    this.#udp = udp;
+    this.#queue = new DatagramQueue(udp.context.memory, receiveBytes);
+  }
+
+  /** The bound port, 0 before {@link bind}. */
+  get port(): number {
+    return this.#port;
+  }
+
+  get remotePort(): number {
+    return this.portsIn >>> 16;
+  }
+
+  get isConnected(): boolean {
+    return this.#isConnected;
+  }
+
+  /**
+   * Takes datagrams to `port` (0: a random free one: RFC 6056) on `address`, by default on all of both families.
+   * @throws NetError EADDRINUSE, EADDRNOTAVAIL, EINVAL when already bound
+   */
+  bind(options: { port?: number | undefined; address?: IpAddress | undefined } = {}): void {
+    const address = options.address ?? UNSPECIFIED_V6;
+    const context = { address: address.toString(), port: options.port ?? 0 };
+    if (this.#port !== 0) throw new NetError('EINVAL', 'bind', context);
+    if (!address.isUnspecified && !this.#udp.ip.isLocalAddress(address)) {
+      throw new NetError('EADDRNOTAVAIL', 'bind', context);
+    }
+    const port = this.#udp.bind(this, address, options.port ?? 0);
+    if (port === 0) throw new NetError('EADDRINUSE', 'bind', context);
+    this.#port = port;
+    this.local = address;
+  }
+
+  /**
+   * Fixes the peer: only its datagrams are taken, errors about it are reported, and {@link send} needs no endpoint.
+   * @throws NetError ENETUNREACH, EADDRINUSE, EISCONN
+   */
+  connect(remote: { address: IpAddress; port: number }): void {
+    const context = { address: remote.address.toString(), port: remote.port };
+    if (this.#isConnected) throw new NetError('EISCONN', 'connect', context);
+    const path = this.#udp.ip.path(remote.address, this.local.isUnspecified ? null : this.local);
+    if (path === null) throw new NetError('ENETUNREACH', 'connect', context);
+    if (this.#port === 0) this.bind();
+    this.remote = remote.address;
+    this.portsIn = portsIn(this.#port, remote.port);
+    const error = this.#udp.connect(this, path.source);
+    if (error !== null) throw new NetError(error, 'connect', context);
+    this.#isConnected = true;
+  }
+
+  /**
+   * Sends one datagram now; the bytes are copied.
+   * @returns false when the device or the memory has no room: try again later
+   * @throws NetError EMSGSIZE, ENETUNREACH, EINVAL; and an error that the peer or the network reported before
+   */
+  send(data: Uint8Array, to: { address: IpAddress; port: number } | null = null): boolean {
+    this.#throwError('send');
+    if (to === null && !this.#isConnected) throw new NetError('ENOTCONN', 'send');
+    const address = to?.address ?? this.remote;
+    const port = to?.port ?? this.remotePort;
+    if (port === 0) throw new NetError('EINVAL', 'send', { address: address.toString(), port });
+    if (this.#port === 0) this.bind();
+    const path = this.#pathFor(address);
+    if (path === null) throw new NetError('ENETUNREACH', 'send', { address: address.toString(), port });
+    const header = (address.isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH) + wire.HEADER_LENGTH;
+    // Fragments are not made yet: what the path does not carry whole is refused.
+    if (data.length > PAYLOAD_MAX || data.length + header > path.mtu) {
+      throw new NetError('EMSGSIZE', 'send', { address: address.toString(), port });
+    }
+    return this.#udp.output(path, data, address, this.#port, port, this.ttl);
+  }
+
+  /** The path is found once for datagrams that go the same way. */
+  #pathFor(address: IpAddress): Path | null {
+    const { ip } = this.#udp;
+    if (this.#path !== null && ip.isCurrent(this.#path) && this.#pathTo!.equals(address)) return this.#path;
+    this.#path = ip.path(address, this.local.isUnspecified ? null : this.local);
+    this.#pathTo = address;
+    return this.#path;
+  }
+
+  /**
+   * Takes the oldest datagram into `target`; bytes beyond its end are lost (`source.length` tells the whole length).
+   * @returns bytes copied, or -1 when there is none
+   * @throws NetError ECONNREFUSED, EHOSTUNREACH, ...: what was reported about a connected peer, once
+   */
+  recv(target: Uint8Array, source: Source): number {
+    this.#throwError('recv');
+    return this.#queue.shift(target, source);
+  }
+
+  /** Payload length of the oldest datagram, -1 when there is none. */
+  peekLength(): number {
+    return this.#queue.peekLength();
+  }
+
+  canRecv(): boolean {
+    return this.#queue.count > 0;
+  }
+
+  #throwError(syscall: string): void {
+    const code = this.#error;
+    if (code === null) return;
+    this.#error = null;
+    throw new NetError(code, syscall, { address: this.remote.toString(), port: this.remotePort });
+  }
+
+  close(): void {
+    this.#udp.close(this);
+    this.#queue.clear();
+    this.#port = 0;
+    this.#isConnected = false;
+  }
+
+  /** Called by the stack. */
+  deliver(packet: Packet, port: number, p: number, length: number): void {
+    if (this.#queue.push(packet, port, p, length)) this.report(READABLE);
+    else this.#udp.context.stats.drop('udp-queue-full');
+  }
+
+  /** Called by the stack: an error for a connected socket. */
+  fail(code: ErrorCode): void {
+    this.#error = code;
+    this.report(READABLE);
+  }
+
+  report(events: number): void {
+    this.#events |= events;
+    this.#udp.context.changed(this);
+  }
+
+  /** What changed since the last call. */
+  takeEvents(): number {
+    const events = this.#events;
+    this.#events = 0;
+    return events;
+  }
+}
+
+export class Udp implements ErrorTransport {
+  readonly context: Context;
+  readonly ip: Ip;
+  readonly #connected: FlowTable<UdpSocket>;
+  readonly #bound = new Map<number, UdpSocket[]>();
+
+  constructor(context: Context, ip: Ip) {
+    this.context = context;
+    this.ip = ip;
+    this.#connected = new FlowTable(context.random());
+  }
+
+  socket(receiveBytes?: number): UdpSocket {
+    return new UdpSocket(this, receiveBytes);
+  }
+
+  input(packet: Packet): void {
+    const { memory, stats } = this.context;
+    const p = packet.payload;
+    const drop = wire.check(memory, p, packet.end, packet.pseudoSum, packet.version === 6);
+    if (drop !== null) {
+      stats.drop(drop);
+      return;
+    }
+    stats.udpIn++;
+    const ports = memory.dv.getInt32(p);
+    const length = wire.length(memory.dv, p) - wire.HEADER_LENGTH;
+    const connected = this.#connected.count === 0 ? null : this.#connected.find(packet, ports);
+    if (connected !== null) {
+      connected.deliver(packet, ports >>> 16, p + wire.HEADER_LENGTH, length);
+      return;
+    }
+    if (!this.#deliverBound(packet, ports, p + wire.HEADER_LENGTH, length)) {
+      stats.drop('udp-no-socket');
+      // RFC 1122 §4.1.3.1: port unreachable; icmp makes none for what was sent to a group.
+      this.ip.icmp.unreachable(packet, 'port');
+    }
+  }
+
+  /** To every socket of the port for a group, else to the one with the most specific address. */
+  #deliverBound(packet: Packet, ports: number, p: number, length: number): boolean {
+    const sockets = this.#bound.get(ports & 0xffff);
+    if (sockets === undefined) return false;
+    const { destination } = packet;
+    let chosen: UdpSocket | null = null;
+    let any = false;
+    for (const socket of sockets) {
+      if (socket.isConnected || !serves(socket.local, destination)) continue;
+      any = true;
+      if (packet.toGroup) socket.deliver(packet, ports >>> 16, p, length);
+      else if (chosen === null || !socket.local.isUnspecified) chosen = socket;
+    }
+    chosen?.deliver(packet, ports >>> 16, p, length);
+    return any;
+  }
+
+  /** Takes a port for `socket`; returns it, or 0 when it is taken. */
+  bind(socket: UdpSocket, address: IpAddress, wanted: number): number {
+    const clashes = (port: number): boolean =>
+      (this.#bound.get(port) ?? []).some(
+        (other) => serves(other.local, address) || serves(address, other.local),
+      );
+    const port = wanted !== 0 ? wanted : this.#drawPort((candidate) => !this.#bound.has(candidate));
+    if (port === 0 || clashes(port)) return 0;
+    const sockets = this.#bound.get(port) ?? [];
+    sockets.push(socket);
+    this.#bound.set(port, sockets);
+    return port;
+  }
+
+  #drawPort(isFree: (port: number) => boolean): number {
+    for (let i = 0; i < PORT_DRAWS; i++) {
+      const port = PORT_FIRST + (this.context.random() % PORT_COUNT);
+      if (isFree(port)) return port;
+    }
+    for (let port = PORT_FIRST; port < PORT_FIRST + PORT_COUNT; port++) if (isFree(port)) return port;
+    return 0;
+  }
+
+  /** Lists `socket` under its peer; its local address is from now on `local`. */
+  connect(socket: UdpSocket, local: IpAddress): ErrorCode | null {
+    if (this.#connected.get(local, socket.remote, socket.portsIn) !== null) return 'EADDRINUSE';
+    socket.local = local;
+    socket.hash = this.#connected.hash(local, socket.remote, socket.portsIn);
+    this.#connected.add(socket);
+    return null;
+  }
+
+  close(socket: UdpSocket): void {
+    if (socket.isConnected) this.#connected.remove(socket);
+    const left = (this.#bound.get(socket.port) ?? []).filter((other) => other !== socket);
+    if (left.length > 0) this.#bound.set(socket.port, left);
+    else this.#bound.delete(socket.port);
+  }
+
+  /** Sends `data`; false when there is no room for it now. */
+  output(path: Path, data: Uint8Array, to: IpAddress, port: number, toPort: number, ttl: number): boolean {
+    const { memory, stats } = this.context;
+    const { iface } = path;
+    const total = wire.HEADER_LENGTH + data.length;
+    if (iface.device.room() <= 0) return false;
+    const frame = allocFrame(memory, ipv6.HEADER_LENGTH + total);
+    if (frame === 0) {
+      stats.drop('no-memory');
+      return false;
+    }
+    const p = this.ip.payloadOffset(frame, to);
+    memory.u8.set(data, p + wire.HEADER_LENGTH);
+    const pseudo = pseudoHeaderSum(path.source, to, PROTOCOL_UDP);
+    if (iface.offload) {
+      wire.emitPartial(memory.dv, p, port, toPort, total, fold(pseudo + total));
+      setFrameOffload(memory, frame, CHECKSUM_PARTIAL, 0, p);
+    } else {
+      wire.emit(memory, p, port, toPort, total, pseudo);
+    }
+    stats.udpOut++;
+    this.ip.send(path, frame, total, PROTOCOL_UDP, to, ttl, 0);
+    return true;
+  }
+
+  /** RFC 1122 §4.1.3.3: errors go to the socket they are about; only a connected one can tell which peer. */
+  error(local: IpAddress, remote: IpAddress, p: number, code: ErrorCode): void {
+    const { dv } = this.context.memory;
+    const ports = portsIn(wire.sourcePort(dv, p), wire.destinationPort(dv, p));
+    this.#connected.get(local, remote, ports)?.fail(code);
+  }
+
+  closeAll(): void {
+    for (const sockets of [...this.#bound.values()]) for (const socket of [...sockets]) socket.close();
+  }
+}
+
+/** Whether a socket bound to `local` takes datagrams to `address`: its own, all of its family, or with `::` of both. */
+function serves(local: IpAddress, address: IpAddress): boolean {
+  if (local.equals(address)) return true;
+  return local.isUnspecified && (!local.isV4 || address.isV4);
+}
+
+
