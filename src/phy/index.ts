@@ -1,0 +1,24 @@
+/** Devices: virtual wires, and wrappers that trace, capture or spoil what passes. @module */
+export type { Device, Medium } from './device.ts';
+export {
+  FaultInjector,
+  type FaultInjectorOptions,
+  type FaultOptions,
+  type FaultSettings,
+  type FaultStats,
+} from './fault-injector.ts';
+export { Loopback, type LoopbackOptions } from './loopback.ts';
+export { type CaptureFormat, LINKTYPE_ETHERNET, LINKTYPE_RAW } from './pcap.ts';
+export {
+  Capture,
+  type CaptureMode,
+  type CaptureOptions,
+  type CaptureSink,
+  PcapWriter,
+  type PcapWriterOptions,
+} from './pcap-writer.ts';
+export { PipeEnd, type PipeOptions, pipePair } from './pipe.ts';
+export { FrameQueue } from './queue.ts';
+export { Random } from './random.ts';
+export { Switch, type SwitchOptions, SwitchPort, type SwitchPortStats, type SwitchStats } from './switch.ts';
+export { type Direction, type Trace, Tracer } from './tracer.ts';
