@@ -1,0 +1,194 @@
+/**
+ * TUN and TAP interfaces (Documentation/networking/tuntap.rst): a wire whose other end is Linux's own stack. With
+ * offload, TCP crosses it in super-segments of up to 64 KiB and checksums stay unmade. @module
+ */
+import { NetError } from '../errors.ts';
+import type { MacAddress } from '../wire/address.ts';
+import { FdDevice, type FdDeviceOptions } from './fd-device.ts';
+import { checkName, IFREQ_VALUE, InterfaceControl, ifreq, ifreqName, parseHostAddresses, Struct } from './ifreq.ts';
+import * as c from './libc.ts';
+import { VNET_LENGTH } from './vnet.ts';
+
+const DEVICE = '/dev/net/tun';
+
+// linux/if_tun.h
+const TUNSETIFF = 0x400454ca;
+const TUNGETFEATURES = 0x800454cf;
+const TUNSETOFFLOAD = 0x400454d0;
+const TUNSETVNETHDRSZ = 0x400454d8;
+const IFF_TUN = 0x0001;
+const IFF_TAP = 0x0002;
+const IFF_NO_PI = 0x1000;
+const IFF_VNET_HDR = 0x4000;
+const TUN_F_CSUM = 0x01;
+const TUN_F_TSO4 = 0x02;
+const TUN_F_TSO6 = 0x04;
+const TUN_F_TSO_ECN = 0x08;
+
+export interface TunOptions {
+  /** The interface's name, at most 15 bytes; made if it does not exist. A `%d` in it becomes the first free number. */
+  readonly name: string;
+  /** The largest IP packet, set on the interface; without it the interface's own (1500 for a new one). */
+  readonly mtu?: number;
+  /** Super-segments and partial checksums, both ways. Default true. */
+  readonly offload?: boolean;
+  /** Addresses of the Linux side, like `10.0.0.1/24`: at most one IPv4 and any number of IPv6. */
+  readonly hostAddress?: string | readonly string[];
+  /** Whether to bring the interface up. Default: if this call made it. */
+  readonly up?: boolean;
+}
+
+/** An open TUN or TAP interface. One that this made disappears with {@link TunDevice.close}. */
+export class TunDevice extends FdDevice {
+  readonly name: string;
+  /** The Linux side's own Ethernet address; null for TUN. The stack must use another one. */
+  readonly hostMac: MacAddress | null;
+
+  constructor(options: FdDeviceOptions, name: string, hostMac: MacAddress | null) {
+    super(options);
+    this.name = name;
+    this.hostMac = hostMac;
+  }
+}
+
+/**
+ * Opens a TUN interface: IP packets without a link layer.
+ * @throws NetError EPERM, EBUSY (another process has it), EINVAL (bad name, or one of another kind), ENOENT (no TUN driver),
+ *   ENOSYS (koffi is not installed)
+ * @example
+ * const device = await openTun({ name: 'tun0', hostAddress: '10.0.0.1/24' });
+ * const host = createHost({ device, addresses: ['10.0.0.2/24'] });
+ */
+export function openTun(options: TunOptions): Promise<TunDevice> {
+  return open('openTun', IFF_TUN, options);
+}
+
+/** Opens a TAP interface: Ethernet frames; otherwise as {@link openTun}. */
+export function openTap(options: TunOptions): Promise<TunDevice> {
+  return open('openTap', IFF_TAP, options);
+}
+
+async function open(syscall: string, kind: number, options: TunOptions): Promise<TunDevice> {
+  checkName(options.name, syscall);
+  const addresses = parseHostAddresses(options.hostAddress, syscall);
+  const libc = await loadAndCheck(syscall, options);
+  const existed = exists(libc, options.name, syscall);
+  const fd = openDriver(libc, syscall);
+  let control: InterfaceControl | undefined;
+  try {
+    const { name, vnet } = claim(libc, fd, kind, options.name, existed, syscall);
+    const offload = vnet && setOffload(libc, fd, options.offload ?? true);
+    control = new InterfaceControl(libc, name, syscall);
+    if (options.mtu !== undefined && options.mtu !== control.mtu()) control.setMtu(options.mtu);
+    for (const address of addresses) control.setAddress(address);
+    if ((options.up ?? !existed) && !control.isUp()) control.setUp();
+    const medium = kind === IFF_TAP ? 'ethernet' : 'ip';
+    const hostMac = kind === IFF_TAP ? control.mac() : null;
+    return new TunDevice({ libc, fd, medium, mtu: control.mtu(), offload, vnet }, name, hostMac);
+  } catch (error) {
+    libc.close(fd);
+    throw error;
+  } finally {
+    control?.close();
+  }
+}
+
+function loadAndCheck(syscall: string, { mtu }: TunOptions): Promise<c.Libc> {
+  if (mtu !== undefined && !(Number.isInteger(mtu) && mtu >= 68 && mtu <= 65535)) {
+    throw new RangeError(`${syscall}: mtu: expected 68 to 65535 bytes, got ${mtu}`);
+  }
+  return c.loadLibc();
+}
+
+function exists(libc: c.Libc, name: string, syscall: string): boolean {
+  const control = new InterfaceControl(libc, name, syscall);
+  const index = control.index();
+  control.close();
+  return index !== 0;
+}
+
+function openDriver(libc: c.Libc, syscall: string): number {
+  const fd = libc.open(DEVICE, c.O_RDWR | c.O_NONBLOCK | c.O_CLOEXEC);
+  if (fd >= 0) return fd;
+  const errno = libc.errno();
+  if (errno === c.EPERM || errno === c.EACCES) {
+    const detail = `no permission to open ${DEVICE}: run as root, or give the user the interface with ip tuntap add`;
+    throw new NetError('EPERM', syscall, { detail });
+  }
+  if (errno === c.ENOENT || errno === c.ENODEV || errno === c.ENXIO) {
+    const detail = `no ${DEVICE}: load the driver with modprobe tun, or pass the device into the container`;
+    throw new NetError('ENOENT', syscall, { detail });
+  }
+  throw new NetError(c.codeOf(errno), syscall, { detail: `cannot open ${DEVICE} (errno ${errno})` });
+}
+
+const setInterface = (libc: c.Libc, fd: number, name: string, flags: number): { result: number; name: string } => {
+  const request = ifreq(libc, name);
+  request.dv.setUint16(IFREQ_VALUE, flags | IFF_NO_PI, true);
+  return { result: libc.ioctl(fd, TUNSETIFF, request.address), name: ifreqName(request) };
+};
+
+/** Ties the descriptor to the interface, which is made if need be. */
+function claim(
+  libc: c.Libc,
+  fd: number,
+  kind: number,
+  name: string,
+  existed: boolean,
+  syscall: string,
+): { name: string; vnet: boolean } {
+  const features = new Struct(libc, 4);
+  const known = libc.ioctl(fd, TUNGETFEATURES, features.address) >= 0;
+  const vnet = known && (features.dv.getUint32(0, true) & IFF_VNET_HDR) !== 0;
+  const claimed = setInterface(libc, fd, name, kind | (vnet ? IFF_VNET_HDR : 0));
+  if (claimed.result < 0) {
+    const errno = libc.errno();
+    throw claimError(libc, fd, kind, name, existed, syscall, errno);
+  }
+  // A persistent interface may remember another header size from its last owner.
+  const size = new Struct(libc, 4);
+  size.dv.setInt32(0, VNET_LENGTH, true);
+  if (vnet) libc.ioctl(fd, TUNSETVNETHDRSZ, size.address);
+  return { name: claimed.name, vnet };
+}
+
+function claimError(
+  libc: c.Libc,
+  fd: number,
+  kind: number,
+  name: string,
+  existed: boolean,
+  syscall: string,
+  errno: number,
+): NetError {
+  const error = (code: 'EPERM' | 'EBUSY' | 'EINVAL', detail: string) => new NetError(code, syscall, { detail });
+  const [mine, other] = kind === IFF_TAP ? (['tap', 'tun'] as const) : (['tun', 'tap'] as const);
+  if (errno === c.EBUSY) return error('EBUSY', `interface ${name} is in use by another process`);
+  if (errno === c.EPERM || errno === c.EACCES) {
+    const command = `ip tuntap add mode ${mine} user "$USER" name ${name}`;
+    if (existed) return error('EPERM', `no permission for interface ${name}: run as root, or make it with ${command}`);
+    return error(
+      'EPERM',
+      `no permission to make interface ${name}: run as root, or make it beforehand with ${command}`,
+    );
+  }
+  if (errno !== c.EINVAL || !existed) {
+    return new NetError(c.codeOf(errno), syscall, { detail: `cannot make interface ${name} (errno ${errno})` });
+  }
+  // It exists and is something else. Whether it is the other kind is found by trying; closing lets go of it.
+  const tried = setInterface(libc, fd, name, kind === IFF_TAP ? IFF_TUN : IFF_TAP);
+  if (tried.result >= 0 || libc.errno() === c.EBUSY) {
+    const opener = other === 'tap' ? 'openTap' : 'openTun';
+    return error(
+      'EINVAL',
+      `interface ${name} is a ${other} interface, not a ${mine} one: use ${opener} or another name`,
+    );
+  }
+  return error('EINVAL', `interface ${name} exists and is no TUN or TAP interface of one queue: choose another name`);
+}
+
+/** Says what the device will hand over: super-segments, or only what fits the MTU with its checksums made. */
+function setOffload(libc: c.Libc, fd: number, wanted: boolean): boolean {
+  const flags = wanted ? TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN : 0;
+  return libc.ioctl(fd, TUNSETOFFLOAD, flags) >= 0 && wanted;
+}
