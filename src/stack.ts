@@ -5,13 +5,14 @@
  * The loop of whoever drives it: `poll(now)`; take `nextChanged()` until it is null and serve those sockets; wait until
  * `pollAt()`, or until a device says that it has something; again. @module
  */
+
+import { Icmp, IcmpSocket } from './icmp/icmp.ts';
 import type { Changed } from './iface/context.ts';
 import { Context } from './iface/context.ts';
 import { Interface, type InterfaceOptions } from './iface/interface.ts';
 import { Ip } from './iface/ip.ts';
 import type { Route } from './iface/routes.ts';
 import type { Stats } from './iface/stats.ts';
-import { Icmp, IcmpSocket } from './icmp/icmp.ts';
 import { Memory } from './memory/memory.ts';
 import type { Device } from './phy/device.ts';
 import { Loopback } from './phy/loopback.ts';

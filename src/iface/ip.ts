@@ -250,7 +250,15 @@ export class Ip {
    * Puts the IP header in front of `length` payload bytes that stand at {@link payloadOffset} of `frame`, and sends it.
    * The frame is the IP layer's from now on.
    */
-  send(path: Path, frame: number, length: number, protocol: number, destination: IpAddress, ttl: number, ds: number): void {
+  send(
+    path: Path,
+    frame: number,
+    length: number,
+    protocol: number,
+    destination: IpAddress,
+    ttl: number,
+    ds: number,
+  ): void {
     const { memory } = this.#context;
     const p = frame + HEADROOM;
     let end: number;

@@ -22,8 +22,7 @@ export class Routes {
 
   add(route: Route): void {
     const { prefix } = route;
-    const same = (r: Route): boolean =>
-      r.prefix.address.isV4 === prefix.address.isV4 && r.prefix.bits < prefix.bits;
+    const same = (r: Route): boolean => r.prefix.address.isV4 === prefix.address.isV4 && r.prefix.bits < prefix.bits;
     let at = this.#routes.findIndex(same);
     if (at < 0) at = this.#routes.length;
     this.#routes.splice(at, 0, route);

@@ -30,8 +30,7 @@ export function emitSegment(c: Connection, seq: Seq, length: number, flags: numb
   const isV4 = c.local.isV4;
   const ipLength = isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH;
   const sacks = c.reassembly !== null && c.useSack ? Math.min(c.reassembly.count, SACK_BLOCKS_MAX) : 0;
-  const header =
-    wire.HEADER_LENGTH + (c.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0) + (sacks > 0 ? 4 + 8 * sacks : 0);
+  const header = wire.HEADER_LENGTH + (c.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0) + (sacks > 0 ? 4 + 8 * sacks : 0);
   const frame = allocFrame(memory, ipLength + header + length);
   if (frame === 0) {
     c.context.stats.drop('no-memory');

@@ -2,8 +2,9 @@
  * A segment arrives: RFC 9293 §3.10.7, step by step in its order. The steps themselves are rules in receive.ts and
  * recovery.ts. @module
  */
-import type { Packet } from '../iface/packet.ts';
+
 import { REACHABLE } from '../iface/neighbours.ts';
+import type { Packet } from '../iface/packet.ts';
 import * as wire from '../wire/tcp.ts';
 import { type Connection, FAST_RECOVERY, UNSET } from './connection.ts';
 import { emitReset, resetStray } from './emit.ts';

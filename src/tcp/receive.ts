@@ -4,9 +4,9 @@
  */
 import * as wire from '../wire/tcp.ts';
 import { type Connection, UNSET } from './connection.ts';
+import { READABLE } from './events.ts';
 import { Reassembly } from './reassembly.ts';
 import { type Seq, seqAdd, seqDiff, seqGe, seqLe, seqLt } from './seq.ts';
-import { READABLE } from './events.ts';
 import { mayReceiveIn } from './state.ts';
 
 /** Under pressure (less than a quarter of the memory free), a new window offers at most this part of what is free. */
@@ -54,7 +54,7 @@ function newEdge(c: Connection): Seq {
 export function offeredWindow(c: Connection): number {
   c.rcvAdv = newEdge(c);
   const scaled = receiveWindow(c) >>> c.rcvShift;
-  return scaled < WINDOW_MAX ? scaled : WINDOW_MAX;
+  return Math.min(scaled, WINDOW_MAX);
 }
 
 /** After the user has read: whether the window opened far enough to be worth a segment of its own. */

@@ -7,7 +7,17 @@ import { type Connection, LOSS, UNSET } from './connection.ts';
 import { emitSegment, emitSyn } from './emit.ts';
 import { backedOffRto, startTiming } from './rtt.ts';
 import { seqAdd, seqDiff, seqGt, seqLt } from './seq.ts';
-import { CLOSED, CLOSING, FIN_WAIT_1, isSynchronized, LAST_ACK, maySendIn, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from './state.ts';
+import {
+  CLOSED,
+  CLOSING,
+  FIN_WAIT_1,
+  isSynchronized,
+  LAST_ACK,
+  maySendIn,
+  SYN_RECEIVED,
+  SYN_SENT,
+  TIME_WAIT,
+} from './state.ts';
 
 /** Payload of a super-segment, with headers below the 64 KiB that an IP packet can be. */
 const SUPER_BYTES = 65_535 - 120;

@@ -11,7 +11,16 @@ import { BACKLOG_DEFAULT, Listener } from './listener.ts';
 import { consumed } from './receive.ts';
 import { canQueue, sendRoom } from './send.ts';
 import { mergeSettings, type TcpSettings } from './settings.ts';
-import { CLOSED, LISTEN, mayReceiveIn, STATE_NAMES, SYN_RECEIVED, SYN_SENT, TIME_WAIT, type TcpState } from './state.ts';
+import {
+  CLOSED,
+  LISTEN,
+  mayReceiveIn,
+  STATE_NAMES,
+  SYN_RECEIVED,
+  SYN_SENT,
+  type TcpState,
+  TIME_WAIT,
+} from './state.ts';
 import type { Tcp } from './tcp.ts';
 
 /** An address and a port. */

@@ -118,9 +118,7 @@ export class TimeWaitTable implements Timed {
 
   #acknowledge(record: TimeWait, packet: Packet): void {
     const { nowMs } = this.#tcp.context;
-    const timestamps = record.useTimestamps
-      ? { tsVal: (nowMs + record.tsOffset) | 0, tsEcr: record.tsRecent }
-      : null;
+    const timestamps = record.useTimestamps ? { tsVal: (nowMs + record.tsOffset) | 0, tsEcr: record.tsRecent } : null;
     emitBare(this.#tcp, packet, record.sndNxt, record.rcvNxt, wire.ACK, 0xffff, timestamps);
   }
 

@@ -246,9 +246,7 @@ export class Udp implements ErrorTransport {
   /** Takes a port for `socket`; returns it, or 0 when it is taken. */
   bind(socket: UdpSocket, address: IpAddress, wanted: number): number {
     const clashes = (port: number): boolean =>
-      (this.#bound.get(port) ?? []).some(
-        (other) => serves(other.local, address) || serves(address, other.local),
-      );
+      (this.#bound.get(port) ?? []).some((other) => serves(other.local, address) || serves(address, other.local));
     const port = wanted !== 0 ? wanted : this.#drawPort((candidate) => !this.#bound.has(candidate));
     if (port === 0 || clashes(port)) return 0;
     const sockets = this.#bound.get(port) ?? [];
@@ -324,5 +322,3 @@ function serves(local: IpAddress, address: IpAddress): boolean {
   if (local.equals(address)) return true;
   return local.isUnspecified && (!local.isV4 || address.isV4);
 }
-
-

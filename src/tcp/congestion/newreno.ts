@@ -1,6 +1,6 @@
 /** Slow start and congestion avoidance as RFC 5681 §3.1 has them; recovery.ts holds the NewReno recovery itself. @module */
 import type { Connection } from '../connection.ts';
-import { CWND_MAX, type CongestionControl, initialWindow, SSTHRESH_MAX } from './controller.ts';
+import { type CongestionControl, CWND_MAX, initialWindow, SSTHRESH_MAX } from './controller.ts';
 
 export const newreno: CongestionControl = {
   name: 'newreno',

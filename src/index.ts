@@ -1,0 +1,28 @@
+/**
+ * ethertype: a TCP/IP stack that a program can own. Hosts and sockets are here; devices in `ethertype/phy`, the
+ * synchronous core in `ethertype/core`, simulation in `ethertype/sim`, Linux devices in `ethertype/linux`. @module
+ */
+export { describeError, type ErrorCode, type ErrorContext, NetError } from './errors.ts';
+export { IcmpSocket } from './icmp/icmp.ts';
+export type { DropReason, Stats } from './iface/stats.ts';
+export { Memory, type MemoryOptions } from './memory/memory.ts';
+export {
+  type BindOptions,
+  type ConnectOptions,
+  createHost,
+  Host,
+  type HostOptions,
+  HostTcp,
+  HostUdp,
+  type ListenOptions,
+} from './sockets/host.ts';
+export type { PingOptions, PingReply } from './sockets/ping.ts';
+export { TcpListener } from './sockets/tcp-listener.ts';
+export { TcpStream } from './sockets/tcp-stream.ts';
+export { type Datagram, type Destination, UdpSocket } from './sockets/udp-socket.ts';
+export type { WaitOptions } from './sockets/waiters.ts';
+export { Stack, type StackOptions } from './stack.ts';
+export type { TcpSettings } from './tcp/settings.ts';
+export { TcpSocket } from './tcp/socket.ts';
+export type { TcpState } from './tcp/state.ts';
+export { Cidr, IpAddress, MacAddress } from './wire/address.ts';

@@ -1,0 +1,302 @@
+/** A host: a stack, the loop that drives it, and sockets with promises. What most programs use. @module */
+import { NetError } from '../errors.ts';
+import type { Interface } from '../iface/interface.ts';
+import type { Stats } from '../iface/stats.ts';
+import type { Memory } from '../memory/memory.ts';
+import type { Device } from '../phy/device.ts';
+import type { Clock } from '../sim/clock.ts';
+import { Stack } from '../stack.ts';
+import type { TcpSettings } from '../tcp/settings.ts';
+import { Cidr, IpAddress, MacAddress, parseIp } from '../wire/address.ts';
+import { asyncDispose } from './dispose.ts';
+import { Loop } from './loop.ts';
+import { type PingOptions, type PingReply, ping } from './ping.ts';
+import { realClock, secureRandom } from './real-clock.ts';
+import { TcpListener } from './tcp-listener.ts';
+import { TcpStream } from './tcp-stream.ts';
+import { UdpSocket } from './udp-socket.ts';
+
+/** How long `close` lets connections whose streams were closed finish. */
+const LINGER_MS = 1000;
+const LINGER_STEP_MS = 5;
+
+export interface HostOptions {
+  /** The device of the first interface. A host without one can still talk to itself. */
+  readonly device?: Device;
+  /** Addresses with prefixes: `10.0.0.1/24`, `fd00::1/64`. */
+  readonly addresses?: readonly string[];
+  /** Routers for what no network of ours holds, at most one a family. */
+  readonly gateway?: string | readonly string[];
+  /** The Ethernet address; random by default. */
+  readonly mac?: string;
+  /** Shown in traces. */
+  readonly name?: string;
+  /** Bytes of memory the host may use, in all; or a memory to share. Default: the device's, else 64 MiB. */
+  readonly memory?: number | Memory;
+  /** What TCP sockets start with. */
+  readonly tcp?: Partial<TcpSettings>;
+  /** Virtual time for simulations; by default the machine's. */
+  readonly clock?: Clock;
+  /** Uniform uint32; by default the engine's cryptographic source. */
+  readonly random?: () => number;
+}
+
+export interface ListenOptions {
+  /** 0: a free port is chosen. */
+  readonly port: number;
+  /** The address to listen on; by default all, of both families. */
+  readonly host?: string;
+  /** Connections that may wait to be accepted; default 511. */
+  readonly backlog?: number;
+}
+
+export interface ConnectOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly signal?: AbortSignal | undefined;
+  readonly localPort?: number;
+  readonly localAddress?: string;
+  /** Milliseconds until the attempt fails with ETIMEDOUT; by default the retransmissions of the SYN decide. */
+  readonly timeout?: number;
+  /** Turns the Nagle algorithm off. */
+  readonly noDelay?: boolean;
+  /** Milliseconds of silence after which the peer is probed; 0, the default, never. */
+  readonly keepAlive?: number;
+}
+
+export interface BindOptions {
+  /** 0, the default: a free port is chosen. */
+  readonly port?: number;
+  /** The address to bind to; by default all, of both families. */
+  readonly host?: string;
+}
+
+/** @throws RangeError if `port` is not one. */
+function checkPort(port: number, least: 0 | 1): number {
+  if (Number.isInteger(port) && port >= least && port <= 65_535) return port;
+  throw new RangeError(`port: expected ${least} to 65535, got ${port}`);
+}
+
+/** An address, or `localhost`. Names of the DNS are not resolved yet. */
+function lookup(host: string, syscall: string): IpAddress {
+  const address = host === 'localhost' ? IpAddress.v4(0x7f000001) : parseIp(host);
+  if (address !== null) return address;
+  throw new NetError('ENOTFOUND', syscall, { address: host });
+}
+
+/** TCP of a host. */
+export class HostTcp {
+  readonly #loop: Loop;
+
+  constructor(loop: Loop) {
+    this.#loop = loop;
+  }
+
+  /**
+   * Listens for connections.
+   * @throws NetError EADDRINUSE, EADDRNOTAVAIL
+   * @example const listener = await host.tcp.listen({ port: 80 })
+   */
+  async listen(options: ListenOptions): Promise<TcpListener> {
+    const { host, backlog } = options;
+    const socket = this.#loop.stack.tcpSocket();
+    const address = host === undefined ? undefined : lookup(host, 'listen');
+    socket.listen({ port: checkPort(options.port, 0), address, backlog });
+    return new TcpListener(this.#loop, socket);
+  }
+
+  /**
+   * Connects to a peer. Cancelling, or the timeout, leaves nothing behind.
+   * @throws NetError ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, ENOTFOUND, ...
+   * @example const stream = await host.tcp.connect({ host: '10.0.0.1', port: 80 })
+   */
+  async connect(options: ConnectOptions): Promise<TcpStream> {
+    const { signal, timeout, noDelay, keepAlive } = options;
+    signal?.throwIfAborted();
+    const address = lookup(options.host, 'connect');
+    const port = checkPort(options.port, 1);
+    const socket = this.#loop.stack.tcpSocket({
+      ...(noDelay === undefined ? {} : { noDelay }),
+      ...(keepAlive === undefined ? {} : { keepAliveMs: keepAlive }),
+    });
+    socket.connect(
+      { address, port },
+      {
+        ...(options.localAddress === undefined ? {} : { address: lookup(options.localAddress, 'connect') }),
+        ...(options.localPort === undefined ? {} : { port: checkPort(options.localPort, 0) }),
+      },
+    );
+    const stream = new TcpStream(this.#loop, socket);
+    this.#loop.wake();
+    await this.#established(stream, timeout, signal);
+    return stream;
+  }
+
+  #established(stream: TcpStream, timeout: number | undefined, signal: AbortSignal | undefined): Promise<void> {
+    const loop = this.#loop;
+    const { clock } = loop;
+    loop.hold(1);
+    return new Promise((resolve, reject) => {
+      let timer = 0;
+      const settle = (error: unknown): void => {
+        loop.hold(-1);
+        if (timer !== 0) clock.clearTimer(timer);
+        signal?.removeEventListener('abort', onAbort);
+        if (error === null) resolve();
+        else reject(error);
+      };
+      const cancel = (error: unknown): void => {
+        stream.connected(() => {});
+        stream.abort();
+        settle(error);
+      };
+      const onAbort = (): void => cancel(signal!.reason);
+      signal?.addEventListener('abort', onAbort, { once: true });
+      if (timeout !== undefined) {
+        const { remoteAddress, remotePort } = stream;
+        const late = (): void =>
+          cancel(new NetError('ETIMEDOUT', 'connect', { address: remoteAddress, port: remotePort }));
+        timer = clock.setTimer(clock.now() + timeout, late);
+      }
+      stream.connected(settle);
+    });
+  }
+}
+
+/** UDP of a host. */
+export class HostUdp {
+  readonly #loop: Loop;
+
+  constructor(loop: Loop) {
+    this.#loop = loop;
+  }
+
+  /**
+   * Takes datagrams to a port.
+   * @throws NetError EADDRINUSE, EADDRNOTAVAIL
+   * @example const socket = await host.udp.bind({ port: 53 })
+   */
+  async bind(options: BindOptions = {}): Promise<UdpSocket> {
+    const socket = this.#loop.stack.udpSocket();
+    const address = options.host === undefined ? undefined : lookup(options.host, 'bind');
+    socket.bind({ port: checkPort(options.port ?? 0, 0), address });
+    return new UdpSocket(this.#loop, socket, lookup);
+  }
+
+  /**
+   * A socket for one peer: `send` needs no destination, and what the network reports about the peer is thrown.
+   * @throws NetError ENETUNREACH, ENOTFOUND
+   */
+  async connect(options: { host: string; port: number; localPort?: number }): Promise<UdpSocket> {
+    const socket = this.#loop.stack.udpSocket();
+    if (options.localPort !== undefined) socket.bind({ port: checkPort(options.localPort, 0) });
+    socket.connect({ address: lookup(options.host, 'connect'), port: checkPort(options.port, 1) });
+    return new UdpSocket(this.#loop, socket, lookup);
+  }
+}
+
+/** A stack and the loop that drives it. */
+export class Host {
+  readonly stack: Stack;
+  readonly tcp: HostTcp;
+  readonly udp: HostUdp;
+  /** The interface of the device given at creation, null without one. */
+  readonly iface: Interface | null;
+  readonly #loop: Loop;
+
+  /** Use {@link createHost}. */
+  constructor(options: HostOptions) {
+    const memory = options.memory ?? options.device?.memory ?? undefined;
+    this.stack = new Stack({ random: options.random ?? secureRandom(), memory, tcp: options.tcp });
+    this.#loop = new Loop(this.stack, options.clock ?? realClock);
+    this.tcp = new HostTcp(this.#loop);
+    this.udp = new HostUdp(this.#loop);
+    this.iface = options.device === undefined ? null : this.#addInterface(options.device, options);
+    const gateways = typeof options.gateway === 'string' ? [options.gateway] : (options.gateway ?? []);
+    for (const gateway of gateways) this.stack.addDefaultRoute(IpAddress.parse(gateway));
+    this.#loop.wake();
+  }
+
+  #addInterface(device: Device, options: HostOptions): Interface {
+    const { name, mac } = options;
+    return this.stack.addInterface(device, {
+      addresses: (options.addresses ?? []).map((text) => Cidr.parse(text)),
+      ...(name === undefined ? {} : { name }),
+      ...(mac === undefined ? {} : { mac: MacAddress.parse(mac) }),
+    });
+  }
+
+  /** Counters of the stack. */
+  get stats(): Stats {
+    return this.stack.stats;
+  }
+
+  /** The memory in use. */
+  get memory(): Memory {
+    return this.stack.memory;
+  }
+
+  /** Adds another interface. */
+  addInterface(device: Device, options: Pick<HostOptions, 'addresses' | 'mac' | 'name'> = {}): Interface {
+    const iface = this.#addInterface(device, options);
+    this.#loop.wake();
+    return iface;
+  }
+
+  /**
+   * Sends one echo request and waits for its reply.
+   * @throws NetError ETIMEDOUT, ENETUNREACH, EMSGSIZE, ENOTFOUND
+   * @example const { timeMs } = await host.ping('10.0.0.1')
+   */
+  ping(host: string, options: PingOptions = {}): Promise<PingReply> {
+    return ping(this.#loop, lookup(host, 'ping'), options);
+  }
+
+  /**
+   * Closes everything. Connections whose streams were closed may finish for up to a second; all others are reset.
+   * Memory is given back.
+   */
+  async close(): Promise<void> {
+    if (this.#loop.isClosed) return;
+    await this.#linger();
+    this.stack.close();
+    for (let socket = this.stack.nextChanged(); socket !== null; socket = this.stack.nextChanged()) {
+      const { owner, takeEvents } = socket as unknown as {
+        owner: { notify(e: number): void } | null;
+        takeEvents(): number;
+      };
+      owner?.notify(takeEvents.call(socket));
+    }
+    this.#loop.close();
+  }
+
+  /** Waits while connections that no stream holds any more have bytes or a FIN under way. */
+  async #linger(): Promise<void> {
+    const { clock } = this.#loop;
+    const until = clock.now() + LINGER_MS;
+    const isFinishing = (): boolean =>
+      this.stack.tcp.connections
+        .values()
+        .some((c) => c.socket === null && c.listener === null && c.sndUna !== c.sndMax);
+    // First a turn, so that what was just queued is under way.
+    this.stack.poll(clock.now());
+    while (isFinishing() && clock.now() < until) {
+      await new Promise<void>((resolve) => {
+        clock.setTimer(Math.min(until, clock.now() + LINGER_STEP_MS), resolve);
+      });
+    }
+  }
+
+  [asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/**
+ * Makes a host: a TCP/IP stack on `device`, and the loop that drives it.
+ * @throws TypeError or RangeError for an address, gateway or memory size that is none
+ * @example
+ * const [left, right] = pipePair({ medium: 'ip', mtu: 1500 })
+ * const host = createHost({ device: left, addresses: ['10.0.0.1/24', 'fd00::1/64'] })
+ */
+export const createHost = (options: HostOptions = {}): Host => new Host(options);

@@ -1,0 +1,108 @@
+/**
+ * The loop that drives a stack: polls it when a device or a socket has something, or a deadline has come, and tells the
+ * sockets what changed. @module
+ */
+import type { Clock } from '../sim/clock.ts';
+import type { Stack } from '../stack.ts';
+import { holdProcess, macrotask, realClock } from './real-clock.ts';
+
+/** A socket of this ring, which stands as `owner` on a socket of the core. */
+export interface Notified {
+  /** Something changed; see the event constants of the socket. */
+  notify(events: number): void;
+}
+
+interface Reporting {
+  readonly owner: unknown;
+  takeEvents(): number;
+}
+
+/**
+ * Polls made from microtasks in a row, over all hosts of the thread. Two hosts on a pipe can keep each other busy for
+ * ever; after this many the loop lets the engine's other work have its turn.
+ */
+const MICROTASKS_MAX = 64;
+let microtasks = 0;
+
+export class Loop {
+  readonly stack: Stack;
+  readonly clock: Clock;
+  readonly #yields: boolean;
+  #isScheduled = false;
+  #isRunning = false;
+  #timer = 0;
+  #timerAt = Number.POSITIVE_INFINITY;
+  #isClosed = false;
+  readonly #run = (): void => this.#turn();
+  readonly #onTimer = (): void => {
+    this.#timer = 0;
+    this.#timerAt = Number.POSITIVE_INFINITY;
+    this.#turn();
+  };
+
+  constructor(stack: Stack, clock: Clock) {
+    this.stack = stack;
+    this.clock = clock;
+    // In virtual time all that can happen at one moment happens before time moves: nothing yields.
+    this.#yields = clock === realClock;
+    stack.onWake = () => this.wake();
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Has the stack polled soon: after the current synchronous work. */
+  wake(): void {
+    if (this.#isScheduled || this.#isClosed) return;
+    this.#isScheduled = true;
+    if (this.#yields && ++microtasks > MICROTASKS_MAX) {
+      microtasks = 0;
+      macrotask(this.#run);
+    } else {
+      queueMicrotask(this.#run);
+    }
+  }
+
+  /** Counts those who wait for something of this host: they keep the process alive. */
+  hold(change: 1 | -1): void {
+    if (this.#yields) holdProcess(change);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    if (this.#timer !== 0) this.clock.clearTimer(this.#timer);
+    this.#timer = 0;
+  }
+
+  #turn(): void {
+    this.#isScheduled = false;
+    if (this.#isClosed || this.#isRunning) return;
+    this.#isRunning = true;
+    const { stack } = this;
+    const more = stack.poll(this.clock.now());
+    for (let socket = stack.nextChanged(); socket !== null; socket = stack.nextChanged()) {
+      const { owner } = socket as unknown as Reporting;
+      const events = (socket as unknown as Reporting).takeEvents();
+      if (owner !== null) (owner as Notified).notify(events);
+    }
+    this.#isRunning = false;
+    if (this.#isClosed) return;
+    if (more || stack.tcp.hasReady) this.#again(more);
+    this.#arm();
+  }
+
+  /** What the sockets queued in return leaves in the next turn, unless the device has no room and will call. */
+  #again(more: boolean): void {
+    if (more || this.stack.pollAt() <= this.stack.context.nowMs) this.wake();
+  }
+
+  /** One timer; it stays when the next deadline is later than its own, and then fires early, which is harmless. */
+  #arm(): void {
+    const at = this.stack.pollAt();
+    if (at >= this.#timerAt || at === Number.POSITIVE_INFINITY || this.#isScheduled) return;
+    if (this.#timer !== 0) this.clock.clearTimer(this.#timer);
+    this.#timerAt = at;
+    this.#timer = this.clock.setTimer(at, this.#onTimer);
+  }
+}

@@ -1,0 +1,283 @@
+/** A TCP connection with promises: write, read, half-close; and WHATWG byte streams of the same connection. @module */
+import { NetError } from '../errors.ts';
+import { CLOSED_EVENT, CONNECTED, READABLE, WRITABLE } from '../tcp/events.ts';
+import type { TcpSocket } from '../tcp/socket.ts';
+import type { TcpState } from '../tcp/state.ts';
+import { asyncDispose } from './dispose.ts';
+import type { Loop, Notified } from './loop.ts';
+import { Waiters, type WaitOptions } from './waiters.ts';
+
+/** The most bytes one `read` gives. */
+const CHUNK_BYTES = 1 << 16;
+const DONE = Promise.resolve();
+
+interface PendingWrite {
+  readonly data: Uint8Array;
+  taken: number;
+  resolve(): void;
+  reject(error: unknown): void;
+}
+
+/** Checks an argument at the public border. */
+export function assertBytes(name: string, value: unknown): asserts value is Uint8Array {
+  if (!(value instanceof Uint8Array)) {
+    throw new TypeError(`${name}: expected a Uint8Array, got ${value === null ? 'null' : typeof value}`);
+  }
+}
+
+export class TcpStream implements Notified {
+  readonly #socket: TcpSocket;
+  readonly #loop: Loop;
+  readonly #readers: Waiters<Uint8Array | number | null>;
+  readonly #writers: PendingWrite[] = [];
+  #onConnect: ((error: NetError | null) => void) | null = null;
+  #readable: ReadableStream<Uint8Array> | null = null;
+  #writable: WritableStream<Uint8Array> | null = null;
+  #isReleased = false;
+
+  /** Made by `host.tcp.connect` and `listener.accept`. */
+  constructor(loop: Loop, socket: TcpSocket) {
+    this.#loop = loop;
+    this.#socket = socket;
+    this.#readers = new Waiters(loop);
+    socket.owner = this;
+  }
+
+  get localAddress(): string {
+    return this.#socket.local?.address.toString() ?? '';
+  }
+
+  get localPort(): number {
+    return this.#socket.local?.port ?? 0;
+  }
+
+  get remoteAddress(): string {
+    return this.#socket.remote?.address.toString() ?? '';
+  }
+
+  get remotePort(): number {
+    return this.#socket.remote?.port ?? 0;
+  }
+
+  get remoteFamily(): 'IPv4' | 'IPv6' {
+    return this.#socket.remote?.address.isV4 === false ? 'IPv6' : 'IPv4';
+  }
+
+  /** The state as RFC 9293 prints it: `ESTABLISHED`, `FIN-WAIT-1`, ... */
+  get state(): TcpState {
+    return this.#socket.state();
+  }
+
+  /** The socket of the core under this stream. */
+  get socket(): TcpSocket {
+    return this.#socket;
+  }
+
+  /**
+   * Sends `data`. Resolves when the stack took all of it; until then the array must not change.
+   * @throws NetError EPIPE after `end`, ECONNRESET, ETIMEDOUT, ...: what ended the connection
+   */
+  write(data: Uint8Array): Promise<void> {
+    assertBytes('write', data);
+    if (this.#writers.length > 0) return this.#queueWrite(data, 0);
+    let taken: number;
+    try {
+      taken = this.#socket.send(data);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    if (taken > 0) this.#loop.wake();
+    return taken === data.length ? DONE : this.#queueWrite(data, taken);
+  }
+
+  #queueWrite(data: Uint8Array, taken: number): Promise<void> {
+    this.#loop.hold(1);
+    return new Promise((resolve, reject) => {
+      this.#writers.push({ data, taken, resolve, reject });
+    });
+  }
+
+  /**
+   * The bytes that have arrived, up to 64 KiB, in an array of the caller's own; null at the end of the stream.
+   * @throws NetError what ended the connection, once everything before was read
+   */
+  read(options?: WaitOptions): Promise<Uint8Array | null> {
+    if (this.#readers.isEmpty) {
+      try {
+        const chunk = this.#take(null);
+        if (chunk !== undefined) return Promise.resolve(chunk as Uint8Array | null);
+      } catch (error) {
+        return Promise.reject(error);
+      }
+    }
+    return this.#readers.wait(options) as Promise<Uint8Array | null>;
+  }
+
+  /**
+   * Moves bytes that have arrived into `buffer`, without an allocation; resolves with their count, 0 at the end of the
+   * stream. `buffer` belongs to the stream until then.
+   */
+  readInto(buffer: Uint8Array, options?: WaitOptions): Promise<number> {
+    assertBytes('readInto', buffer);
+    if (buffer.length === 0)
+      return Promise.reject(new RangeError('readInto: expected a buffer with room, got length 0'));
+    if (this.#readers.isEmpty) {
+      try {
+        const count = this.#take(buffer);
+        if (count !== undefined) return Promise.resolve(count as number);
+      } catch (error) {
+        return Promise.reject(error);
+      }
+    }
+    return this.#readers.wait(options, buffer) as Promise<number>;
+  }
+
+  /** What a reader gets now: a chunk, or a count if it brought a buffer; null or 0 at the end; undefined: must wait. */
+  #take(buffer: Uint8Array | null): Uint8Array | number | null | undefined {
+    const socket = this.#socket;
+    const queued = socket.recvQueue();
+    if (queued === 0) {
+      if (this.#isReleased) throw new NetError('EBADF', 'read', { detail: 'the stream is closed' });
+      if (socket.error !== null) throw this.#error('read');
+      if (socket.mayRecv()) return undefined;
+      return buffer === null ? null : 0;
+    }
+    const target = buffer ?? new Uint8Array(Math.min(queued, CHUNK_BYTES));
+    const count = socket.recv(target);
+    if (socket.connection!.isReady) this.#loop.wake();
+    return buffer === null ? target : count;
+  }
+
+  /** Closes the sending half: the peer reads what was written, then the end. Resolves when the stack has taken it all. */
+  async end(): Promise<void> {
+    if (this.#writers.length > 0) await this.write(new Uint8Array(0)).catch(() => {});
+    this.#socket.close();
+    this.#loop.wake();
+  }
+
+  /**
+   * Closes both halves and lets go of the connection: what was written is still sent; bytes unread, or still coming,
+   * are answered with a reset.
+   */
+  async close(): Promise<void> {
+    if (this.#isReleased) return;
+    await this.end();
+    this.#release();
+    this.#socket.release();
+    this.#loop.wake();
+  }
+
+  /** Resets the connection at once; what was not yet acknowledged may be lost. Pending reads and writes reject. */
+  abort(): void {
+    if (this.#isReleased) return;
+    this.#socket.abort();
+    this.#release();
+    this.#socket.release();
+    this.#loop.wake();
+  }
+
+  #release(): void {
+    this.#isReleased = true;
+    const error = new NetError('ECONNABORTED', 'read', { detail: 'the stream was closed' });
+    this.#readers.rejectAll(error);
+    this.#rejectWriters(error);
+  }
+
+  [asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Chunks until the end: `for await (const chunk of stream)`. Leaving the loop early closes the stream. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
+    let isDone = false;
+    try {
+      for (let chunk = await this.read(); chunk !== null; chunk = await this.read()) yield chunk;
+      isDone = true;
+    } finally {
+      if (!isDone) await this.close();
+    }
+  }
+
+  /** The receiving half as a WHATWG byte stream; reading from it and from the stream itself takes turns. */
+  get readable(): ReadableStream<Uint8Array> {
+    this.#readable ??= new ReadableStream({
+      type: 'bytes',
+      autoAllocateChunkSize: CHUNK_BYTES,
+      pull: async (controller) => {
+        const request = controller.byobRequest as ReadableStreamBYOBRequest;
+        const { buffer, byteOffset, byteLength } = request.view as ArrayBufferView<ArrayBuffer>;
+        const count = await this.readInto(new Uint8Array(buffer, byteOffset, byteLength));
+        if (count === 0) controller.close();
+        request.respond(count);
+      },
+      cancel: () => this.close(),
+    });
+    return this.#readable;
+  }
+
+  /** The sending half as a WHATWG stream; closing it is {@link end}, aborting it {@link abort}. */
+  get writable(): WritableStream<Uint8Array> {
+    this.#writable ??= new WritableStream<Uint8Array>({
+      write: (chunk) => this.write(chunk),
+      close: () => this.end(),
+      abort: () => this.abort(),
+    });
+    return this.#writable;
+  }
+
+  /** Resolves when the handshake is done. Called once, by the host. */
+  connected(done: (error: NetError | null) => void): void {
+    this.#onConnect = done;
+  }
+
+  notify(events: number): void {
+    if (this.#onConnect !== null && (events & (CONNECTED | CLOSED_EVENT)) !== 0) {
+      const done = this.#onConnect;
+      this.#onConnect = null;
+      done(this.#socket.error === null ? null : this.#error('connect'));
+    }
+    if ((events & (READABLE | CLOSED_EVENT)) !== 0) this.#serveReaders();
+    if ((events & (WRITABLE | CLOSED_EVENT)) !== 0) this.#serveWriters();
+  }
+
+  #serveReaders(): void {
+    while (!this.#readers.isEmpty) {
+      try {
+        const taken = this.#take(this.#readers.buffer);
+        if (taken === undefined) return;
+        this.#readers.resolve(taken);
+      } catch (error) {
+        this.#readers.reject(error);
+      }
+    }
+  }
+
+  #serveWriters(): void {
+    while (this.#writers.length > 0) {
+      const writer = this.#writers[0]!;
+      try {
+        const taken = this.#socket.send(writer.data, writer.taken);
+        writer.taken += taken;
+        if (taken > 0) this.#loop.wake();
+      } catch (error) {
+        this.#rejectWriters(error);
+        return;
+      }
+      if (writer.taken < writer.data.length) return;
+      this.#writers.shift();
+      this.#loop.hold(-1);
+      writer.resolve();
+    }
+  }
+
+  #rejectWriters(error: unknown): void {
+    for (const writer of this.#writers.splice(0)) {
+      this.#loop.hold(-1);
+      writer.reject(error);
+    }
+  }
+
+  #error(syscall: string): NetError {
+    return new NetError(this.#socket.error!, syscall, { address: this.remoteAddress, port: this.remotePort });
+  }
+}

@@ -1,0 +1,159 @@
+/** A UDP socket with promises. @module */
+import { NetError } from '../errors.ts';
+import { Source } from '../udp/datagram-queue.ts';
+import { type UdpSocket as CoreUdpSocket, READABLE } from '../udp/udp.ts';
+import type { IpAddress } from '../wire/address.ts';
+import { asyncDispose } from './dispose.ts';
+import type { Loop, Notified } from './loop.ts';
+import { assertBytes } from './tcp-stream.ts';
+import { Waiters, type WaitOptions } from './waiters.ts';
+
+/** One datagram and where it came from. */
+export interface Datagram {
+  /** The payload, an array of the caller's own. */
+  readonly data: Uint8Array;
+  readonly address: string;
+  readonly port: number;
+}
+
+/** Where a datagram goes. */
+export interface Destination {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** How long a send waits before it tries again where the device is full. */
+const RETRY_MS = 1;
+
+export class UdpSocket implements Notified {
+  readonly #loop: Loop;
+  readonly #socket: CoreUdpSocket;
+  readonly #lookup: (host: string, syscall: string) => IpAddress;
+  readonly #readers: Waiters<Datagram>;
+  readonly #source = new Source();
+  #isClosed = false;
+  #toHost = '';
+  #to: { address: IpAddress; port: number } | null = null;
+
+  /** Made by `host.udp.bind` and `host.udp.connect`. */
+  constructor(loop: Loop, socket: CoreUdpSocket, lookup: (host: string, syscall: string) => IpAddress) {
+    this.#loop = loop;
+    this.#socket = socket;
+    this.#lookup = lookup;
+    this.#readers = new Waiters(loop);
+    socket.owner = this;
+  }
+
+  /** The address bound to; `::` means all, of both families. */
+  get address(): string {
+    return this.#socket.local.toString();
+  }
+
+  get port(): number {
+    return this.#socket.port;
+  }
+
+  /**
+   * Sends one datagram; the bytes are copied. Resolves when it has left for the device, or for the neighbour's queue.
+   * @param to - not needed on a connected socket
+   * @throws NetError EMSGSIZE above the MTU, ENETUNREACH, ECONNREFUSED reported by a connected peer, ...
+   */
+  async send(data: Uint8Array, to?: Destination): Promise<void> {
+    assertBytes('send', data);
+    this.#assertOpen('send');
+    const endpoint = to === undefined ? null : this.#endpoint(to);
+    while (!this.#socket.send(data, endpoint)) {
+      // The device is full: its queue drains within the loop's next turns.
+      this.#loop.wake();
+      await this.#pause();
+      this.#assertOpen('send');
+    }
+    this.#loop.wake();
+  }
+
+  #pause(): Promise<void> {
+    const { clock } = this.#loop;
+    return new Promise((resolve) => {
+      clock.setTimer(clock.now() + RETRY_MS, resolve);
+    });
+  }
+
+  /** The address of the last destination is kept: most sockets send to one. */
+  #endpoint(to: Destination): { address: IpAddress; port: number } {
+    if (this.#to === null || this.#toHost !== to.host || this.#to.port !== to.port) {
+      this.#to = { address: this.#lookup(to.host, 'send'), port: to.port };
+      this.#toHost = to.host;
+    }
+    return this.#to;
+  }
+
+  /**
+   * The next datagram, whole.
+   * @throws NetError ECANCELED when the socket is closed; errors reported about a connected peer
+   */
+  receive(options?: WaitOptions): Promise<Datagram> {
+    if (this.#readers.isEmpty) {
+      try {
+        this.#assertOpen('receive');
+        const datagram = this.#take();
+        if (datagram !== null) return Promise.resolve(datagram);
+      } catch (error) {
+        return Promise.reject(error);
+      }
+    }
+    return this.#readers.wait(options);
+  }
+
+  #take(): Datagram | null {
+    const data = new Uint8Array(Math.max(0, this.#socket.peekLength()));
+    const source = this.#source;
+    if (this.#socket.recv(data, source) < 0) return null;
+    return { data, address: source.address.toString(), port: source.port };
+  }
+
+  /** Datagrams until the socket is closed. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<Datagram, void, undefined> {
+    while (!this.#isClosed) {
+      let datagram: Datagram;
+      try {
+        datagram = await this.receive();
+      } catch (error) {
+        if (this.#isClosed) return;
+        throw error;
+      }
+      yield datagram;
+    }
+  }
+
+  /** Gives the port back; pending receives reject with ECANCELED. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#socket.close();
+    this.#readers.rejectAll(closedError('receive'));
+  }
+
+  [asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  notify(events: number): void {
+    if ((events & READABLE) === 0) return;
+    while (!this.#readers.isEmpty) {
+      try {
+        const datagram = this.#take();
+        if (datagram === null) return;
+        this.#readers.resolve(datagram);
+      } catch (error) {
+        this.#readers.reject(error);
+      }
+    }
+  }
+
+  #assertOpen(syscall: string): void {
+    if (this.#isClosed) throw closedError(syscall);
+  }
+}
+
+const closedError = (syscall: string): NetError =>
+  new NetError('ECANCELED', syscall, { detail: 'the socket is closed' });
