@@ -159,7 +159,7 @@ export class Stack {
     let at = this.context.timers.nextAt;
     for (const { device } of this.ip.interfaces) {
       at = Math.min(at, device.pollAt());
-      if (this.tcp.hasReady && device.room() > 0 && at > this.context.nowMs) at = this.context.nowMs;
+      if (this.tcp.hasReady && device.room() > 0 && at > this.context.now) at = this.context.now;
     }
     return at;
   }

@@ -14,7 +14,9 @@ export class Context {
   readonly random: () => number;
   readonly timers = new Timers();
   readonly stats = new Stats();
-  /** The stack's time in whole ms, as last given to `poll`. */
+  /** The stack's time as last given to `poll`: for devices, whose deadlines may fall between two ms. */
+  now = 0;
+  /** The same in whole ms. */
   nowMs = 0;
   /** The same in microseconds, as a wrapping int32: only differences mean something. */
   nowUs = 0;
@@ -29,9 +31,9 @@ export class Context {
 
   /** Sets the time. Time never goes back: an earlier `now` counts as the last one. */
   setNow(now: number): void {
-    const ms = Math.floor(now);
-    if (ms < this.nowMs) return;
-    this.nowMs = ms;
+    if (!(now > this.now)) return;
+    this.now = now;
+    this.nowMs = Math.floor(now);
     // Modulo first: a double that large would lose the low bits in | 0 no sooner, but the product must stay exact.
     this.nowUs = Math.floor((now % 4294967.296) * 1000) | 0;
   }

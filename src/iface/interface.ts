@@ -193,7 +193,7 @@ export class Interface {
   }
 
   #send(frame: number): void {
-    const { memory, stats, nowMs } = this.#context;
+    const { memory, stats, now } = this.#context;
     if (this.device.room() <= 0) {
       stats.drop('device-full');
       memory.free(frame);
@@ -201,7 +201,7 @@ export class Interface {
     }
     stats.framesOut++;
     stats.bytesOut += frameEnd(memory, frame) - frameStart(memory, frame);
-    this.device.transmit(frame, nowMs);
+    this.device.transmit(frame, now);
   }
 
   /** A frame that could not reach its neighbour: the socket it came from is told. */

@@ -55,7 +55,10 @@ export class Ip {
   udp!: ErrorTransport;
   icmp!: ErrorReporter;
   readonly #context: Context;
-  #packet: Packet | null = null;
+  readonly #packet = new Packet(null as unknown as Interface);
+  /** Addresses of the last unicast packet that was let in, and the routes' generation then. */
+  readonly #passed = new Packet(null as unknown as Interface);
+  #passedGeneration = -1;
   #identification: number;
 
   constructor(context: Context) {
@@ -68,7 +71,6 @@ export class Ip {
    * @param linkGroup - whether its frame was sent to a group address of the link
    */
   input(iface: Interface, p: number, end: number, trusted: boolean, gsoSize: number, linkGroup: boolean): void {
-    this.#packet ??= new Packet(iface);
     const packet = this.#packet;
     packet.iface = iface;
     packet.header = p;
@@ -159,6 +161,29 @@ export class Ip {
 
   /** Whether the packet may come from where it says and is for us; counts the drop otherwise. */
   #addressed(packet: Packet): boolean {
+    // Most packets have the addresses of the one before: what was found out about those still holds.
+    if (this.#isAsBefore(packet)) return true;
+    if (!this.#mayPass(packet)) return false;
+    if (packet.toGroup) return true;
+    this.#passed.copyFrom(packet);
+    this.#passedGeneration = this.routes.generation;
+    return true;
+  }
+
+  #isAsBefore(packet: Packet): boolean {
+    const passed = this.#passed;
+    return (
+      packet.srcD === passed.srcD &&
+      packet.dstD === passed.dstD &&
+      !packet.toGroup &&
+      packet.iface === passed.iface &&
+      packet.version === passed.version &&
+      this.#passedGeneration === this.routes.generation &&
+      (packet.version === 4 || packet.sameHighWords(passed))
+    );
+  }
+
+  #mayPass(packet: Packet): boolean {
     const { iface } = packet;
     const bad = this.#badSource(packet);
     if (bad !== null) {
@@ -309,10 +334,10 @@ export class Ip {
 
   /** Drains what the device of `iface` holds, up to `budget` frames; returns how many there were. */
   drain(iface: Interface, budget: number): number {
-    const { memory, nowMs } = this.#context;
+    const { memory, now } = this.#context;
     let count = 0;
     for (; count < budget; count++) {
-      const frame = iface.device.receive(nowMs);
+      const frame = iface.device.receive(now);
       if (frame === 0) break;
       if (frameEnd(memory, frame) > frameStart(memory, frame)) iface.input(frame);
       memory.free(frame);

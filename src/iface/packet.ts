@@ -5,6 +5,7 @@ import type { Interface } from './interface.ts';
 
 /** All fields are set before a layer sees the record; none outlives the packet. */
 export class Packet {
+  /** Set before a layer sees the record. */
   iface: Interface;
   /** 4 or 6. */
   version = 4;
@@ -34,6 +35,32 @@ export class Packet {
 
   constructor(iface: Interface) {
     this.iface = iface;
+  }
+
+  /** Takes the interface, version and addresses of `other`. */
+  copyFrom(other: Packet): void {
+    this.iface = other.iface;
+    this.version = other.version;
+    this.srcA = other.srcA;
+    this.srcB = other.srcB;
+    this.srcC = other.srcC;
+    this.srcD = other.srcD;
+    this.dstA = other.dstA;
+    this.dstB = other.dstB;
+    this.dstC = other.dstC;
+    this.dstD = other.dstD;
+  }
+
+  /** Whether all address words but the last of each are those of `other`. */
+  sameHighWords(other: Packet): boolean {
+    return (
+      this.srcC === other.srcC &&
+      this.dstC === other.dstC &&
+      this.srcB === other.srcB &&
+      this.dstB === other.dstB &&
+      this.srcA === other.srcA &&
+      this.dstA === other.dstA
+    );
   }
 
   get source(): IpAddress {

@@ -94,7 +94,7 @@ export class Loop {
 
   /** What the sockets queued in return leaves in the next turn, unless the device has no room and will call. */
   #again(more: boolean): void {
-    if (more || this.stack.pollAt() <= this.stack.context.nowMs) this.wake();
+    if (more || this.stack.pollAt() <= this.stack.context.now) this.wake();
   }
 
   /** One timer; it stays when the next deadline is later than its own, and then fires early, which is harmless. */

@@ -29,7 +29,7 @@ export function emitSegment(c: Connection, seq: Seq, length: number, flags: numb
   const { dv } = memory;
   const isV4 = c.local.isV4;
   const ipLength = isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH;
-  const sacks = c.reassembly !== null && c.useSack ? Math.min(c.reassembly.count, SACK_BLOCKS_MAX) : 0;
+  const sacks = c.reassembly !== null && c.useSack ? sackBlocks(c, c.reassembly.count, length) : 0;
   const header = wire.HEADER_LENGTH + (c.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0) + (sacks > 0 ? 4 + 8 * sacks : 0);
   const frame = allocFrame(memory, ipLength + header + length);
   if (frame === 0) {
@@ -82,6 +82,12 @@ function acknowledged(c: Connection): void {
   c.ackAt = UNSET;
   c.unackedBytes = 0;
   c.lastAckSent = c.rcvNxt;
+}
+
+/** Blocks that fit beside `length` bytes: RFC 6691 §2, options must not make a segment larger than the path takes. */
+function sackBlocks(c: Connection, count: number, length: number): number {
+  const fitting = (c.mss - length - 4) >> 3;
+  return Math.max(0, Math.min(count, SACK_BLOCKS_MAX, fitting));
 }
 
 function emitSacks(c: Connection, option: number, count: number): void {
@@ -142,7 +148,7 @@ function finish(ip: Ip, c: Connection, frame: number, header: number): void {
 /** Sends a RST for a connection we give up: RFC 9293 §3.10.5, <SEQ=SND.NXT><CTL=RST>, with an ACK. */
 export function emitReset(c: Connection): void {
   c.context.stats.tcpResetsOut++;
-  emitSegment(c, c.sndNxt, 0, wire.RST | wire.ACK);
+  emitSegment(c, c.sndMax, 0, wire.RST | wire.ACK);
 }
 
 /**

@@ -22,17 +22,7 @@ import { duplicateAck, newDataAcked } from './recovery.ts';
 import { rttOnAck } from './rtt.ts';
 import { finAcknowledged, restartRetransmitTimer } from './send.ts';
 import { type Seq, seqAdd, seqDiff, seqGt, seqLe, seqLt, seqMin } from './seq.ts';
-import {
-  CLOSED,
-  CLOSING,
-  FIN_WAIT_1,
-  FIN_WAIT_2,
-  LAST_ACK,
-  mayReceiveIn,
-  SYN_RECEIVED,
-  SYN_SENT,
-  TIME_WAIT,
-} from './state.ts';
+import { CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, mayReceiveIn, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from './state.ts';
 import { rtoAfterHandshake, startKeepAlive } from './timers.ts';
 
 const { ACK, FIN, RST, SYN } = wire;
@@ -305,11 +295,11 @@ function updateSendWindow(c: Connection, segment: wire.Segment, wnd: number): vo
 
 /** Our FIN is acknowledged. Returns false where the connection is gone. */
 function finIsAcknowledged(c: Connection): boolean {
-  c.transition('receive-ack-of-fin');
-  if (c.state === CLOSED) {
+  if (c.state === LAST_ACK) {
     c.tcp.remove(c, null);
     return false;
   }
+  c.transition('receive-ack-of-fin');
   if (c.state === TIME_WAIT) {
     c.tcp.enterTimeWait(c);
     return false;

@@ -17,11 +17,13 @@ const WINDOW_MAX = 0xffff;
 
 /**
  * RFC 9293 §3.10.7.4, the four cases of the acceptability test: whether any part of the segment lies in the window.
- * `segLen` counts SYN and FIN.
+ * `segLen` counts SYN and FIN. An empty segment may also stand at the right edge itself: that is where a peer stands
+ * that has used up the window, and if a segment of it was lost, its acknowledgements must count nevertheless, or two
+ * such peers wait for each other for ever. What Linux does.
  */
 export function acceptable(segSeq: Seq, segLen: number, rcvNxt: Seq, rcvWnd: number): boolean {
   const offset = seqDiff(segSeq, rcvNxt);
-  if (segLen === 0) return rcvWnd === 0 ? offset === 0 : offset >= 0 && offset < rcvWnd;
+  if (segLen === 0) return offset >= 0 && offset <= rcvWnd;
   if (rcvWnd === 0) return false;
   const last = offset + segLen - 1;
   return (offset >= 0 && offset < rcvWnd) || (last >= 0 && last < rcvWnd);

@@ -46,7 +46,8 @@ export function output(c: Connection): boolean {
   if (c.path.iface.device.room() <= 0) return true;
   if (!isSynchronized(c.state)) return outputHandshake(c);
   const more = c.state !== TIME_WAIT && (c.tx !== null || c.finQueued) && sendData(c);
-  if (c.ackNow && c.path.iface.device.room() > 0) emitSegment(c, c.sndNxt, 0, wire.ACK);
+  // At the highest number sent, not at SND.NXT, which a timeout takes back: an old one is not acceptable to the peer.
+  if (c.ackNow && c.path.iface.device.room() > 0) emitSegment(c, c.sndMax, 0, wire.ACK);
   return more;
 }
 
@@ -136,7 +137,8 @@ export function retransmitFirst(c: Connection): void {
   const { iface } = c.path;
   if (iface.device.room() <= 0) return; // the retransmission timer comes back to it
   const queued = seqDiff(c.txEnd, c.sndUna);
-  const length = Math.max(0, Math.min(queued, c.mss));
+  // Only what was sent before: the rest may be beyond the window.
+  const length = Math.max(0, Math.min(queued, c.mss, seqDiff(c.sndMax, c.sndUna)));
   // The FIN goes with it if it was sent before.
   const fin = c.finQueued && length === queued && seqGt(c.sndMax, c.txEnd);
   if (length === 0 && !fin) return;

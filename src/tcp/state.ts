@@ -40,7 +40,7 @@ export type StateEvent =
   | 'close' // the user closes the sending half; the FIN follows the queued data
   | 'receive-fin'
   | 'receive-ack-of-fin'
-  | 'delete'; // timeout, reset or abort: the TCB is gone
+  | 'delete'; // the TCB is gone: timeout, reset, abort, or our FIN acknowledged in LAST-ACK
 
 const TRANSITIONS: Record<StateEvent, Partial<Record<TcpState, number>>> = {
   open: { CLOSED: SYN_SENT },
@@ -53,7 +53,7 @@ const TRANSITIONS: Record<StateEvent, Partial<Record<TcpState, number>>> = {
     'FIN-WAIT-2': TIME_WAIT,
     'SYN-RECEIVED': CLOSE_WAIT,
   },
-  'receive-ack-of-fin': { 'FIN-WAIT-1': FIN_WAIT_2, CLOSING: TIME_WAIT, 'LAST-ACK': CLOSED },
+  'receive-ack-of-fin': { 'FIN-WAIT-1': FIN_WAIT_2, CLOSING: TIME_WAIT },
   delete: {},
 };
 

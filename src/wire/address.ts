@@ -165,6 +165,8 @@ export class Cidr {
   readonly prefixLength: number;
   /** Bits of the prefix in the 128-bit form: 96 more for IPv4. */
   readonly bits: number;
+  /** The directed broadcast address of an IPv4 prefix shorter than 31 bits (RFC 3021), else null. */
+  readonly broadcast: IpAddress | null;
 
   /** @throws RangeError if `prefixLength` does not fit the family. */
   constructor(address: IpAddress, prefixLength: number) {
@@ -175,6 +177,8 @@ export class Cidr {
     this.address = address;
     this.prefixLength = prefixLength;
     this.bits = address.isV4 ? prefixLength + 96 : prefixLength;
+    const hasBroadcast = address.isV4 && prefixLength <= 30;
+    this.broadcast = hasBroadcast ? IpAddress.v4(address.d | ~maskWord(prefixLength)) : null;
   }
 
   /**
@@ -207,11 +211,6 @@ export class Cidr {
     return this.containsWords(other.a, other.b, other.c, other.d);
   }
 
-  /** The directed broadcast address of an IPv4 prefix shorter than 31 bits (RFC 3021), else null. */
-  get broadcast(): IpAddress | null {
-    if (!this.address.isV4 || this.prefixLength > 30) return null;
-    return IpAddress.v4(this.address.d | ~maskWord(this.prefixLength));
-  }
 
   toString(): string {
     return `${this.address}/${this.prefixLength}`;
