@@ -1,0 +1,112 @@
+/** The core driven directly: bulk, round trips, datagrams, idle connections. @module */
+import { Cidr, IpAddress, Source, Stack, type TcpSocket, type UdpSocket } from '../../core.ts';
+import { pipePair, Random } from '../../phy/index.ts';
+
+const CHUNK_BYTES = 1 << 16;
+const MESSAGE_BYTES = 64;
+const SERVER = IpAddress.parse('10.0.0.2');
+
+/** Two stacks on a pipe, one memory, driven by hand. */
+export class CorePair {
+  readonly client: Stack;
+  readonly server: Stack;
+  readonly #start = performance.now();
+
+  constructor(offload: boolean, memoryBytes: number) {
+    const [left, right] = pipePair({ medium: 'ip', mtu: 1500, offload });
+    const random = new Random(1);
+    const draw = (): number => random.next();
+    this.client = new Stack({ memory: memoryBytes, random: draw });
+    this.server = new Stack({ memory: this.client.memory, random: draw });
+    // Port 80 of many addresses: more idle connections than one has ports for.
+    const addresses = Array.from({ length: 2 }, (_, i) => Cidr.parse(`10.0.${i}.1/16`));
+    this.client.addInterface(left, { addresses });
+    this.server.addInterface(right, { addresses: [new Cidr(SERVER, 16)] });
+  }
+
+  /** One turn of each stack; what changed is looked at by nobody. */
+  poll(): void {
+    const now = performance.now() - this.#start;
+    this.client.poll(now);
+    this.server.poll(now);
+    for (const stack of [this.client, this.server]) while (stack.nextChanged() !== null);
+  }
+
+  /** `count` connections to `port`, as [ours, theirs]. */
+  connect(port: number, count: number): [TcpSocket, TcpSocket][] {
+    const listener = this.server.tcpSocket();
+    listener.listen({ port, backlog: 1024 });
+    const pairs: [TcpSocket, TcpSocket][] = [];
+    while (pairs.length < count) {
+      const batch = Array.from({ length: Math.min(32, count - pairs.length) }, () => this.client.tcpSocket());
+      for (const socket of batch) socket.connect({ address: SERVER, port });
+      for (let turn = 0; turn < 4; turn++) this.poll();
+      for (const socket of batch) {
+        const peer = listener.accept();
+        if (peer === null) throw new Error('bench: a connection was not made');
+        pairs.push([socket, peer]);
+      }
+    }
+    return pairs;
+  }
+
+  /** Ends both stacks and says whether they gave everything back. */
+  close(): boolean {
+    this.client.close();
+    this.server.close();
+    return this.client.memory.usedBytes === 0;
+  }
+}
+
+/** One connection, one way, for `ms`: Gbit/s and full segments an acknowledgement. */
+export function bulk(pair: CorePair, [socket, peer]: [TcpSocket, TcpSocket], ms: number): [number, number] {
+  const chunk = new Uint8Array(CHUNK_BYTES).map((_, i) => i);
+  const target = new Uint8Array(CHUNK_BYTES);
+  const acksBefore = pair.server.stats.tcpSegmentsOut;
+  const mss = socket.connection!.mss;
+  const start = performance.now();
+  let total = 0;
+  for (let turn = 0; ; turn++) {
+    while (socket.send(chunk) > 0);
+    pair.poll();
+    for (let n = peer.recv(target); n > 0; n = peer.recv(target)) total += n;
+    if ((turn & 31) === 0 && performance.now() - start > ms) break;
+  }
+  const gbit = (total * 8) / ((performance.now() - start) * 1e6);
+  return [gbit, total / mss / (pair.server.stats.tcpSegmentsOut - acksBefore)];
+}
+
+/** Echoes of 64 bytes on one connection for `ms`: how many a second. */
+export function roundTrips(pair: CorePair, [socket, peer]: [TcpSocket, TcpSocket], ms: number): number {
+  const message = new Uint8Array(MESSAGE_BYTES);
+  const start = performance.now();
+  let count = 0;
+  for (; (count & 255) !== 0 || performance.now() - start < ms; count++) {
+    socket.send(message);
+    pair.poll();
+    peer.send(message, 0, peer.recv(message));
+    pair.server.poll(0);
+    pair.client.poll(0);
+    if (socket.recv(message) !== MESSAGE_BYTES) throw new Error('bench: an echo did not come back');
+  }
+  return (count * 1000) / (performance.now() - start);
+}
+
+/** Datagrams of 64 bytes, sent and received, for `ms`: how many a second. */
+export function datagrams(pair: CorePair, ms: number): number {
+  const [from, to]: [UdpSocket, UdpSocket] = [pair.client.udpSocket(), pair.server.udpSocket()];
+  to.bind({ port: 53 });
+  const message = new Uint8Array(MESSAGE_BYTES);
+  const endpoint = { address: SERVER, port: 53 };
+  const source = new Source();
+  const start = performance.now();
+  let count = 0;
+  while (performance.now() - start < ms) {
+    for (let i = 0; i < 32; i++) from.send(message, endpoint);
+    pair.poll();
+    while (to.recv(message, source) >= 0) count++;
+  }
+  from.close();
+  to.close();
+  return (count * 1000) / (performance.now() - start);
+}
