@@ -20,8 +20,10 @@ export class Context {
   nowMs = 0;
   /** The same in microseconds, as a wrapping int32: only differences mean something. */
   nowUs = 0;
-  #changed: Changed[] = [];
-  #taken = 0;
+  // Changed sockets, taken from the front; the array is kept, so that queueing allocates nothing.
+  readonly #changed: (Changed | null)[] = [];
+  #changedCount = 0;
+  #changedTaken = 0;
 
   /** @param random - uniform uint32; secrets, ports and sequence numbers are drawn from it */
   constructor(memory: Memory, random: () => number) {
@@ -42,19 +44,18 @@ export class Context {
   changed(socket: Changed): void {
     if (socket.isChanged) return;
     socket.isChanged = true;
-    this.#changed.push(socket);
+    this.#changed[this.#changedCount++] = socket;
   }
 
   /** Takes the next changed socket, or null. */
   nextChanged(): Changed | null {
-    if (this.#taken === this.#changed.length) {
-      if (this.#taken > 0) {
-        this.#changed = [];
-        this.#taken = 0;
-      }
+    if (this.#changedTaken === this.#changedCount) {
+      this.#changedTaken = 0;
+      this.#changedCount = 0;
       return null;
     }
-    const socket = this.#changed[this.#taken++]!;
+    const socket = this.#changed[this.#changedTaken]!;
+    this.#changed[this.#changedTaken++] = null;
     socket.isChanged = false;
     return socket;
   }
