@@ -19,6 +19,8 @@ export class Ring {
   #base = 0; // offset of the block, 0: none
   #size = 0; // of the block
   #head = 0; // index of the oldest byte in the block
+  #peak = 0; // the furthest position reserved in this block
+  #startSize = 1 << ORDER_MIN; // size of the next block taken
 
   constructor(memory: Memory, capacity: number) {
     this.memory = memory;
@@ -32,14 +34,20 @@ export class Ring {
 
   /** Makes room for byte positions up to `end` (from the head); false when capacity or memory refuse. */
   reserve(end: number): boolean {
+    if (end > this.#peak) this.#peak = end;
     return end <= this.#size || this.#grow(end);
   }
 
   #grow(end: number): boolean {
     if (end > this.capacity) return false;
-    const { memory } = this;
-    let size = Math.max(1 << ORDER_MIN, this.#size);
+    let size = this.#size === 0 ? this.#startSize : this.#size;
     while (size < end) size <<= 1;
+    return this.#take(size) || (size > end << 1 && this.#take(1 << (32 - Math.clz32(end - 1))));
+  }
+
+  /** Takes a block of `size`, which holds all that is held, and moves the bytes there; false when memory refuses. */
+  #take(size: number): boolean {
+    const { memory } = this;
     // Frames keep their share: without them no acknowledgement could leave, and nothing would ever drain.
     if (memory.freeBytes - size < memory.bytes >>> RESERVE_SHIFT) return false;
     const base = memory.alloc(size);
@@ -137,6 +145,11 @@ export class Ring {
   release(): void {
     if (this.#base === 0) return;
     this.memory.free(this.#base);
+    // The next block starts as large as this one was used, so that a bulk flow does not double its way up every time its
+    // reader has caught up; what was not needed shrinks by halves.
+    if (this.#peak > this.#size >> 1) this.#startSize = this.#size;
+    else if (this.#startSize > 1 << ORDER_MIN) this.#startSize >>= 1;
+    this.#peak = 0;
     this.#base = 0;
     this.#size = 0;
     this.#head = 0;

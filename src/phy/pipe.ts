@@ -10,7 +10,7 @@ import { FrameQueue } from './queue.ts';
 
 /**
  * Frames under way in each direction; beyond, the sender waits. Short on purpose: 64 full frames stay in the cache of a
- * core until they are read, and bulk over a pipe is 1.5 times as fast as with 256 (bench/core-bulk.ts).
+ * core until they are read, and bulk over a pipe is 1.5 times as fast as with 256 (`ethertype bench`).
  */
 const QUEUE_FRAMES = 64;
 /** Limits of an MTU: RFC 791's least, and what an IP packet can be. */

@@ -1,0 +1,31 @@
+/** Every example runs to its end, and what the README shows is cut from them. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+const root = new URL('../../../', import.meta.url);
+const run = promisify(execFile);
+const names = readdirSync(new URL('examples', root)).map((name) => name.replace(/\.ts$/, ''));
+
+/** What an example prints, at least. */
+const PRINTS: Record<string, RegExp> = {
+  first: /^hello\n$/,
+  core: /^hello \d+ segments\n$/,
+};
+
+for (const name of names) {
+  test(`examples/${name}.ts runs`, { timeout: 30_000 }, async () => {
+    const { stdout } = await run(process.execPath, [fileURLToPath(new URL(`dist/examples/${name}.js`, root))]);
+    assert.match(stdout, PRINTS[name] ?? /./);
+  });
+}
+
+test('the README shows the examples as they are', () => {
+  const readme = readFileSync(new URL('README.md', root), 'utf8');
+  const shown = [...readme.matchAll(/<!-- (examples\/\S+) -->\n```ts\n([\s\S]*?)```/g)];
+  assert.notEqual(shown.length, 0);
+  for (const [, path, text] of shown) assert.equal(text, readFileSync(new URL(path!, root), 'utf8'), path);
+});
