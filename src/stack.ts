@@ -128,6 +128,14 @@ export class Stack {
   }
 
   /**
+   * Tells the time without doing anything: before a call that sends at once, such as a datagram, when the last poll is
+   * long ago.
+   */
+  setNow(now: number): void {
+    this.context.setNow(now);
+  }
+
+  /**
    * Does everything that is due: takes frames in, fires timers, sends. Early and repeated calls are harmless.
    * @param now - ms of any clock that never goes back; fractions allowed
    * @returns whether work is left although time has not passed: poll again soon

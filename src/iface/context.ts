@@ -14,8 +14,11 @@ export class Context {
   readonly random: () => number;
   readonly timers = new Timers();
   readonly stats = new Stats();
-  /** The stack's time as last given to `poll`: for devices, whose deadlines may fall between two ms. */
-  now = 0;
+  /**
+   * The stack's time as last given to `poll`: for devices, whose deadlines may fall between two ms. It begins as null,
+   * so that V8 holds it boxed: from an unboxed double each frame handed to a device made a box, 18 bytes (measured).
+   */
+  now = null as unknown as number;
   /** The same in whole ms. */
   nowMs = 0;
   /** The same in microseconds, as a wrapping int32: only differences mean something. */
@@ -29,6 +32,7 @@ export class Context {
   constructor(memory: Memory, random: () => number) {
     this.memory = memory;
     this.random = random;
+    this.now = 0;
   }
 
   /** Sets the time. Time never goes back: an earlier `now` counts as the last one. */

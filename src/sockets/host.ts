@@ -115,6 +115,7 @@ export class HostTcp {
     signal?.throwIfAborted();
     const address = lookup(options.host, 'connect');
     const port = checkPort(options.port, 1);
+    this.#loop.touch();
     const socket = this.#loop.stack.tcpSocket({
       ...(noDelay === undefined ? {} : { noDelay }),
       ...(keepAlive === undefined ? {} : { keepAliveMs: keepAlive }),
@@ -259,14 +260,9 @@ export class Host {
   async close(): Promise<void> {
     if (this.#loop.isClosed) return;
     await this.#linger();
+    this.#loop.touch();
     this.stack.close();
-    for (let socket = this.stack.nextChanged(); socket !== null; socket = this.stack.nextChanged()) {
-      const { owner, takeEvents } = socket as unknown as {
-        owner: { notify(e: number): void } | null;
-        takeEvents(): number;
-      };
-      owner?.notify(takeEvents.call(socket));
-    }
+    this.#loop.notify();
     this.#loop.close();
   }
 

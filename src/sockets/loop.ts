@@ -28,6 +28,8 @@ export class Loop {
   readonly stack: Stack;
   readonly clock: Clock;
   readonly #yields: boolean;
+  /** What the host must end when it closes: each is called once, and takes itself out when it ends before. */
+  readonly closers = new Set<() => void>();
   #isScheduled = false;
   #isRunning = false;
   #timer = 0;
@@ -64,6 +66,11 @@ export class Loop {
     }
   }
 
+  /** Tells the stack the time, for what a socket sends right now and not in a poll. */
+  touch(): void {
+    this.stack.setNow(this.clock.now());
+  }
+
   /** Counts those who wait for something of this host: they keep the process alive. */
   hold(change: 1 | -1): void {
     if (this.#yields) holdProcess(change);
@@ -71,8 +78,19 @@ export class Loop {
 
   close(): void {
     this.#isClosed = true;
+    for (const closer of [...this.closers]) closer();
     if (this.#timer !== 0) this.clock.clearTimer(this.#timer);
     this.#timer = 0;
+  }
+
+  /** Tells each changed socket what changed. */
+  notify(): void {
+    const { stack } = this;
+    for (let socket = stack.nextChanged(); socket !== null; socket = stack.nextChanged()) {
+      const { owner } = socket as unknown as Reporting;
+      const events = (socket as unknown as Reporting).takeEvents();
+      if (owner !== null) (owner as Notified).notify(events);
+    }
   }
 
   #turn(): void {
@@ -81,11 +99,7 @@ export class Loop {
     this.#isRunning = true;
     const { stack } = this;
     const more = stack.poll(this.clock.now());
-    for (let socket = stack.nextChanged(); socket !== null; socket = stack.nextChanged()) {
-      const { owner } = socket as unknown as Reporting;
-      const events = (socket as unknown as Reporting).takeEvents();
-      if (owner !== null) (owner as Notified).notify(events);
-    }
+    this.notify();
     this.#isRunning = false;
     if (this.#isClosed) return;
     if (more || stack.tcp.hasReady) this.#again(more);

@@ -48,17 +48,21 @@ export async function ping(loop: Loop, to: IpAddress, options: PingOptions): Pro
       }
     },
   };
+  const closed = (): void => waiters.reject(new NetError('ECANCELED', 'ping', { detail: 'the host was closed' }));
+  loop.closers.add(closed);
   const late = new NetError('ETIMEDOUT', 'ping', { address: to.toString() });
   const timer = clock.setTimer(startedAt + timeout, () => waiters.reject(late));
   try {
     socket.bind();
     const answered = waiters.wait({ signal });
+    loop.touch();
     // Without room in the device the request is lost like any other: the timeout tells.
     socket.sendEcho(to, sequence, data);
     loop.wake();
     return await answered;
   } finally {
     clock.clearTimer(timer);
+    loop.closers.delete(closed);
     socket.close();
   }
 }

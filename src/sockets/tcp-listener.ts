@@ -23,6 +23,7 @@ export class TcpListener implements Notified {
     this.address = socket.local!.address.toString();
     this.port = socket.local!.port;
     socket.owner = this;
+    loop.closers.add(this.#close);
   }
 
   /**
@@ -52,10 +53,14 @@ export class TcpListener implements Notified {
     }
   }
 
+  readonly #close = (): void => void this.close();
+
   /** Stops listening and resets connections that nobody accepted; accepted ones live on. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#loop.closers.delete(this.#close);
+    this.#loop.touch();
     this.#socket.close();
     this.#waiters.rejectAll(closedError());
     this.#loop.wake();

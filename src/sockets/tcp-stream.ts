@@ -163,6 +163,7 @@ export class TcpStream implements Notified {
     if (this.#isReleased) return;
     await this.end();
     this.#release();
+    this.#loop.touch();
     this.#socket.release();
     this.#loop.wake();
   }
@@ -170,6 +171,7 @@ export class TcpStream implements Notified {
   /** Resets the connection at once; what was not yet acknowledged may be lost. Pending reads and writes reject. */
   abort(): void {
     if (this.#isReleased) return;
+    this.#loop.touch();
     this.#socket.abort();
     this.#release();
     this.#socket.release();

@@ -42,6 +42,7 @@ export class UdpSocket implements Notified {
     this.#lookup = lookup;
     this.#readers = new Waiters(loop);
     socket.owner = this;
+    loop.closers.add(this.#close);
   }
 
   /** The address bound to; `::` means all, of both families. */
@@ -62,6 +63,7 @@ export class UdpSocket implements Notified {
     assertBytes('send', data);
     this.#assertOpen('send');
     const endpoint = to === undefined ? null : this.#endpoint(to);
+    this.#loop.touch();
     while (!this.#socket.send(data, endpoint)) {
       // The device is full: its queue drains within the loop's next turns.
       this.#loop.wake();
@@ -125,10 +127,13 @@ export class UdpSocket implements Notified {
     }
   }
 
+  readonly #close = (): void => void this.close();
+
   /** Gives the port back; pending receives reject with ECANCELED. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#loop.closers.delete(this.#close);
     this.#socket.close();
     this.#readers.rejectAll(closedError('receive'));
   }

@@ -145,6 +145,8 @@ export class Connection implements Flow, Timed {
   keepAliveAt = UNSET;
   /** FIN-WAIT-2 without a user. */
   lingerAt = UNSET;
+  /** Memory had no send buffer for the user: he is told to try again. */
+  roomAt = UNSET;
   timerAt = 0;
   timerIndex = -1;
   lastReceivedAt = 0;

@@ -72,6 +72,10 @@ function isAcceptable(c: Connection, segment: wire.Segment): boolean {
   const occupied = segment.length + (flags & FIN) + ((flags & SYN) >> 1);
   if (acceptable(segment.seq as Seq, occupied, c.rcvNxt, receiveWindow(c))) return true;
   if ((flags & RST) !== 0) return false;
+  // The last segment once more: our acknowledgement of it was lost. It brings nothing new, but its own acknowledgement
+  // and its timestamp count, or the echo of the first copy would pass the peer's whole timeout off as a round trip.
+  // What Linux does.
+  if (occupied > 0 && (flags & SYN) === 0 && seqAdd(segment.seq as Seq, occupied) === c.rcvNxt) return true;
   // "If the RCV.WND is zero, no segments will be acceptable, but special allowance should be made to accept valid ACKs".
   if (segment.seq === c.rcvNxt && receiveWindow(c) === 0 && (flags & SYN) === 0) {
     if (segment.length > 0) {
@@ -154,6 +158,7 @@ function arriveInSynSent(c: Connection, segment: wire.Segment, packet: Packet): 
   if (hasAck) {
     rttOnAck(c, ack, segment.hasTimestamps, segment.tsEcr);
     c.sndUna = ack;
+    if (seqLt(c.sndNxt, ack)) c.sndNxt = ack; // the SYN was about to be sent again
     c.transition('receive-syn-ack');
     c.ackNow = true;
     established(c);
@@ -236,7 +241,7 @@ function arriveAck(c: Connection, segment: wire.Segment): boolean {
   const wnd = segment.wnd << c.sndShift;
   if (advance > 0) acknowledge(c, ack, segment);
   else if (advance === 0 && c.sndMax !== c.sndUna && isDuplicate(c, segment, wnd)) duplicateAck(c);
-  if (advance >= 0) updateSendWindow(c, segment, wnd);
+  if (advance >= 0) updateSendWindow(c, segment, wnd, advance > 0);
   c.probes = 0;
   if (c.finQueued ? seqLe(c.sndNxt, c.txEnd) : seqLt(c.sndNxt, c.txEnd)) c.tcp.ready(c);
   return advance <= 0 || !finAcknowledged(c) || finIsAcknowledged(c);
@@ -278,11 +283,15 @@ function releaseAcknowledged(c: Connection, ack: Seq): void {
   }
 }
 
-/** RFC 9293 §3.10.7.4: SND.WL1 and SND.WL2 "prevent using old segments to update the window". */
-function updateSendWindow(c: Connection, segment: wire.Segment, wnd: number): void {
+/**
+ * RFC 9293 §3.10.7.4: SND.WL1 and SND.WL2 "prevent using old segments to update the window". A segment that acknowledges
+ * new data is not old, even if one with a higher number came before it: its window counts from the new SND.UNA, and the
+ * old one would reach too far. What Linux does.
+ */
+function updateSendWindow(c: Connection, segment: wire.Segment, wnd: number, isAdvance: boolean): void {
   const seq = segment.seq as Seq;
   const ack = segment.ack as Seq;
-  if (!(seqLt(c.sndWl1, seq) || (c.sndWl1 === seq && seqLe(c.sndWl2, ack)))) return;
+  if (!isAdvance && !(seqLt(c.sndWl1, seq) || (c.sndWl1 === seq && seqLe(c.sndWl2, ack)))) return;
   if (wnd > c.sndWnd && c.persistAt !== UNSET) {
     c.persistAt = UNSET;
     c.backoff = 0;

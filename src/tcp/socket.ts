@@ -22,6 +22,7 @@ import {
   TIME_WAIT,
 } from './state.ts';
 import type { Tcp } from './tcp.ts';
+import { startRoomTimer } from './timers.ts';
 
 /** An address and a port. */
 export interface Endpoint {
@@ -105,6 +106,7 @@ export class TcpSocket implements Changed {
     if (to <= from) return 0;
     const taken = c.txRing().append(data, from, to - from);
     if (taken < to - from) c.wantsRoom = true;
+    if (c.wantsRoom && c.tx!.length === 0) startRoomTimer(c);
     if (taken > 0) this.#tcp.ready(c);
     return taken;
   }

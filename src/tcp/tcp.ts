@@ -328,7 +328,7 @@ export class Tcp implements ErrorTransport {
   #detach(c: Connection): void {
     this.connections.remove(c);
     this.context.timers.cancel(c);
-    c.retransmitAt = c.persistAt = c.ackAt = c.keepAliveAt = c.lingerAt = UNSET;
+    c.retransmitAt = c.persistAt = c.ackAt = c.keepAliveAt = c.lingerAt = c.roomAt = UNSET;
     c.tx?.release();
     // Out-of-order bytes will never be in order now; in-order ones may still be read.
     c.reassembly = null;

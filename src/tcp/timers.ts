@@ -2,6 +2,7 @@
 import * as wire from '../wire/tcp.ts';
 import { type Connection, UNSET } from './connection.ts';
 import { emitReset, emitSegment } from './emit.ts';
+import { WRITABLE } from './events.ts';
 import { retransmissionTimeout } from './recovery.ts';
 import { backedOffRto } from './rtt.ts';
 import { seqAdd, seqDiff } from './seq.ts';
@@ -9,6 +10,9 @@ import { CLOSED, isSynchronized, SYN_RECEIVED, SYN_SENT } from './state.ts';
 
 /** RFC 6298 (5.7): when the SYN had to be sent again, data starts with this timeout. */
 const RTO_AFTER_SYN_LOSS_MS = 3000;
+
+/** After so long a user for whom memory had no send buffer tries again. */
+const ROOM_RETRY_MS = 20;
 
 const isDue = (at: number, nowMs: number): boolean => at !== UNSET && at <= nowMs;
 
@@ -23,13 +27,14 @@ export function expireConnection(c: Connection, nowMs: number): void {
   if (isDue(c.persistAt, nowMs)) onPersist(c);
   if (isDue(c.keepAliveAt, nowMs)) onKeepAlive(c, nowMs);
   if (isDue(c.lingerAt, nowMs)) c.tcp.remove(c, null); // FIN-WAIT-2, and nobody there: without a word
+  if (isDue(c.roomAt, nowMs)) onRoom(c);
   arm(c);
 }
 
 function arm(c: Connection): void {
   if (c.state === CLOSED) return;
   let next = c.ackAt;
-  for (const at of [c.retransmitAt, c.persistAt, c.keepAliveAt, c.lingerAt]) {
+  for (const at of [c.retransmitAt, c.persistAt, c.keepAliveAt, c.lingerAt, c.roomAt]) {
     if (at !== UNSET && (next === UNSET || at < next)) next = at;
   }
   if (next !== UNSET) c.context.timers.atMost(c, next);
@@ -104,6 +109,18 @@ function onKeepAlive(c: Connection, nowMs: number): void {
   c.probes++;
   emitSegment(c, seqAdd(c.sndNxt, -1), 0, wire.ACK);
   c.keepAliveAt = nowMs + keepAliveIntervalMs;
+}
+
+/** The memory gave no send buffer: the user is told later, for no acknowledgement will free any of it. */
+export function startRoomTimer(c: Connection): void {
+  c.roomAt = c.context.nowMs + ROOM_RETRY_MS;
+  c.context.timers.atMost(c, c.roomAt);
+}
+
+function onRoom(c: Connection): void {
+  c.roomAt = UNSET;
+  c.wantsRoom = false;
+  c.socket?.report(WRITABLE);
 }
 
 /** Starts the keep-alive timer where the user asked for one. */

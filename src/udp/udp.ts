@@ -222,8 +222,18 @@ export class Udp implements ErrorTransport {
     if (!this.#deliverBound(packet, ports, p + wire.HEADER_LENGTH, length)) {
       stats.drop('udp-no-socket');
       // RFC 1122 §4.1.3.1: port unreachable; icmp makes none for what was sent to a group.
+      if (packet.trusted) this.#complete(packet);
       this.ip.icmp.unreachable(packet, 'port');
     }
+  }
+
+  /** Makes the checksum that was left to the device, so that an error quotes what a wire would show. */
+  #complete(packet: Packet): void {
+    const { memory } = this.context;
+    const { dv } = memory;
+    const p = packet.payload;
+    packet.trusted = false;
+    wire.emit(memory, p, wire.sourcePort(dv, p), wire.destinationPort(dv, p), wire.length(dv, p), packet.pseudoSum);
   }
 
   /** To every socket of the port for a group, else to the one with the most specific address. */

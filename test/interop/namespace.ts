@@ -5,6 +5,7 @@
 import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 
 /** Milliseconds a command may take unless told otherwise. */
 const TIMEOUT_MS = 20_000;
@@ -59,30 +60,31 @@ function checkMachine(): string | false {
 /** A program running in a namespace. Its stdin is a pipe, so that it can end when we do. */
 export class Running {
   readonly child: ChildProcess;
-  /** The lines of its stdout so far. */
+  /** The lines of its stdout so far, and of its stderr. */
   readonly lines: string[] = [];
-  stderr = '';
+  readonly errorLines: string[] = [];
   /** Fulfilled with its exit code, null if a signal ended it. */
   readonly ended: Promise<number | null>;
   #waiting: (() => void)[] = [];
-  #seen = 0;
+  readonly #seen = new Map<readonly string[], number>();
 
   constructor(child: ChildProcess) {
     this.child = child;
     const notify = (): void => {
       for (const resume of this.#waiting.splice(0)) resume();
     };
-    createInterface({ input: child.stdout! }).on('line', (line) => {
-      this.lines.push(line);
-      notify();
-    });
-    child.stderr!.setEncoding('utf8').on('data', (text: string) => {
-      this.stderr += text;
-    });
+    const gather = (input: Readable, lines: string[]): void => {
+      createInterface({ input }).on('line', (line) => {
+        lines.push(line);
+        notify();
+      });
+    };
+    gather(child.stdout!, this.lines);
+    gather(child.stderr!, this.errorLines);
     child.stdin!.on('error', () => {}); // it may end before it reads
     this.ended = new Promise((done) => {
       child.once('error', (error) => {
-        this.stderr += error.message;
+        this.errorLines.push(error.message);
         done(null);
         notify();
       });
@@ -97,13 +99,26 @@ export class Running {
     return this.child.exitCode !== null || this.child.signalCode !== null || this.child.pid === undefined;
   }
 
+  get stderr(): string {
+    return this.errorLines.join('\n');
+  }
+
   /** The next line that matches; earlier ones are passed over. Rejects when the program ends, or says nothing. */
-  async line(pattern: RegExp, timeoutMs = LINE_TIMEOUT_MS): Promise<string> {
+  line(pattern: RegExp, timeoutMs = LINE_TIMEOUT_MS): Promise<string> {
+    return this.#line(this.lines, pattern, timeoutMs);
+  }
+
+  /** The same of its stderr. */
+  errorLine(pattern: RegExp, timeoutMs = LINE_TIMEOUT_MS): Promise<string> {
+    return this.#line(this.errorLines, pattern, timeoutMs);
+  }
+
+  async #line(lines: readonly string[], pattern: RegExp, timeoutMs: number): Promise<string> {
     const deadline = Date.now() + timeoutMs;
     for (;;) {
-      while (this.#seen < this.lines.length) {
-        const line = this.lines[this.#seen++]!;
-        if (pattern.test(line)) return line;
+      for (let seen = this.#seen.get(lines) ?? 0; seen < lines.length; seen++) {
+        this.#seen.set(lines, seen + 1);
+        if (pattern.test(lines[seen]!)) return lines[seen]!;
       }
       const leftMs = deadline - Date.now();
       if (this.hasEnded || leftMs <= 0) {
@@ -127,9 +142,13 @@ export class Running {
     this.child.stdin!.write(`${line}\n`);
   }
 
-  /** Closes its stdin, waits for its end and returns the exit code; kills it (null) if it does not end in time. */
-  async end(timeoutMs = 5_000): Promise<number | null> {
-    this.child.stdin!.end();
+  /**
+   * Closes its stdin, or sends a signal, waits for its end and returns the exit code; kills it (null) if it does not end
+   * in time.
+   */
+  async end(timeoutMs = 5_000, signal?: NodeJS.Signals): Promise<number | null> {
+    if (signal === undefined) this.child.stdin!.end();
+    else this.child.kill(signal);
     const timer = setTimeout(() => this.child.kill('SIGKILL'), timeoutMs);
     const code = await this.ended;
     clearTimeout(timer);

@@ -1,0 +1,35 @@
+/** What a phase of the lab is. @module */
+import type { Capture } from '../../phy/pcap-writer.ts';
+import type { LanAccount } from './lan.ts';
+
+export interface LabOptions {
+  /** From 0 to 2^32 - 1: everything random comes from it. */
+  readonly seed: number;
+  /** Loss of the lossy phase, each way. */
+  readonly lossPercent: number;
+  /** Bytes of the bulk transfer, at most. */
+  readonly bulkBytes: number;
+}
+
+/** What a phase gets. */
+export interface Bench {
+  readonly options: LabOptions;
+  /** A capture for one LAN whose clock is at 0 now, or for the machine's clock; null: nothing is recorded. */
+  capture(virtual: boolean): Capture | null;
+  /** Shows how far the phase is, from 0 to 1. */
+  progress(part: number): void;
+}
+
+/** What a phase gives. */
+export interface Result<Name extends string, Details extends object> {
+  readonly name: Name;
+  readonly ok: boolean;
+  /** Virtual time that passed, where the phase lives in it. */
+  readonly virtualMs?: number;
+  /** What was done, and what came of it, for people: a few short lines each. */
+  readonly did: readonly string[];
+  readonly saw: readonly string[];
+  /** The same and more for programs. */
+  readonly details: Details;
+  readonly lan: LanAccount;
+}

@@ -1,0 +1,142 @@
+/** One end of a connection in a simulation: an application that only acts when it is told of something. @module */
+import { NetError } from '../../src/errors.ts';
+import type { TcpSocket } from '../../src/tcp/socket.ts';
+import type { SidePlan } from './plan.ts';
+
+/** Byte `at` of stream `stream`: told apart from its neighbours and from other streams. */
+const patternByte = (stream: number, at: number): number =>
+  (at + (at >>> 8) * 7 + (at >>> 16) * 13 + stream * 57) & 0xff;
+
+const scratch = new Uint8Array(65_536);
+
+export class Side {
+  readonly name: string;
+  readonly plan: SidePlan;
+  /** What the other end means to send. */
+  readonly peer: SidePlan;
+  readonly #stream: number;
+  readonly #peerStream: number;
+  readonly #fail: (what: string) => void;
+  socket: TcpSocket | null = null;
+  sent = 0;
+  received = 0;
+  eof = false;
+  closed = false;
+  done = false;
+  error: string | null = null;
+  /** When the application next acts by itself. */
+  readAt = Number.POSITIVE_INFINITY;
+  writeAt = Number.POSITIVE_INFINITY;
+
+  constructor(name: string, plan: SidePlan, peer: SidePlan, stream: number, fail: (what: string) => void) {
+    this.name = name;
+    this.plan = plan;
+    this.peer = peer;
+    this.#stream = stream;
+    this.#peerStream = stream ^ 1;
+    this.#fail = fail;
+  }
+
+  get wakeAt(): number {
+    return this.done ? Number.POSITIVE_INFINITY : Math.min(this.readAt, this.writeAt);
+  }
+
+  /** The attempt to connect failed for want of a neighbour: everything from the beginning. */
+  reset(): void {
+    this.socket = null;
+    this.sent = 0;
+    this.done = false;
+    this.error = null;
+    this.readAt = this.writeAt = Number.POSITIVE_INFINITY;
+  }
+
+  /** The socket is connected. */
+  start(socket: TcpSocket, now: number): void {
+    this.socket = socket;
+    socket.owner = this;
+    this.act(now, true, true);
+  }
+
+  /** Does what may be done now: after an event, or because the application's own time has come. */
+  act(now: number, mayRead: boolean, mayWrite: boolean): void {
+    const { socket } = this;
+    if (socket === null || this.done) return;
+    try {
+      // A slow end keeps to its own pace, whatever happens.
+      if (now >= this.readAt || (mayRead && this.readAt === Number.POSITIVE_INFINITY)) this.#read(socket, now);
+      if (now >= this.writeAt || (mayWrite && this.writeAt === Number.POSITIVE_INFINITY)) this.#write(socket, now);
+      if (!this.done) this.#finish(socket);
+    } catch (error) {
+      if (!(error instanceof NetError)) throw error;
+      this.error = error.code;
+      this.#end(socket);
+    }
+  }
+
+  #read(socket: TcpSocket, now: number): void {
+    this.readAt = Number.POSITIVE_INFINITY;
+    for (;;) {
+      const count = socket.recv(scratch, 0, Math.min(this.plan.readBytes, scratch.length));
+      if (count === 0) break;
+      this.#verify(count);
+      if (this.#endsEarly(socket)) return;
+      if (this.plan.readEveryMs > 0) {
+        this.readAt = now + this.plan.readEveryMs;
+        return;
+      }
+    }
+    if (!socket.mayRecv()) this.eof = true;
+  }
+
+  #verify(count: number): void {
+    for (let i = 0; i < count; i++) {
+      if (scratch[i] === patternByte(this.#peerStream, this.received + i)) continue;
+      this.#fail(`${this.name}: byte ${this.received + i} is wrong`);
+      return;
+    }
+    this.received += count;
+    if (this.received > this.peer.bytes) this.#fail(`${this.name}: more bytes than were sent`);
+  }
+
+  #write(socket: TcpSocket, now: number): void {
+    this.writeAt = Number.POSITIVE_INFINITY;
+    while (this.sent < this.plan.bytes) {
+      const count = Math.min(this.plan.writeBytes, this.plan.bytes - this.sent, scratch.length);
+      for (let i = 0; i < count; i++) scratch[i] = patternByte(this.#stream, this.sent + i);
+      const taken = socket.send(scratch, 0, count);
+      this.sent += taken;
+      if (this.#endsEarly(socket)) return;
+      if (taken < count) return; // until WRITABLE
+      if (this.plan.writeEveryMs > 0) {
+        this.writeAt = now + this.plan.writeEveryMs;
+        return;
+      }
+    }
+  }
+
+  #endsEarly(socket: TcpSocket): boolean {
+    const { end, endAfterBytes } = this.plan;
+    if (end === 'close' || this.sent + this.received < endAfterBytes) return false;
+    if (end === 'abort') socket.abort();
+    this.#end(socket);
+    return true;
+  }
+
+  #finish(socket: TcpSocket): void {
+    if (
+      !this.closed &&
+      socket.state() !== 'SYN-SENT' &&
+      this.sent === this.plan.bytes &&
+      (!this.plan.closesLast || this.eof)
+    ) {
+      socket.close();
+      this.closed = true;
+    }
+    if (this.eof && this.closed) this.#end(socket);
+  }
+
+  #end(socket: TcpSocket): void {
+    this.done = true;
+    socket.release();
+  }
+}
