@@ -164,11 +164,8 @@ export class Stack {
 
   /** When `poll` should next be called: ms of the same clock, Infinity: only when a device or a socket has something. */
   pollAt(): number {
-    let at = this.context.timers.nextAt;
-    for (const { device } of this.ip.interfaces) {
-      at = Math.min(at, device.pollAt());
-      if (this.tcp.hasReady && device.room() > 0 && at > this.context.now) at = this.context.now;
-    }
+    let at = this.tcp.hasReady ? this.context.now : this.context.timers.nextAt;
+    for (const { device } of this.ip.interfaces) at = Math.min(at, device.pollAt());
     return at;
   }
 

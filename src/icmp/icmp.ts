@@ -143,6 +143,7 @@ export class Icmp implements ErrorReporter {
   #inputUnreachable(packet: Packet): void {
     const { stats } = this.context;
     stats.icmpErrorsIn++;
+    if (packet.toGroup) return;
     const code = v4.code(this.context.memory.dv, packet.payload);
     if (packet.version === 4 && code === v4.CODE_FRAGMENTATION_NEEDED) return; // path MTU discovery is not here yet
     const error = (packet.version === 4 ? CODES_V4 : CODES_V6)[code] ?? 'EHOSTUNREACH';

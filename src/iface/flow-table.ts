@@ -1,6 +1,10 @@
 /**
  * Flows by (local, remote, ports) in one open-addressing table: a packet costs one look-up however many flows there
- * are. The hash is keyed, so that an attacker cannot pile flows into one place. @module
+ * are.
+ *
+ * The hash is a sum of 16-bit pieces, each times a secret of its own, of which the top bits are used: a universal family
+ * (Dietzfelbinger et al., "A reliable randomized algorithm for the closest-pair problem", 1997, §2), so that nobody who
+ * does not know the secrets can choose flows that fall into one place. It costs six multiplications for IPv4. @module
  */
 import type { IpAddress } from '../wire/address.ts';
 import type { Packet } from './packet.ts';
@@ -16,46 +20,71 @@ export interface Flow {
 }
 
 const SIZE_MIN = 64;
+/** 16-bit pieces of a key: two a word, of eight address words and the ports. */
+const PIECES = 18;
 
 /** Both ports as they stand in a received header. */
 export const portsIn = (localPort: number, remotePort: number): number => (remotePort << 16) | localPort;
 
 export class FlowTable<F extends Flow> {
-  readonly #seed: number;
+  readonly #secrets: Int32Array;
   #flows: (F | null)[] = new Array<F | null>(SIZE_MIN).fill(null);
   #hashes = new Int32Array(SIZE_MIN);
   #mask = SIZE_MIN - 1;
+  /** A flow's place is the top bits of its hash. */
+  #shift = Math.clz32(SIZE_MIN - 1);
   count = 0;
 
-  /** @param seed - a secret int32 */
-  constructor(seed: number) {
-    this.#seed = seed | 0;
+  /** @param random - gives uniform uint32; the secrets are drawn from it */
+  constructor(random: () => number) {
+    this.#secrets = Int32Array.from({ length: PIECES }, () => random() | 0);
   }
 
-  /** The hash of a flow; `find` takes it so that it is computed once a packet. */
+  /** The hash of a flow. */
   hash(local: IpAddress, remote: IpAddress, ports: number): number {
-    const high = mix(local.a ^ rotate(local.b), local.c) ^ mix(remote.a ^ rotate(remote.b), rotate(remote.c));
-    return this.#finish(high, local.d, remote.d, ports);
+    let h = this.#low(local.d, remote.d, ports);
+    if (!isMapped(local.a, local.b, local.c)) h += this.#high(6, local.a, local.b, local.c);
+    if (!isMapped(remote.a, remote.b, remote.c)) h += this.#high(12, remote.a, remote.b, remote.c);
+    return h | 0;
   }
 
-  hashPacket(packet: Packet, ports: number): number {
-    const high =
-      mix(packet.dstA ^ rotate(packet.dstB), packet.dstC) ^ mix(packet.srcA ^ rotate(packet.srcB), rotate(packet.srcC));
-    return this.#finish(high, packet.dstD, packet.srcD, ports);
+  #hashPacket(packet: Packet, ports: number): number {
+    let h = this.#low(packet.dstD, packet.srcD, ports);
+    if (packet.version === 6) {
+      h += this.#high(6, packet.dstA, packet.dstB, packet.dstC) + this.#high(12, packet.srcA, packet.srcB, packet.srcC);
+    }
+    return h | 0;
   }
 
-  #finish(high: number, local: number, remote: number, ports: number): number {
-    let h = mix(high ^ this.#seed, local);
-    h = mix(h, remote);
-    h = mix(h, ports);
-    h = Math.imul(h ^ (h >>> 16), 0x2c1b3c6d);
-    return h ^ (h >>> 15);
+  #low(local: number, remote: number, ports: number): number {
+    const k = this.#secrets;
+    const sum =
+      Math.imul(local & 0xffff, k[0]!) +
+      Math.imul(local >>> 16, k[1]!) +
+      Math.imul(remote & 0xffff, k[2]!) +
+      Math.imul(remote >>> 16, k[3]!) +
+      Math.imul(ports & 0xffff, k[4]!) +
+      Math.imul(ports >>> 16, k[5]!);
+    return sum | 0; // an integer again, or each look-up would make a heap number
+  }
+
+  /** The three high words of an IPv6 address. @param from - index of the secrets it is multiplied with */
+  #high(from: number, a: number, b: number, c: number): number {
+    const k = this.#secrets;
+    const sum =
+      Math.imul(a & 0xffff, k[from]!) +
+      Math.imul(a >>> 16, k[from + 1]!) +
+      Math.imul(b & 0xffff, k[from + 2]!) +
+      Math.imul(b >>> 16, k[from + 3]!) +
+      Math.imul(c & 0xffff, k[from + 4]!) +
+      Math.imul(c >>> 16, k[from + 5]!);
+    return sum | 0;
   }
 
   /** The flow a received packet belongs to, or null. */
   find(packet: Packet, ports: number): F | null {
-    const hash = this.hashPacket(packet, ports);
-    for (let i = hash & this.#mask; ; i = (i + 1) & this.#mask) {
+    const hash = this.#hashPacket(packet, ports);
+    for (let i = hash >>> this.#shift; ; i = (i + 1) & this.#mask) {
       const flow = this.#flows[i]!;
       if (flow === null) return null;
       if (this.#hashes[i] === hash && flow.portsIn === ports && matches(flow, packet)) return flow;
@@ -65,7 +94,7 @@ export class FlowTable<F extends Flow> {
   /** The flow between these endpoints, or null. */
   get(local: IpAddress, remote: IpAddress, ports: number): F | null {
     const hash = this.hash(local, remote, ports);
-    for (let i = hash & this.#mask; ; i = (i + 1) & this.#mask) {
+    for (let i = hash >>> this.#shift; ; i = (i + 1) & this.#mask) {
       const flow = this.#flows[i]!;
       if (flow === null) return null;
       if (flow.portsIn === ports && flow.local.equals(local) && flow.remote.equals(remote)) return flow;
@@ -81,12 +110,12 @@ export class FlowTable<F extends Flow> {
 
   /** Takes a flow out; nothing happens if it is not in. */
   remove(flow: F): void {
-    let i = flow.hash & this.#mask;
+    let i = flow.hash >>> this.#shift;
     for (; this.#flows[i] !== flow; i = (i + 1) & this.#mask) if (this.#flows[i] === null) return;
     this.count--;
     // Backward shift: what a probe could reach through this place moves up, so that no marks of the dead remain.
     for (let j = (i + 1) & this.#mask; this.#flows[j] !== null; j = (j + 1) & this.#mask) {
-      const home = this.#hashes[j]! & this.#mask;
+      const home = this.#hashes[j]! >>> this.#shift;
       if (((j - home) & this.#mask) >= ((j - i) & this.#mask)) {
         this.#flows[i] = this.#flows[j]!;
         this.#hashes[i] = this.#hashes[j]!;
@@ -103,7 +132,7 @@ export class FlowTable<F extends Flow> {
   }
 
   #insert(flow: F): void {
-    let i = flow.hash & this.#mask;
+    let i = flow.hash >>> this.#shift;
     while (this.#flows[i] !== null) i = (i + 1) & this.#mask;
     this.#flows[i] = flow;
     this.#hashes[i] = flow.hash;
@@ -114,16 +143,13 @@ export class FlowTable<F extends Flow> {
     this.#flows = new Array<F | null>(size).fill(null);
     this.#hashes = new Int32Array(size);
     this.#mask = size - 1;
+    this.#shift = Math.clz32(size - 1);
     for (const flow of flows) this.#insert(flow);
   }
 }
 
-const rotate = (x: number): number => (x << 13) | (x >>> 19);
-
-const mix = (h: number, x: number): number => {
-  h = Math.imul(h ^ x, 0x9e3779b1);
-  return h ^ (h >>> 15);
-};
+/** Whether these are the high words of an IPv4 address, which add nothing to tell flows apart. */
+const isMapped = (a: number, b: number, c: number): boolean => a === 0 && b === 0 && c === 0xffff;
 
 const matches = (flow: Flow, packet: Packet): boolean => {
   const { local, remote } = flow;

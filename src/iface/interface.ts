@@ -17,7 +17,7 @@ import * as arp from '../wire/arp.ts';
 import * as ethernet from '../wire/ethernet.ts';
 import type { Context } from './context.ts';
 import type { Ip } from './ip.ts';
-import { GONE, INCOMPLETE, type Neighbour, Neighbours, PROBE, REACHABLE } from './neighbours.ts';
+import { GONE, type Neighbour, Neighbours, PROBE, REACHABLE } from './neighbours.ts';
 
 export interface InterfaceOptions {
   /** Shown in traces and errors; `eth0`, `eth1`, ... by default. */
@@ -121,11 +121,18 @@ export class Interface {
       return;
     }
     const forUs = this.hasAddress(IpAddress.v4(arp.targetIp(dv, p)));
-    const usable = (macHigh & 0x100) === 0 && !sender.isUnspecified;
+    // A sender is one host on this link: no group address, and no address of another network.
+    const usable = (macHigh & 0x100) === 0 && this.addresses.some((cidr) => cidr.contains(sender));
+    const isReply = arp.operation(dv, p) === arp.REPLY;
     const known = forUs && usable ? this.neighbours.get(sender) : this.neighbours.find(sender);
     // "Merge_flag": a sender in the cache is updated whatever the packet asks; a new one only if it asks for us.
-    if (known !== null && usable) this.neighbours.learn(known, macHigh, macLow);
-    if (forUs && arp.operation(dv, p) === arp.REQUEST) {
+    if (known !== null && usable) this.neighbours.learn(known, macHigh, macLow, isReply);
+    if (
+      forUs &&
+      !isReply &&
+      (usable || (sender.isUnspecified && (macHigh & 0x100) === 0)) &&
+      arp.operation(dv, p) === arp.REQUEST
+    ) {
       this.#emitArp(arp.REPLY, IpAddress.v4(arp.targetIp(dv, p)), sender, new MacAddress(macHigh, macLow), true);
     }
   }
@@ -204,6 +211,11 @@ export class Interface {
     this.device.transmit(frame, now);
   }
 
+  /** A next hop is gone: whoever remembers a path looks again. */
+  pathsChanged(): void {
+    this.#ip.routes.generation++;
+  }
+
   /** A frame that could not reach its neighbour: the socket it came from is told. */
   unreachable(frame: number): void {
     const { memory } = this.#context;
@@ -232,11 +244,5 @@ export class Interface {
       first ??= cidr.address;
     }
     return first;
-  }
-
-  /** Whether a neighbour is known by now; for tools and tests. */
-  isResolved(address: IpAddress): boolean {
-    const neighbour = this.neighbours.find(address);
-    return neighbour !== null && neighbour.state !== INCOMPLETE;
   }
 }

@@ -59,11 +59,9 @@ export class Ip {
   /** Addresses of the last unicast packet that was let in, and the routes' generation then. */
   readonly #passed = new Packet(null as unknown as Interface);
   #passedGeneration = -1;
-  #identification: number;
 
   constructor(context: Context) {
     this.#context = context;
-    this.#identification = context.random() & 0xffff;
   }
 
   /**
@@ -191,10 +189,18 @@ export class Ip {
       return false;
     }
     if (this.isLocal(packet.dstA, packet.dstB, packet.dstC, packet.dstD)) {
-      // RFC 1122 §3.2.1.3 (g): loopback addresses must not appear outside a host.
-      if (iface.isLoopback || packet.version !== 4 || packet.dstD >>> 24 !== 127) return true;
-      this.#context.stats.drop('ip-martian');
-      return false;
+      // RFC 1122 §3.2.1.3 (g), RFC 4291 §2.5.3: loopback addresses must not appear outside a host.
+      const toLoopback =
+        packet.version === 4
+          ? packet.dstD >>> 24 === 127
+          : packet.dstD === 1 && packet.dstC === 0 && packet.dstB === 0 && packet.dstA === 0;
+      if (toLoopback && !iface.isLoopback) {
+        this.#context.stats.drop('ip-martian');
+        return false;
+      }
+      // RFC 1122 §3.3.6: what a link broadcast carries must be for a group in IP too.
+      if (packet.toGroup) this.#context.stats.drop('ip-link-group');
+      return !packet.toGroup;
     }
     if (iface.isBroadcast(packet.dstA, packet.dstB, packet.dstC, packet.dstD)) {
       packet.toGroup = true;
@@ -221,8 +227,10 @@ export class Ip {
       if (srcD === 0 && !packet.toGroup) return 'ip-bad-source';
       if (srcD >>> 24 === 127 && !iface.isLoopback) return 'ip-martian';
       if (iface.isBroadcast(srcA, srcB, srcC, srcD)) return 'ip-bad-source';
-    } else if (srcA >>> 24 === 0xff) {
-      return 'ip-bad-source';
+    } else {
+      if (srcA >>> 24 === 0xff) return 'ip-bad-source';
+      // RFC 4291 §2.5.2: the unspecified address is no source but in neighbour discovery.
+      if (srcA === 0 && srcB === 0 && srcC === 0 && srcD === 0 && !packet.toGroup) return 'ip-bad-source';
     }
     if (!iface.isLoopback && this.isLocal(srcA, srcB, srcC, srcD)) return 'ip-martian';
     return null;
@@ -241,6 +249,11 @@ export class Ip {
 
   isLocalAddress(address: IpAddress): boolean {
     return this.isLocal(address.a, address.b, address.c, address.d);
+  }
+
+  /** Whether packets to `address` go to everybody on a network of ours. */
+  isBroadcast(address: IpAddress): boolean {
+    return this.interfaces.some((iface) => iface.isBroadcast(address.a, address.b, address.c, address.d));
   }
 
   /** Whether `path` may still be used: nothing about routes and addresses has changed since. */
@@ -264,7 +277,8 @@ export class Ip {
     const { iface, gateway } = route;
     const nextHop = gateway ?? destination;
     const from = source ?? iface.sourceFor(nextHop);
-    if (from === null) return null;
+    // RFC 1122 §3.2.1.3 (g): a loopback source never leaves.
+    if (from === null || from.isLoopback) return null;
     const broadcast = iface.isBroadcast(destination.a, destination.b, destination.c, destination.d);
     const resolved = iface.device.medium === 'ethernet' && !broadcast;
     const neighbour = resolved ? iface.neighbours.get(nextHop) : null;
@@ -289,10 +303,12 @@ export class Ip {
     let end: number;
     if (destination.isV4) {
       end = p + ipv4.HEADER_LENGTH + length;
-      // RFC 6864 §4: what may be fragmented on the way needs an identification of its own.
-      this.#identification = (this.#identification + 1) & 0xffff;
-      const { source } = path;
-      ipv4.emit(memory.dv, p, end - p, ds, this.#identification, 0, ttl, protocol, source.d, destination.d);
+      // RFC 6864 §4: what may be fragmented on the way needs an identification; at random, it tells nobody how many
+      // packets others are sent (RFC 7739 §3). TCP never lets itself be fragmented.
+      const isWhole = protocol === PROTOCOL_TCP;
+      const id = isWhole ? 0 : this.#context.random() & 0xffff;
+      const flags = isWhole ? ipv4.DONT_FRAGMENT : 0;
+      ipv4.emit(memory.dv, p, end - p, ds, id, flags, ttl, protocol, path.source.d, destination.d);
     } else {
       end = p + ipv6.HEADER_LENGTH + length;
       ipv6.emit(memory.dv, p, length, ds, ttl, protocol, path.source, destination);

@@ -23,6 +23,11 @@ const RETRANSMIT_MS = 1000;
 const SOLICIT_MAX = 3;
 /** Packets that wait for one neighbour; the oldest is dropped beyond (RFC 1122 §2.3.2.2 asks for at least one). */
 const QUEUE_MAX = 32;
+/** Packets that wait in all, and the part of the memory they may hold: one sixteenth. Beyond, new ones are dropped. */
+const WAITING_MAX = 1024;
+const WAITING_SHIFT = 4;
+/** Bytes a waiting frame is counted with. */
+const FRAME_BYTES = 2048;
 /** Neighbours remembered; beyond, the one unused for longest is forgotten. */
 const NEIGHBOURS_MAX = 1024;
 
@@ -61,10 +66,13 @@ export class Neighbours {
   readonly #context: Context;
   readonly #iface: Interface;
   readonly #entries = new Map<number | string, Neighbour>();
+  readonly #waitingMax: number;
+  #waiting = 0;
 
   constructor(context: Context, iface: Interface) {
     this.#context = context;
     this.#iface = iface;
+    this.#waitingMax = Math.min(WAITING_MAX, Math.floor((context.memory.bytes >>> WAITING_SHIFT) / FRAME_BYTES));
   }
 
   get count(): number {
@@ -100,20 +108,29 @@ export class Neighbours {
     }
     if (neighbour.state !== INCOMPLETE) return true;
     neighbour.queue.push(frame);
-    if (neighbour.queue.length > QUEUE_MAX) {
+    this.#waiting++;
+    if (neighbour.queue.length > QUEUE_MAX || this.#waiting > this.#waitingMax) {
       this.#context.memory.free(neighbour.queue.shift()!);
+      this.#waiting--;
       this.#context.stats.drop('neighbour-queue-full');
     }
     if (neighbour.timerIndex < 0) this.#solicit(neighbour, nowMs);
     return false;
   }
 
-  /** Learns that `neighbour` has this link address, and sends what waited for it. */
-  learn(neighbour: Neighbour, macHigh: number, macLow: number): void {
+  /**
+   * Learns that `neighbour` has this link address, and sends what waited for it.
+   * @param isAnswer - whether it answers us; else the address is used, but not taken for confirmed (RFC 4861 §7.2.5)
+   */
+  learn(neighbour: Neighbour, macHigh: number, macLow: number, isAnswer: boolean): void {
+    const { state } = neighbour;
+    const isSame = state !== INCOMPLETE && neighbour.macHigh === macHigh && neighbour.macLow === macLow;
     neighbour.macHigh = macHigh;
     neighbour.macLow = macLow;
-    this.confirm(neighbour);
+    if (isAnswer && (state === INCOMPLETE || state === DELAY || state === PROBE)) this.confirm(neighbour);
+    else if (!isSame) neighbour.state = STALE;
     const waiting = neighbour.queue.splice(0);
+    this.#waiting -= waiting.length;
     for (const frame of waiting) this.#iface.transmit(frame, neighbour);
   }
 
@@ -121,6 +138,7 @@ export class Neighbours {
     const { nowMs, timers } = this.#context;
     neighbour.state = REACHABLE;
     neighbour.confirmedAt = nowMs;
+    neighbour.usedAt = nowMs;
     neighbour.solicits = 0;
     timers.atMost(neighbour, nowMs + REACHABLE_MS);
   }
@@ -164,6 +182,7 @@ export class Neighbours {
   #fail(neighbour: Neighbour): void {
     this.#entries.delete(keyOf(neighbour.address));
     const waiting = neighbour.queue.splice(0);
+    this.#waiting -= waiting.length;
     this.#forget(neighbour);
     for (const frame of waiting) {
       this.#context.stats.drop('neighbour-unreachable');
@@ -172,19 +191,28 @@ export class Neighbours {
     }
   }
 
+  /** Paths that lead over it are found anew. */
   #forget(neighbour: Neighbour): void {
     neighbour.state = GONE;
     this.#context.timers.cancel(neighbour);
-    for (const frame of neighbour.queue.splice(0)) this.#context.memory.free(frame);
+    const waiting = neighbour.queue.splice(0);
+    this.#waiting -= waiting.length;
+    for (const frame of waiting) this.#context.memory.free(frame);
+    this.#iface.pathsChanged();
   }
 
+  /** Forgets one: best one that was only looked up, else the one not used or confirmed for longest. */
   #evict(): void {
-    let oldest: Neighbour | null = null;
+    let chosen: Neighbour | null = null;
     for (const entry of this.#entries.values()) {
-      if (oldest === null || entry.usedAt < oldest.usedAt) oldest = entry;
+      if (entry.state === INCOMPLETE && entry.queue.length === 0) {
+        chosen = entry;
+        break;
+      }
+      if (chosen === null || entry.usedAt < chosen.usedAt) chosen = entry;
     }
-    if (oldest === null) return;
-    this.#entries.delete(keyOf(oldest.address));
-    this.#forget(oldest);
+    if (chosen === null) return;
+    this.#entries.delete(keyOf(chosen.address));
+    this.#forget(chosen);
   }
 }

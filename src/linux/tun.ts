@@ -163,7 +163,8 @@ function claimError(
 ): NetError {
   const error = (code: 'EPERM' | 'EBUSY' | 'EINVAL', detail: string) => new NetError(code, syscall, { detail });
   const [mine, other] = kind === IFF_TAP ? (['tap', 'tun'] as const) : (['tun', 'tap'] as const);
-  if (errno === c.EBUSY) return error('EBUSY', `interface ${name} is in use by another process`);
+  if (errno === c.EBUSY)
+    return error('EBUSY', `interface ${name} is in use by another process: end that one, or choose another name`);
   if (errno === c.EPERM || errno === c.EACCES) {
     const command = `ip tuntap add mode ${mine} user "$USER" name ${name}`;
     if (existed) return error('EPERM', `no permission for interface ${name}: run as root, or make it with ${command}`);

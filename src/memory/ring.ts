@@ -34,15 +34,16 @@ export class Ring {
 
   /** Makes room for byte positions up to `end` (from the head); false when capacity or memory refuse. */
   reserve(end: number): boolean {
+    if (end > this.#size && !this.#grow(end)) return false;
     if (end > this.#peak) this.#peak = end;
-    return end <= this.#size || this.#grow(end);
+    return true;
   }
 
   #grow(end: number): boolean {
     if (end > this.capacity) return false;
     let size = this.#size === 0 ? this.#startSize : this.#size;
     while (size < end) size <<= 1;
-    return this.#take(size) || (size > end << 1 && this.#take(1 << (32 - Math.clz32(end - 1))));
+    return this.#take(size) || this.#take(Math.max(1 << ORDER_MIN, 1 << (32 - Math.clz32(end - 1))));
   }
 
   /** Takes a block of `size`, which holds all that is held, and moves the bytes there; false when memory refuses. */

@@ -36,6 +36,9 @@ export const LOSS = 2;
 
 const ZERO = 0 as Seq;
 
+/** RFC 5961 §7: empty segments that are not acceptable are answered at most once in this time. */
+export const ANSWER_MS = 500;
+
 /** A deadline that is not set: all deadlines are ms of the stack's clock, above 0. */
 export const UNSET = 0;
 
@@ -134,6 +137,10 @@ export class Connection implements Flow, Timed {
   ssthresh = SSTHRESH_MAX;
   avoidanceBytes = 0;
   dupAcks = 0;
+  /** The oldest segment is to be sent again at the next turn. */
+  retransmitDue = false;
+  /** The window has held a small segment back for long enough: it may go. */
+  overrideSws = false;
   recovery = OPEN;
   /** RFC 6582 §3.2: the highest sequence number sent when the loss was seen. */
   recover = ZERO;
@@ -151,7 +158,11 @@ export class Connection implements Flow, Timed {
   timerIndex = -1;
   lastReceivedAt = 0;
   lastSentAt = 0;
+  /** Window probes, and keep-alive probes, since the peer last answered. */
   probes = 0;
+  keepAliveProbes = 0;
+  /** When an empty segment that was not acceptable was last answered. */
+  answeredAt = -ANSWER_MS;
 
   /** Whether it stands in the ready queue. Written by Tcp only. */
   isReady = false;

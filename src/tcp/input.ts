@@ -6,7 +6,7 @@
 import { REACHABLE } from '../iface/neighbours.ts';
 import type { Packet } from '../iface/packet.ts';
 import * as wire from '../wire/tcp.ts';
-import { type Connection, FAST_RECOVERY, UNSET } from './connection.ts';
+import { ANSWER_MS, type Connection, FAST_RECOVERY, OPEN, UNSET } from './connection.ts';
 import { emitReset, resetStray } from './emit.ts';
 import { CLOSED_EVENT, CONNECTED, READABLE, WRITABLE } from './events.ts';
 import {
@@ -19,7 +19,7 @@ import {
   updateTsRecent,
 } from './receive.ts';
 import { duplicateAck, newDataAcked } from './recovery.ts';
-import { rttOnAck } from './rtt.ts';
+import { backedOffRto, rttOnAck } from './rtt.ts';
 import { finAcknowledged, restartRetransmitTimer } from './send.ts';
 import { type Seq, seqAdd, seqDiff, seqGt, seqLe, seqLt, seqMin } from './seq.ts';
 import { CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, mayReceiveIn, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from './state.ts';
@@ -41,6 +41,8 @@ export function segmentArrives(c: Connection, segment: wire.Segment, packet: Pac
   c.lastReceivedAt = c.context.nowMs;
   if ((flags & (RST | SYN)) !== 0) {
     if ((flags & RST) !== 0) arriveReset(c, segment);
+    else if (c.state === SYN_RECEIVED && c.listener !== null)
+      c.tcp.remove(c, null); // back to LISTEN: fourth
     else challenge(c); // RFC 5961 §4.2: a SYN in the window is answered, never obeyed
     return;
   }
@@ -62,7 +64,7 @@ function isAcceptable(c: Connection, segment: wire.Segment): boolean {
   if (c.useTimestamps && segment.hasTimestamps && isOldTimestamp(c, segment.tsVal) && (flags & RST) === 0) {
     if (c.context.nowMs - c.lastReceivedAt < PAWS_IDLE_MS) {
       c.context.stats.drop('tcp-paws');
-      answerOld(c);
+      answerOld(c, segment);
       return false;
     }
     c.tsRecent = segment.tsVal;
@@ -87,12 +89,19 @@ function isAcceptable(c: Connection, segment: wire.Segment): boolean {
     return true;
   }
   c.context.stats.drop('tcp-not-acceptable');
-  answerOld(c);
+  answerOld(c, segment);
   return false;
 }
 
-/** "If an incoming segment is not acceptable, an acknowledgment should be sent in reply (unless the RST bit is set)". */
-function answerOld(c: Connection): void {
+/**
+ * "If an incoming segment is not acceptable, an acknowledgment should be sent in reply (unless the RST bit is set)". To
+ * empty segments not too often (RFC 5961 §7), or two peers that disagree would answer each other for ever.
+ */
+function answerOld(c: Connection, segment: wire.Segment): void {
+  if (segment.length === 0 && (segment.flags & (SYN | FIN)) === 0) {
+    if (c.context.nowMs - c.answeredAt < ANSWER_MS) return;
+    c.answeredAt = c.context.nowMs;
+  }
   c.ackNow = true;
   c.tcp.ready(c);
 }
@@ -109,6 +118,7 @@ function arriveSynAgain(c: Connection, segment: wire.Segment): boolean {
   }
   segment.seq = c.rcvNxt;
   segment.flags &= ~SYN;
+  segment.wnd >>>= c.sndShift; // the window of a SYN is not scaled: RFC 7323 §2.2
   c.ackNow = true;
   return true;
 }
@@ -192,9 +202,14 @@ export function learnSyn(c: Connection, segment: wire.Segment): void {
 
 /** The handshake is done. */
 function established(c: Connection): void {
+  const synTimeouts = c.backoff;
   rtoAfterHandshake(c);
   c.retransmitAt = UNSET;
   c.congestion.init(c);
+  // RFC 6928 §2: after more than one lost SYN the initial window is one segment.
+  if (synTimeouts > 1) c.cwnd = c.mss;
+  c.recovery = OPEN;
+  c.dupAcks = 0;
   c.recover = c.iss; // RFC 6582 §3.2 (1)
   c.probes = 0;
   startKeepAlive(c);
@@ -228,7 +243,7 @@ function arriveAck(c: Connection, segment: wire.Segment): boolean {
   const ack = segment.ack as Seq;
   if (acksUnsent(c, ack)) {
     c.context.stats.drop('tcp-bad-ack');
-    answerOld(c);
+    answerOld(c, segment);
     return false;
   }
   const advance = seqDiff(ack, c.sndUna);
@@ -255,10 +270,13 @@ const isDuplicate = (c: Connection, segment: wire.Segment, wnd: number): boolean
 function acknowledge(c: Connection, ack: Seq, segment: wire.Segment): void {
   const flight = seqDiff(c.sndNxt, c.sndUna);
   const advance = seqDiff(ack, c.sndUna);
-  rttOnAck(c, ack, segment.hasTimestamps, segment.tsEcr);
+  // Karn's algorithm, second half (RFC 6298 §5): without a measurement the timeout keeps its backed-off value.
+  if (!rttOnAck(c, ack, segment.hasTimestamps, segment.tsEcr)) c.rtoMs = backedOffRto(c);
+  c.backoff = 0;
   c.sndUna = ack;
   if (seqLt(c.sndNxt, ack)) c.sndNxt = ack;
-  c.backoff = 0;
+  c.softError = null;
+  c.keepAliveProbes = 0;
   releaseAcknowledged(c, ack);
   newDataAcked(c, advance, flight);
   // RFC 6298 (5.2), (5.3). In recovery a partial acknowledgement restarts the timer too: RFC 6582 §4 (slow but steady).

@@ -6,7 +6,7 @@ import type { IpAddress } from '../wire/address.ts';
 import { type Seq, seq } from './seq.ts';
 
 /** RFC 6528 §3: the clock M ticks every 4 microseconds. */
-const TICK_US = 4;
+const TICKS_PER_MS = 250;
 
 /** SipHash-2-4 over int32 words, in 32-bit halves. Aumasson and Bernstein, 2012. */
 export class SipHash {
@@ -101,8 +101,8 @@ export class Secrets {
   }
 
   /** RFC 6528 §3: ISN = M + F(localip, localport, remoteip, remoteport, secretkey). RFC 9293 MUST-8, MUST-9. */
-  isn(local: IpAddress, remote: IpAddress, ports: number, nowUs: number): Seq {
-    const clock = Math.floor((nowUs >>> 0) / TICK_US);
+  isn(local: IpAddress, remote: IpAddress, ports: number, now: number): Seq {
+    const clock = Math.floor(now * TICKS_PER_MS) | 0;
     return seq(clock + this.#isn.hash(this.#fill(local, remote, ports)));
   }
 

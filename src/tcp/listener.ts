@@ -46,22 +46,22 @@ export class Listener {
     return this.#halfOpen.size;
   }
 
-  /** A SYN came in: RFC 9293 §3.10.7.2 third. */
-  arriveSyn(packet: Packet, segment: wire.Segment, after: Seq | null): void {
+  /** A SYN came in: RFC 9293 §3.10.7.2 third. Returns whether there is a connection for it now. */
+  arriveSyn(packet: Packet, segment: wire.Segment, after: Seq | null): boolean {
     const { tcp } = this;
     const { stats } = tcp.context;
     // A full accept queue takes no more SYNs, so that clients wait instead of being reset.
     if (this.#accepted.length >= this.backlog) {
       stats.drop('tcp-accept-queue-full');
-      return;
+      return false;
     }
     if (this.#halfOpen.size >= Math.max(this.backlog, SYN_QUEUE_MIN) || tcp.isMemoryShort()) {
       stats.drop('tcp-syn-queue-full');
-      return;
+      return false;
     }
     const remote = packet.source;
     const path = tcp.ip.path(remote, packet.destination);
-    if (path === null) return;
+    if (path === null) return false;
     const remotePort = wire.sourcePort(tcp.context.memory.dv, packet.payload);
     const c = new Connection(tcp, path, remote, this.port, remotePort, this.settings);
     tcp.begin(c);
@@ -73,6 +73,7 @@ export class Listener {
     this.#halfOpen.add(c);
     stats.tcpPassiveOpens++;
     tcp.ready(c);
+    return true;
   }
 
   /** The handshake of `c` is done: whether there is room for it. Where not, the peer's ACK is as if lost. */

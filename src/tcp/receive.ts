@@ -4,9 +4,10 @@
  */
 import * as wire from '../wire/tcp.ts';
 import { type Connection, UNSET } from './connection.ts';
+import { emitSegment } from './emit.ts';
 import { READABLE } from './events.ts';
 import { Reassembly } from './reassembly.ts';
-import { type Seq, seqAdd, seqDiff, seqGe, seqLe, seqLt } from './seq.ts';
+import { type Seq, seqAdd, seqDiff, seqGe, seqLe, seqLt, seqMax } from './seq.ts';
 import { mayReceiveIn } from './state.ts';
 
 /** Under pressure (less than a quarter of the memory free), a new window offers at most this part of what is free. */
@@ -35,12 +36,15 @@ export const receiveWindow = (c: Connection): number => Math.max(0, seqDiff(c.rc
 /** Bytes we could take now: room in the buffer, less when memory is short. */
 function roomBytes(c: Connection): number {
   if (c.rcvClosed) return c.settings.receiveBufferBytes; // bytes are answered with RST, not stored
-  const room = c.settings.receiveBufferBytes - c.readable;
-  const { memory } = c.context;
-  if (memory.freeBytes > memory.bytes >>> PRESSURE_SHIFT) return room;
+  // The window is rounded up to what its scale can say; the buffer keeps as much back.
+  const room = c.settings.receiveBufferBytes - c.readable - ((1 << c.rcvShift) - 1);
+  if (!isUnderPressure(c)) return room;
   const held = c.rx === null ? 0 : c.rx.heldBytes - c.rx.length;
-  return Math.min(room, Math.max(held, memory.freeBytes >>> PRESSURE_PART_SHIFT));
+  return Math.min(room, Math.max(held, c.context.memory.freeBytes >>> PRESSURE_PART_SHIFT));
 }
+
+const isUnderPressure = (c: Connection): boolean =>
+  c.context.memory.freeBytes <= c.context.memory.bytes >>> PRESSURE_SHIFT;
 
 /**
  * The right edge to offer: RFC 9293 §3.8.6.2.2 (SWS avoidance): it stays until it can move by a full segment or half
@@ -55,8 +59,10 @@ function newEdge(c: Connection): Seq {
 /** Moves the right edge as far as it may and returns the window field of the segment about to be sent. */
 export function offeredWindow(c: Connection): number {
   c.rcvAdv = newEdge(c);
-  const scaled = receiveWindow(c) >>> c.rcvShift;
-  return Math.min(scaled, WINDOW_MAX);
+  // Rounded up, so that the edge never moves left: RFC 7323 §2.4.
+  const scaled = Math.min((receiveWindow(c) + (1 << c.rcvShift) - 1) >>> c.rcvShift, WINDOW_MAX);
+  c.rcvAdv = seqMax(c.rcvAdv, seqAdd(c.rcvNxt, scaled << c.rcvShift));
+  return scaled;
 }
 
 /** After the user has read: whether the window opened far enough to be worth a segment of its own. */
@@ -106,13 +112,19 @@ export function receiveText(c: Connection, segment: wire.Segment): boolean {
   return true;
 }
 
+/** Whether bytes out of order may be stored: few gaps, and no buffer made for them while memory is short. */
+function acceptsEarly(c: Connection, start: Seq, length: number, end: number): boolean {
+  if (c.reassembly !== null && !c.reassembly.accepts(start, seqAdd(start, length))) return false;
+  return end <= c.rx!.heldBytes || !isUnderPressure(c);
+}
+
 /** Stores payload that begins at `start`, at or after RCV.NXT, and inside the window. */
 function store(c: Connection, start: Seq, p: number, length: number): void {
   const offset = seqDiff(start, c.rcvNxt);
   const rx = c.rx ?? c.rxRing();
   const end = rx.length + offset + length;
   const { reassembly } = c;
-  if (!rx.reserve(end) || (offset > 0 && reassembly !== null && !reassembly.accepts(start, seqAdd(start, length)))) {
+  if ((offset > 0 && !acceptsEarly(c, start, length, end)) || !rx.reserve(end)) {
     c.context.stats.drop('tcp-no-buffer');
     c.ackNow = true;
     return;
@@ -120,6 +132,8 @@ function store(c: Connection, start: Seq, p: number, length: number): void {
   rx.store(rx.length + offset, p, length);
   if (offset > 0) {
     // RFC 5681 §4.2: out-of-order data is acknowledged at once, and so is what fills a gap.
+    // One acknowledgement each: the peer counts them, and three make it send again.
+    if (c.ackNow && c.path.iface.device.room() > 0) emitSegment(c, c.sndMax, 0, wire.ACK);
     c.reassembly ??= new Reassembly();
     c.reassembly.add(start, seqAdd(start, length));
     c.ackNow = true;
@@ -149,7 +163,7 @@ export function scheduleAck(c: Connection, length: number, gsoSize: number): voi
     // The peer is in slow start: each acknowledgement opens its window. What Linux does.
     c.quickAcks--;
     c.ackNow = true;
-  } else if (c.unackedBytes >= 2 * c.rcvMss) {
+  } else if (c.unackedBytes >= 2 * c.rcvMss || c.settings.delayedAckMs === 0) {
     c.ackNow = true;
   } else if (c.ackAt === UNSET) {
     c.ackAt = c.context.nowMs + c.settings.delayedAckMs;
@@ -165,10 +179,13 @@ export function updateTsRecent(c: Connection, segment: wire.Segment): void {
   if (seqLe(segment.seq as Seq, c.lastAckSent) && !isOldTimestamp(c, segment.tsVal)) c.tsRecent = segment.tsVal;
 }
 
-/** The reader took `count` bytes: gives the buffer back when it is empty, and says if the window should be told. */
+/** The reader took bytes: gives the buffer back when it is empty, and says if the window should be told. */
 export function consumed(c: Connection): boolean {
   const { rx } = c;
-  if (rx !== null && rx.length === 0 && c.reassembly === null) rx.release();
+  if (rx !== null && rx.length === 0 && c.reassembly === null) {
+    rx.release();
+    c.tcp.unread.delete(c);
+  }
   return mayReceiveIn(c.state) && windowUpdateDue(c);
 }
 

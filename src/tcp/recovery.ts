@@ -3,7 +3,7 @@
  * a timeout (RFC 6298 §5, RFC 5681 §3.1). @module
  */
 import { type Connection, FAST_RECOVERY, LOSS, OPEN, UNSET } from './connection.ts';
-import { retransmitFirst } from './send.ts';
+import { retransmitSoon } from './send.ts';
 import { seqDiff, seqGe, seqGt } from './seq.ts';
 
 /** RFC 5681 §3.2: the third duplicate is taken for a loss. */
@@ -28,9 +28,8 @@ function enterFastRecovery(c: Connection): void {
   c.recovery = FAST_RECOVERY;
   c.recover = c.sndMax;
   c.context.stats.tcpFastRetransmits++;
-  retransmitFirst(c);
+  retransmitSoon(c);
   c.cwnd = c.ssthresh + DUPLICATES * c.mss;
-  c.tcp.ready(c);
 }
 
 /** `ackedBytes` of new data were acknowledged; `flight` was outstanding before. */
@@ -58,7 +57,7 @@ function leaveRecovery(c: Connection): void {
 
 /** RFC 6582 §3.2 (3), partial acknowledgement: the next hole is filled, the window deflated by what left. */
 function partialAck(c: Connection, ackedBytes: number): void {
-  retransmitFirst(c);
+  retransmitSoon(c);
   c.cwnd = Math.max(c.cwnd - ackedBytes, 0) + (ackedBytes >= c.mss ? c.mss : 0);
   if (c.cwnd < c.mss) c.cwnd = c.mss;
 }
@@ -73,6 +72,7 @@ export function retransmissionTimeout(c: Connection): void {
   c.recovery = LOSS;
   c.recover = c.sndMax; // RFC 6582 §4: and no fast retransmit for what was sent before
   c.sndNxt = c.sndUna;
+  c.retransmitDue = false; // it comes first anyway
   c.retransmitAt = UNSET;
   c.tcp.ready(c);
 }

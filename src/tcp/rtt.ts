@@ -5,6 +5,8 @@ import { type Seq, seqGe } from './seq.ts';
 /** RFC 6298 §2: K, and the clock granularity G. */
 const K = 4;
 const GRANULARITY_US = 1000;
+/** An echoed timestamp older than this measures nothing. */
+const ECHO_AGE_MAX_MS = 600_000;
 
 /** Takes the measurement `sampleUs` (R') in: RFC 6298 (2.2) and (2.3). */
 export function sampleRtt(c: Connection, sampleUs: number): void {
@@ -43,16 +45,20 @@ export function startTiming(c: Connection, end: Seq): void {
 /**
  * New data up to `ack` was acknowledged: takes the measurement there is. A segment sent twice is not timed (Karn's
  * algorithm, RFC 6298 §3), but its echoed timestamp tells which copy was answered (RFC 7323 §4.1).
+ * @returns false where a timeout had struck and nothing could be measured since
  */
-export function rttOnAck(c: Connection, ack: Seq, hasTimestamps: boolean, tsEcr: number): void {
+export function rttOnAck(c: Connection, ack: Seq, hasTimestamps: boolean, tsEcr: number): boolean {
   if (c.isTiming) {
-    if (!seqGe(ack, c.timedSeq)) return;
+    if (!seqGe(ack, c.timedSeq)) return c.backoff === 0;
     c.isTiming = false;
     sampleRtt(c, (c.context.nowUs - c.timedAtUs) | 0);
-  } else if (hasTimestamps && c.useTimestamps) {
-    const elapsedMs = (timestampNow(c) - tsEcr) | 0;
-    if (elapsedMs >= 0 && elapsedMs < 600_000) sampleRtt(c, elapsedMs * 1000);
+    return true;
   }
+  if (!hasTimestamps || !c.useTimestamps) return c.backoff === 0;
+  const elapsedMs = (timestampNow(c) - tsEcr) | 0;
+  if (elapsedMs < 0 || elapsedMs > ECHO_AGE_MAX_MS) return c.backoff === 0;
+  sampleRtt(c, elapsedMs * 1000);
+  return true;
 }
 
 /** TSval now: a millisecond clock with the connection's offset. RFC 7323 §5.4: between 1 ms and 1 s a tick. */

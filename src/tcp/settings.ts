@@ -11,7 +11,7 @@ export interface TcpSettings {
   readonly sack: boolean;
   /** RFC 9293 §3.7.4 MUST-17: turns the Nagle algorithm off. */
   readonly noDelay: boolean;
-  /** RFC 9293 §3.8.6.3 MUST-40: below 500 ms. 40 ms is what Linux does. */
+  /** RFC 9293 §3.8.6.3 MUST-40: below 500 ms. 40 ms is what Linux does; 0: every segment is acknowledged. */
   readonly delayedAckMs: number;
   /** RFC 6298 §2: the timeout before a measurement (2.1), its floor (2.4; 200 ms as Linux has it) and cap (2.5). */
   readonly rtoInitialMs: number;
@@ -65,14 +65,23 @@ const powerOfTwo = (bytes: number): number => {
   return 1 << (32 - Math.clz32(bounded - 1));
 };
 
-/** `base` changed by `changes`, buffers rounded. @throws RangeError if a number is negative or not finite. */
+/** Durations that may be 0: off. All others are at least 1 ms. */
+const MAY_BE_ZERO: readonly string[] = ['keepAliveMs', 'delayedAckMs'];
+
+/**
+ * `base` changed by `changes`, buffers rounded; what is undefined stays as it was.
+ * @throws RangeError if a number is negative or not finite, or a duration 0 that must not be
+ */
 export function mergeSettings(base: TcpSettings, changes: Partial<TcpSettings>): TcpSettings {
-  for (const [name, value] of Object.entries(changes)) {
-    if (typeof value === 'number' && !(value >= 0 && Number.isFinite(value))) {
-      throw new RangeError(`${name}: expected a number from 0 on, got ${value}`);
+  const given = Object.entries(changes).filter(([, value]) => value !== undefined);
+  for (const [name, value] of given) {
+    if (typeof value !== 'number') continue;
+    const least = name.endsWith('Ms') && !MAY_BE_ZERO.includes(name) ? 1 : 0;
+    if (!(value >= least && Number.isFinite(value))) {
+      throw new RangeError(`${name}: expected a number from ${least} on, got ${value}`);
     }
   }
-  const merged = { ...base, ...changes };
+  const merged = { ...base, ...Object.fromEntries(given) };
   return {
     ...merged,
     receiveBufferBytes: powerOfTwo(merged.receiveBufferBytes),

@@ -85,7 +85,7 @@ export class TcpSocket implements Changed {
     const { address, port } = remote;
     const context = { address: address.toString(), port };
     if (this.#connection !== null || this.#listener !== null) throw new NetError('EISCONN', 'connect', context);
-    if (address.isMulticast || address.isLimitedBroadcast) throw new NetError('EINVAL', 'connect', context);
+    if (address.isMulticast || this.#tcp.ip.isBroadcast(address)) throw new NetError('EINVAL', 'connect', context);
     if (local.address !== undefined && !this.#tcp.ip.isLocalAddress(local.address)) {
       throw new NetError('EADDRNOTAVAIL', 'connect', context);
     }

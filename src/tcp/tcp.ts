@@ -5,6 +5,7 @@
 import type { ErrorCode } from '../errors.ts';
 import type { Context } from '../iface/context.ts';
 import { FlowTable, portsIn } from '../iface/flow-table.ts';
+import type { Interface } from '../iface/interface.ts';
 import type { ErrorTransport, Ip } from '../iface/ip.ts';
 import type { Packet } from '../iface/packet.ts';
 import type { Path } from '../iface/routes.ts';
@@ -18,11 +19,22 @@ import { CLOSED_EVENT, READABLE, WRITABLE } from './events.ts';
 import { segmentArrives } from './input.ts';
 import { Secrets } from './isn.ts';
 import type { Listener } from './listener.ts';
-import { output } from './send.ts';
+import { BLOCKED, MORE, output } from './send.ts';
 import { type Seq, seq, seqGt, seqLe } from './seq.ts';
 import { type CongestionName, mergeSettings, TCP_DEFAULTS, type TcpSettings } from './settings.ts';
-import { CLOSED, FIN_WAIT_2, isSynchronized, SYN_SENT } from './state.ts';
+import {
+  CLOSE_WAIT,
+  CLOSED,
+  ESTABLISHED,
+  FIN_WAIT_1,
+  FIN_WAIT_2,
+  isSynchronized,
+  SYN_RECEIVED,
+  SYN_SENT,
+  TIME_WAIT,
+} from './state.ts';
 import { TimeWaitTable } from './time-wait.ts';
+import { TurnQueue } from './turn-queue.ts';
 
 /** RFC 6056 §3.2: ports are drawn from as large a range as may be; ours is the upper half. */
 const PORT_FIRST = 32_768;
@@ -43,17 +55,20 @@ export class Tcp implements ErrorTransport {
   readonly #listeners = new Map<number, Listener[]>();
   readonly #secrets: Secrets;
   readonly #segment = new wire.Segment();
-  // The ready queue: a ring of connections, each in it once.
-  #ready: (Connection | null)[] = new Array<Connection | null>(64).fill(null);
-  #readyHead = 0;
-  #readyCount = 0;
+  /** Connections that have something to send, each in it once. */
+  readonly #ready = new TurnQueue();
+  /** Those whose device had no room, by interface; they count as ready meanwhile. */
+  readonly #blocked: { readonly iface: Interface; readonly queue: TurnQueue }[] = [];
+  #blockedCount = 0;
+  /** Connections that are over, with bytes that nobody has read yet. */
+  readonly unread = new Set<Connection>();
 
   constructor(context: Context, ip: Ip, settings: Partial<TcpSettings>) {
     this.context = context;
     this.ip = ip;
     this.settings = mergeSettings(TCP_DEFAULTS, settings);
-    this.connections = new FlowTable(context.random());
-    this.timeWait = new TimeWaitTable(this, context.random());
+    this.connections = new FlowTable(context.random);
+    this.timeWait = new TimeWaitTable(this);
     this.#secrets = new Secrets(context.random);
   }
 
@@ -102,7 +117,8 @@ export class Tcp implements ErrorTransport {
     if ((flags & wire.ACK) !== 0) {
       resetStray(this, packet, segment);
     } else if ((flags & (wire.SYN | wire.FIN)) === wire.SYN) {
-      listener.arriveSyn(packet, segment, after === 'none' ? null : after);
+      const isOpened = listener.arriveSyn(packet, segment, after === 'none' ? null : after);
+      if (isOpened && after !== 'none') this.timeWait.forget(packet, ports);
     } else {
       this.context.stats.drop('tcp-bad-flags');
     }
@@ -192,7 +208,7 @@ export class Tcp implements ErrorTransport {
   begin(c: Connection): void {
     const { settings } = c;
     c.tsOffset = this.#secrets.timestampOffset(c.local, c.remote);
-    this.setIss(c, this.#secrets.isn(c.local, c.remote, c.portsIn, this.context.nowUs));
+    this.setIss(c, this.#secrets.isn(c.local, c.remote, c.portsIn, this.context.now));
     // RFC 7323 §2.3: the least shift that lets the whole buffer be offered.
     if (settings.windowScaling) {
       while (settings.receiveBufferBytes >>> c.rcvShift > 0xffff && c.rcvShift < wire.WINDOW_SCALE_MAX) c.rcvShift++;
@@ -218,34 +234,50 @@ export class Tcp implements ErrorTransport {
   ready(c: Connection): void {
     if (c.isReady || c.state === CLOSED) return;
     c.isReady = true;
-    if (this.#readyCount === this.#ready.length) this.#growReady();
-    this.#ready[(this.#readyHead + this.#readyCount++) & (this.#ready.length - 1)] = c;
+    this.#ready.push(c);
   }
 
-  #growReady(): void {
-    const { length } = this.#ready;
-    const grown = new Array<Connection | null>(length * 2).fill(null);
-    for (let i = 0; i < length; i++) grown[i] = this.#ready[(this.#readyHead + i) & (length - 1)]!;
-    this.#ready = grown;
-    this.#readyHead = 0;
-  }
-
+  /** Whether a connection would send something if it had its turn now. */
   get hasReady(): boolean {
-    return this.#readyCount > 0;
+    return this.#ready.length > 0 || (this.#blockedCount > 0 && this.#blocked.some(isUnblocked));
   }
 
-  /** Gives each queued connection one turn. Returns whether any of them still has something to send. */
+  /** Queues again who waited for room on a device that has some now. */
+  #unblock(): void {
+    for (const blocked of this.#blocked) {
+      if (!isUnblocked(blocked)) continue;
+      const { queue } = blocked;
+      this.#blockedCount -= queue.length;
+      while (queue.length > 0) this.#ready.push(queue.shift());
+    }
+  }
+
+  #block(c: Connection): void {
+    const { iface } = c.path;
+    let blocked = this.#blocked.find((other) => other.iface === iface);
+    if (blocked === undefined) {
+      blocked = { iface, queue: new TurnQueue() };
+      this.#blocked.push(blocked);
+    }
+    c.isReady = true; // one place in either queue
+    blocked.queue.push(c);
+    this.#blockedCount++;
+  }
+
+  /** Gives each queued connection one turn. Returns whether any of them wants another. */
   flush(): boolean {
+    if (this.#blockedCount > 0) this.#unblock();
     let more = false;
-    for (let turns = this.#readyCount; turns > 0; turns--) {
-      const c = this.#ready[this.#readyHead]!;
-      this.#ready[this.#readyHead] = null;
-      this.#readyHead = (this.#readyHead + 1) & (this.#ready.length - 1);
-      this.#readyCount--;
+    for (let turns = this.#ready.length; turns > 0; turns--) {
+      const c = this.#ready.shift();
       c.isReady = false;
-      if (c.state !== CLOSED && output(c)) {
+      if (c.state === CLOSED) continue;
+      const stopped = output(c);
+      if (stopped === MORE) {
         this.ready(c);
         more = true;
+      } else if (stopped === BLOCKED && !c.isReady) {
+        this.#block(c);
       }
     }
     return more;
@@ -287,17 +319,19 @@ export class Tcp implements ErrorTransport {
     if (c.state === FIN_WAIT_2) this.startLinger(c);
   }
 
-  /** ABORT: RFC 9293 §3.10.5. */
+  /** ABORT: RFC 9293 §3.10.5: a RST in the states where the peer still counts on us. */
   abort(c: Connection): void {
-    if (isSynchronized(c.state)) emitReset(c);
-    else if (c.state !== SYN_SENT && c.state !== CLOSED && c.sndMax !== c.iss) emitReset(c);
-    this.remove(c, 'ECONNABORTED');
+    const { state } = c;
+    const isOpen = state === ESTABLISHED || state === FIN_WAIT_1 || state === FIN_WAIT_2 || state === CLOSE_WAIT;
+    if (isOpen || (state === SYN_RECEIVED && c.sndMax !== c.iss)) emitReset(c);
+    if (state !== TIME_WAIT) this.remove(c, 'ECONNABORTED');
     this.#discardReceived(c);
   }
 
   #discardReceived(c: Connection): void {
     c.rx?.release();
     c.reassembly = null;
+    this.unread.delete(c);
   }
 
   /** FIN-WAIT-2 with nobody there: it ends by itself. */
@@ -333,6 +367,7 @@ export class Tcp implements ErrorTransport {
     // Out-of-order bytes will never be in order now; in-order ones may still be read.
     c.reassembly = null;
     if (c.readable === 0 || c.socket === null) c.rx?.release();
+    else this.unread.add(c);
   }
 
   /** An ICMP error, or no neighbour: RFC 9293 §3.9.2.2, RFC 5461, RFC 5927 §4. */
@@ -344,7 +379,8 @@ export class Tcp implements ErrorTransport {
     // RFC 5927 §4.1: only an error about data that is under way can be genuine.
     const quoted = seq(wire.sequence(dv, p));
     if (!seqLe(c.sndUna, quoted) || seqGt(quoted, c.sndMax)) return;
-    // RFC 5461 §4.1: before the handshake it ends the attempt; afterwards it is only remembered (MUST-56).
+    // MUST-56 would have unreachables never end a connection. Before the handshake they do here, as RFC 5461 §4.1 allows
+    // and Linux does: the user should not wait minutes for what is known. Afterwards they are only remembered.
     if (isSynchronized(c.state)) c.softError = code;
     else this.remove(c, c.listener === null ? code : null);
   }
@@ -355,10 +391,13 @@ export class Tcp implements ErrorTransport {
     this.#listeners.clear();
     for (const c of this.connections.values()) {
       this.abort(c);
-      this.#discardReceived(c);
     }
+    for (const c of [...this.unread]) this.#discardReceived(c);
   }
 }
+
+const isUnblocked = ({ iface, queue }: { iface: Interface; queue: TurnQueue }): boolean =>
+  queue.length > 0 && iface.device.room() > 0;
 
 /** Whether the listener takes connections to `address`: its own, or all of its family; `::` takes both. */
 function serves(listener: Listener, address: IpAddress): boolean {

@@ -9,11 +9,14 @@ import type { IpAddress } from '../wire/address.ts';
 import * as wire from '../wire/tcp.ts';
 import type { Connection } from './connection.ts';
 import { emitBare } from './emit.ts';
-import { type Seq, seqGt } from './seq.ts';
+import { type Seq, seqAdd, seqGt } from './seq.ts';
 import type { Tcp } from './tcp.ts';
 
 /** Records kept; beyond, the oldest is given up and counted. */
 const TIME_WAIT_MAX = 1 << 14;
+
+/** RFC 5961 §7: at most one answer in this time to segments that carry nothing. */
+const ANSWER_MS = 500;
 
 class TimeWait implements Flow {
   readonly local: IpAddress;
@@ -27,19 +30,23 @@ class TimeWait implements Flow {
   readonly useTimestamps: boolean;
   /** ms of the stack's clock; moved on by a FIN that comes again. */
   expiresAt: number;
-  gone = false;
+  answeredAt: number;
+  isGone = false;
+  /** `expiresAt` was moved on since it was last queued. */
+  isProlonged = false;
 
-  constructor(c: Connection, expiresAt: number) {
+  constructor(c: Connection, hash: number, nowMs: number) {
     this.local = c.local;
     this.remote = c.remote;
     this.portsIn = c.portsIn;
-    this.hash = c.hash;
+    this.hash = hash;
     this.sndNxt = c.sndNxt;
     this.rcvNxt = c.rcvNxt;
     this.tsOffset = c.tsOffset;
     this.tsRecent = c.tsRecent;
     this.useTimestamps = c.useTimestamps;
-    this.expiresAt = expiresAt;
+    this.expiresAt = nowMs + c.settings.timeWaitMs;
+    this.answeredAt = nowMs - ANSWER_MS;
   }
 }
 
@@ -48,51 +55,57 @@ export class TimeWaitTable implements Timed {
   timerIndex = -1;
   readonly #tcp: Tcp;
   readonly #table: FlowTable<TimeWait>;
-  /** In the order they were made. A FIN that came again makes one wait longer, and at most those behind it. */
+  /** In the order of their ends, but for those that a FIN has prolonged; these go to the back when their turn comes. */
   #queue: TimeWait[] = [];
   #head = 0;
 
-  constructor(tcp: Tcp, seed: number) {
+  constructor(tcp: Tcp) {
     this.#tcp = tcp;
-    this.#table = new FlowTable(seed);
+    this.#table = new FlowTable(tcp.context.random);
   }
 
   get count(): number {
     return this.#table.count;
   }
 
-  has(local: IpAddress, remote: IpAddress, portsIn: number): boolean {
-    return this.#table.count > 0 && this.#table.get(local, remote, portsIn) !== null;
+  has(local: IpAddress, remote: IpAddress, ports: number): boolean {
+    return this.#table.count > 0 && this.#table.get(local, remote, ports) !== null;
   }
 
   add(c: Connection): void {
-    const { nowMs, stats } = this.#tcp.context;
+    const { nowMs, stats, timers } = this.#tcp.context;
     if (this.#table.count >= TIME_WAIT_MAX) {
       stats.tcpTimeWaitOverflows++;
       this.#dropFirst();
     }
-    const record = new TimeWait(c, nowMs + c.settings.timeWaitMs);
+    const record = new TimeWait(c, this.#table.hash(c.local, c.remote, c.portsIn), nowMs);
     this.#table.add(record);
     this.#queue.push(record);
-    this.#tcp.context.timers.atMost(this, record.expiresAt);
+    timers.atMost(this, record.expiresAt);
   }
 
   expire(nowMs: number): void {
     for (;;) {
       const first = this.#first();
       if (first === null) return;
-      if (first.expiresAt > nowMs) {
+      if (first.expiresAt <= nowMs) {
+        this.#remove(first);
+      } else if (first.isProlonged) {
+        // All behind it that is due must not wait for it.
+        first.isProlonged = false;
+        this.#head++;
+        this.#queue.push(first);
+      } else {
         this.#tcp.context.timers.atMost(this, first.expiresAt);
         return;
       }
-      this.#remove(first);
     }
   }
 
   /**
-   * A segment for which no connection was found: answers it if it belongs here.
-   * @returns 'none' if it does not, 'done' if it does, else a new connection may take the place: the sequence number
-   *   that it must begin above
+   * A segment for which no connection was found: answers it if it belongs here. RFC 9293 §3.10.7.4, TIME-WAIT.
+   * @returns 'none' if it does not, 'done' if it does; else a listener may open the connection anew, and this is the
+   *   sequence number that it must begin above. The record stays until {@link forget}.
    */
   input(packet: Packet, segment: wire.Segment, ports: number): 'none' | 'done' | Seq {
     if (this.#table.count === 0) return 'none';
@@ -101,29 +114,38 @@ export class TimeWaitTable implements Timed {
     const { flags } = segment;
     // RFC 1337 §3 (F1): a RST is ignored, or an old duplicate would end the wait too early.
     if ((flags & wire.RST) !== 0) return 'done';
-    if ((flags & (wire.SYN | wire.ACK)) === wire.SYN && mayReopen(record, segment)) {
-      this.#remove(record);
-      return record.sndNxt;
+    if ((flags & (wire.SYN | wire.ACK)) === wire.SYN && mayReopen(record, segment)) return record.sndNxt;
+    const occupied = segment.length + (flags & wire.FIN) + ((flags & wire.SYN) >> 1);
+    const isFinAgain = (flags & wire.FIN) !== 0 && seqAdd(segment.seq as Seq, occupied) === record.rcvNxt;
+    const { nowMs, stats } = this.#tcp.context;
+    // "The only thing that can arrive in this state is a retransmission of the remote FIN. Acknowledge it, and restart".
+    if (isFinAgain) {
+      record.expiresAt = nowMs + this.#tcp.settings.timeWaitMs;
+      record.isProlonged = true;
+    } else {
+      stats.drop('tcp-time-wait');
     }
-    if ((flags & wire.FIN) !== 0) this.#restart(record);
-    else this.#tcp.context.stats.drop('tcp-time-wait');
-    this.#acknowledge(record, packet);
+    this.#answer(record, packet, occupied === 0, segment.seq === record.rcvNxt);
     return 'done';
   }
 
-  /** "The only thing that can arrive in this state is a retransmission of the remote FIN. Acknowledge it, and restart." */
-  #restart(record: TimeWait): void {
-    record.expiresAt = this.#tcp.context.nowMs + this.#tcp.settings.timeWaitMs;
+  /** Ends the wait of the flow that `packet` belongs to: a new connection has taken its place. */
+  forget(packet: Packet, ports: number): void {
+    const record = this.#table.find(packet, ports);
+    if (record !== null) this.#remove(record);
   }
 
-  #acknowledge(record: TimeWait, packet: Packet): void {
+  /** An empty segment in its place needs no answer, or two records would answer each other for ever. */
+  #answer(record: TimeWait, packet: Packet, isEmpty: boolean, isInPlace: boolean): void {
     const { nowMs } = this.#tcp.context;
+    if (isEmpty && (isInPlace || nowMs - record.answeredAt < ANSWER_MS)) return;
+    record.answeredAt = nowMs;
     const timestamps = record.useTimestamps ? { tsVal: (nowMs + record.tsOffset) | 0, tsEcr: record.tsRecent } : null;
     emitBare(this.#tcp, packet, record.sndNxt, record.rcvNxt, wire.ACK, 0xffff, timestamps);
   }
 
   #first(): TimeWait | null {
-    while (this.#head < this.#queue.length && this.#queue[this.#head]!.gone) this.#head++;
+    while (this.#head < this.#queue.length && this.#queue[this.#head]!.isGone) this.#head++;
     if (this.#head > 1024 && this.#head * 2 > this.#queue.length) {
       this.#queue = this.#queue.slice(this.#head);
       this.#head = 0;
@@ -137,7 +159,7 @@ export class TimeWaitTable implements Timed {
   }
 
   #remove(record: TimeWait): void {
-    record.gone = true;
+    record.isGone = true;
     this.#table.remove(record);
   }
 }

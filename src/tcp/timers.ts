@@ -77,6 +77,11 @@ function onPersist(c: Connection): void {
   c.persistAt = UNSET;
   const waiting = seqDiff(c.txEnd, c.sndNxt) > 0 || c.finQueued;
   if (!waiting || seqDiff(c.sndNxt, c.sndUna) > 0) return;
+  if (c.sndWnd > 0) {
+    c.overrideSws = true;
+    c.tcp.ready(c);
+    return;
+  }
   // MUST-36: the connection stays for as long as the probes are answered: each answer clears `probes`.
   if (c.probes >= c.settings.retriesMax) {
     giveUp(c);
@@ -96,17 +101,17 @@ function onKeepAlive(c: Connection, nowMs: number): void {
   const idleUntil = c.lastReceivedAt + keepAliveMs;
   const busy = seqDiff(c.sndMax, c.sndUna) > 0; // then the retransmission timer watches
   if (idleUntil > nowMs || busy) {
-    c.probes = 0;
+    c.keepAliveProbes = 0;
     c.keepAliveAt = Math.max(idleUntil, nowMs + (busy ? keepAliveMs : 1));
     return;
   }
   // MUST-29: one unanswered probe is no proof of death.
-  if (c.probes >= keepAliveProbesMax) {
+  if (c.keepAliveProbes >= keepAliveProbesMax) {
     emitReset(c);
     giveUp(c);
     return;
   }
-  c.probes++;
+  c.keepAliveProbes++;
   emitSegment(c, seqAdd(c.sndNxt, -1), 0, wire.ACK);
   c.keepAliveAt = nowMs + keepAliveIntervalMs;
 }

@@ -196,7 +196,7 @@ export class Udp implements ErrorTransport {
   constructor(context: Context, ip: Ip) {
     this.context = context;
     this.ip = ip;
-    this.#connected = new FlowTable(context.random());
+    this.#connected = new FlowTable(context.random);
   }
 
   socket(receiveBytes?: number): UdpSocket {

@@ -11,6 +11,7 @@ import type { TcpSocket } from '../../src/tcp/socket.ts';
 import { Source } from '../../src/udp/datagram-queue.ts';
 import type { UdpSocket } from '../../src/udp/udp.ts';
 import { Cidr, IpAddress, MacAddress } from '../../src/wire/address.ts';
+import * as arp from '../../src/wire/arp.ts';
 import * as ethernet from '../../src/wire/ethernet.ts';
 import * as icmpv4 from '../../src/wire/icmpv4.ts';
 import { PROTOCOL_ICMP } from '../../src/wire/ip.ts';
@@ -255,15 +256,20 @@ export class FuzzHost {
     ethernet.emit(memory.dv, p - 14, MAC, PEER_MAC, ethernet.ETHERTYPE_IPV4);
     setFrameBounds(memory, frame, device.medium === 'ethernet' ? p - 14 : p, p + 36);
     device.sawReply = false;
-    // On Ethernet the reply may have to wait for the neighbour: let it answer first.
-    if (device.medium === 'ethernet') {
-      stack.interfaces[1]!.neighbours.learn(
-        stack.interfaces[1]!.neighbours.get(REMOTE[0]!),
-        PEER_MAC.high,
-        PEER_MAC.low,
-      );
-    }
     device.arrived.push(frame);
     stack.poll(this.#now);
+    if (device.medium === 'ethernet') this.#answerArp();
+  }
+
+  /** The reply may wait for the neighbour, whom the fuzzer has made unknown or known wrongly: tells where it is. */
+  #answerArp(): void {
+    const { memory } = this.stack;
+    const frame = allocFrame(memory, arp.PACKET_LENGTH);
+    const p = frame + HEADROOM;
+    arp.emit(memory.dv, p, arp.REPLY, PEER_MAC, REMOTE[0]!, MAC, LOCAL[0]!);
+    ethernet.emit(memory.dv, p - 14, MAC, PEER_MAC, ethernet.ETHERTYPE_ARP);
+    setFrameBounds(memory, frame, p - 14, p + arp.PACKET_LENGTH);
+    this.device.arrived.push(frame);
+    this.stack.poll(this.#now);
   }
 }

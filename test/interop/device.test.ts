@@ -29,7 +29,7 @@ async function endCleanly(child: Running): Promise<void> {
 }
 
 async function ping(space: Namespace, ...args: string[]): Promise<void> {
-  const { code, stdout, stderr } = await space.exec('ping', '-W', '2', '-i', '0.01', '-c', '5', ...args);
+  const { code, stdout, stderr } = await space.exec('ping', '-W', '2', '-i', '0.2', '-c', '3', ...args);
   assert.equal(code, 0, stdout + stderr);
   assert.match(stdout, / 0% packet loss/);
 }

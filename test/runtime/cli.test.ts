@@ -190,7 +190,11 @@ describe('operations that fail: exit code 1', { skip: skipReason('setpriv', 'uns
       const first = space.spawn(process.execPath, MAIN, 'server', '--tap', 'tap0', ...address);
       await first.line(/^ethertype server: 10\.66\.0\.1 on tap0, /);
       const second = await space.exec(process.execPath, MAIN, 'server', '--tap', 'tap0', '--address', '10.66.0.2/24');
-      assertLine(second, 1, /^ethertype server: .*interface tap0 is in use by another process/);
+      assertLine(
+        second,
+        1,
+        /^ethertype server: .*interface tap0 is in use by another process: end that one, or choose another name$/m,
+      );
       assert.equal(await first.end(5_000, 'SIGINT'), 0);
       assert.match(first.lines[1]!, /^ethertype server: ended after /);
       assert.equal(first.stderr, '');

@@ -101,7 +101,7 @@ function stackPlan(r: Random, disruptive: boolean): StackPlan {
       windowScaling: r.chance(0.8),
       sack: r.chance(0.7),
       noDelay: r.chance(0.3),
-      delayedAckMs: pick(r, [40, 40, 40, 200, 0]),
+      delayedAckMs: pick(r, [40, 40, 40, 200, 1]),
       rtoMinMs: pick(r, [200, 200, 50, 1000]),
       rtoMaxMs: 20_000,
       retriesMax: disruptive ? 6 : 40,

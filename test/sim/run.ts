@@ -307,9 +307,8 @@ class Run {
  * @throws SimFailure where something did not hold
  */
 export function runSeed(seed: number, trace: ((line: string) => void) | null = null): Result {
-  const run = new Run(seed, trace);
   try {
-    return run.toTheEnd();
+    return new Run(seed, trace).toTheEnd();
   } catch (error) {
     if (error instanceof SimFailure) throw error;
     throw new SimFailure(seed, `threw ${error instanceof Error ? error.stack : String(error)}`);
