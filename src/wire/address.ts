@@ -211,7 +211,6 @@ export class Cidr {
     return this.containsWords(other.a, other.b, other.c, other.d);
   }
 
-
   toString(): string {
     return `${this.address}/${this.prefixLength}`;
   }
