@@ -8,6 +8,7 @@ import { FlowTable, portsIn } from '../iface/flow-table.ts';
 import type { Interface } from '../iface/interface.ts';
 import type { ErrorTransport, Ip } from '../iface/ip.ts';
 import type { Packet } from '../iface/packet.ts';
+import { clashes, covers, drawPort } from '../iface/ports.ts';
 import type { Path } from '../iface/routes.ts';
 import type { IpAddress } from '../wire/address.ts';
 import * as wire from '../wire/tcp.ts';
@@ -36,11 +37,6 @@ import {
 import { TimeWaitTable } from './time-wait.ts';
 import { TurnQueue } from './turn-queue.ts';
 
-/** RFC 6056 §3.2: ports are drawn from as large a range as may be; ours is the upper half. */
-const PORT_FIRST = 32_768;
-const PORT_COUNT = 32_768;
-/** Random draws before every port is tried in turn: RFC 6056 §3.3.1. */
-const PORT_DRAWS = 64;
 /** New connections are refused while less than this part of the memory is free: one sixteenth. */
 const SHORT_SHIFT = 4;
 
@@ -132,7 +128,7 @@ export class Tcp implements ErrorTransport {
     let found: Listener | null = null;
     for (const listener of listeners) {
       if (listener.local.equals(destination)) return listener;
-      if (serves(listener, destination)) found = listener;
+      if (covers(listener.local, destination)) found = listener;
     }
     return found;
   }
@@ -140,10 +136,7 @@ export class Tcp implements ErrorTransport {
   /** Adds a listener, or says that the port is taken. */
   listen(listener: Listener): ErrorCode | null {
     const listeners = this.#listeners.get(listener.port) ?? [];
-    const { local } = listener;
-    const clashes = (other: Listener): boolean =>
-      other.local.equals(local) || serves(other, local) || serves(listener, other.local);
-    if (listeners.some(clashes)) return 'EADDRINUSE';
+    if (listeners.some((other) => clashes(other.local, listener.local))) return 'EADDRINUSE';
     listeners.push(listener);
     this.#listeners.set(listener.port, listeners);
     return null;
@@ -158,7 +151,7 @@ export class Tcp implements ErrorTransport {
 
   /** A free port to listen on, or 0. */
   ephemeralListenPort(): number {
-    return this.#drawPort((port) => !this.#listeners.has(port));
+    return drawPort(this.context.random, (port) => !this.#listeners.has(port));
   }
 
   /**
@@ -179,7 +172,8 @@ export class Tcp implements ErrorTransport {
     const isFree = (port: number): boolean =>
       this.connections.get(path.source, remote, portsIn(port, remotePort)) === null &&
       !this.timeWait.has(path.source, remote, portsIn(port, remotePort));
-    const port = localPort === 0 ? this.#drawPort((p) => !this.#listeners.has(p) && isFree(p)) : localPort;
+    const port =
+      localPort === 0 ? drawPort(this.context.random, (p) => !this.#listeners.has(p) && isFree(p)) : localPort;
     if (port === 0) return 'EADDRNOTAVAIL';
     if (localPort !== 0 && !isFree(localPort)) return 'EADDRINUSE';
     const c = new Connection(this, path, remote, port, remotePort, settings);
@@ -188,20 +182,6 @@ export class Tcp implements ErrorTransport {
     this.context.stats.tcpActiveOpens++;
     this.ready(c);
     return c;
-  }
-
-  /** RFC 6056 §3.3.2, algorithm 2: random draws; then, when most are taken, each in turn. */
-  #drawPort(isFree: (port: number) => boolean): number {
-    for (let i = 0; i < PORT_DRAWS; i++) {
-      const port = PORT_FIRST + (this.context.random() % PORT_COUNT);
-      if (isFree(port)) return port;
-    }
-    const start = this.context.random() % PORT_COUNT;
-    for (let i = 0; i < PORT_COUNT; i++) {
-      const port = PORT_FIRST + ((start + i) % PORT_COUNT);
-      if (isFree(port)) return port;
-    }
-    return 0;
   }
 
   /** Gives a new connection its secret numbers, and its place in the table. */
@@ -398,10 +378,3 @@ export class Tcp implements ErrorTransport {
 
 const isUnblocked = ({ iface, queue }: { iface: Interface; queue: TurnQueue }): boolean =>
   queue.length > 0 && iface.device.room() > 0;
-
-/** Whether the listener takes connections to `address`: its own, or all of its family; `::` takes both. */
-function serves(listener: Listener, address: IpAddress): boolean {
-  const { local } = listener;
-  if (!local.isUnspecified) return false;
-  return !local.isV4 || address.isV4;
-}

@@ -4,6 +4,7 @@ import type { Changed, Context } from '../iface/context.ts';
 import { type Flow, FlowTable, portsIn } from '../iface/flow-table.ts';
 import { type ErrorTransport, type Ip, TTL_DEFAULT } from '../iface/ip.ts';
 import type { Packet } from '../iface/packet.ts';
+import { clashes, covers, drawPort } from '../iface/ports.ts';
 import type { Path } from '../iface/routes.ts';
 import { allocFrame, CHECKSUM_PARTIAL, setFrameOffload } from '../memory/frame.ts';
 import { type IpAddress, UNSPECIFIED_V6 } from '../wire/address.ts';
@@ -22,9 +23,6 @@ export const WRITABLE = 2;
 const RECEIVE_BYTES_DEFAULT = 1 << 18;
 /** RFC 768: what the length field can say, less the header. */
 const PAYLOAD_MAX = 65_535 - wire.HEADER_LENGTH;
-const PORT_FIRST = 32_768;
-const PORT_COUNT = 32_768;
-const PORT_DRAWS = 64;
 
 export class UdpSocket implements Changed, Flow {
   isChanged = false;
@@ -244,7 +242,7 @@ export class Udp implements ErrorTransport {
     let chosen: UdpSocket | null = null;
     let any = false;
     for (const socket of sockets) {
-      if (socket.isConnected || !serves(socket.local, destination)) continue;
+      if (socket.isConnected || !covers(socket.local, destination)) continue;
       any = true;
       if (packet.toGroup) socket.deliver(packet, ports >>> 16, p, length);
       else if (chosen === null || !socket.local.isUnspecified) chosen = socket;
@@ -255,23 +253,14 @@ export class Udp implements ErrorTransport {
 
   /** Takes a port for `socket`; returns it, or 0 when it is taken. */
   bind(socket: UdpSocket, address: IpAddress, wanted: number): number {
-    const clashes = (port: number): boolean =>
-      (this.#bound.get(port) ?? []).some((other) => serves(other.local, address) || serves(address, other.local));
-    const port = wanted !== 0 ? wanted : this.#drawPort((candidate) => !this.#bound.has(candidate));
-    if (port === 0 || clashes(port)) return 0;
+    const isTaken = (port: number): boolean =>
+      (this.#bound.get(port) ?? []).some((other) => clashes(other.local, address));
+    const port = wanted !== 0 ? wanted : drawPort(this.context.random, (candidate) => !this.#bound.has(candidate));
+    if (port === 0 || isTaken(port)) return 0;
     const sockets = this.#bound.get(port) ?? [];
     sockets.push(socket);
     this.#bound.set(port, sockets);
     return port;
-  }
-
-  #drawPort(isFree: (port: number) => boolean): number {
-    for (let i = 0; i < PORT_DRAWS; i++) {
-      const port = PORT_FIRST + (this.context.random() % PORT_COUNT);
-      if (isFree(port)) return port;
-    }
-    for (let port = PORT_FIRST; port < PORT_FIRST + PORT_COUNT; port++) if (isFree(port)) return port;
-    return 0;
   }
 
   /** Lists `socket` under its peer; its local address is from now on `local`. */
@@ -325,10 +314,4 @@ export class Udp implements ErrorTransport {
   closeAll(): void {
     for (const sockets of [...this.#bound.values()]) for (const socket of [...sockets]) socket.close();
   }
-}
-
-/** Whether a socket bound to `local` takes datagrams to `address`: its own, all of its family, or with `::` of both. */
-function serves(local: IpAddress, address: IpAddress): boolean {
-  if (local.equals(address)) return true;
-  return local.isUnspecified && (!local.isV4 || address.isV4);
 }
