@@ -241,7 +241,7 @@ function account(settings: Settings, wire: Wire, host: Host, runner: ServiceRunn
     interface: { name, kind: settings.kind, mtu, offload, ...stats },
     addresses: settings.addresses.map(String),
     seconds: Math.round(performance.now() - startedMs) / 1000,
-    services: runner.counts,
+    services: structuredClone(runner.counts),
     openConnections: runner.open,
     stack: { ...host.stats },
     faults: wire.faults === null ? null : { ...wire.faults.stats },

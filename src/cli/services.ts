@@ -94,7 +94,8 @@ const ANSWERING_PORTS: readonly number[] = SERVICES.map(({ port }) => port);
 /** What one service has done. */
 export interface ServiceCount {
   connections: number;
-  /** Of them, those that ended with an error. */
+  /** Of them, those served now, and those that ended with an error. */
+  open: number;
   failed: number;
   datagrams: number;
 }
@@ -115,7 +116,7 @@ export class ServiceRunner {
     this.#host = host;
     this.#onBug = onBug;
     this.counts = Object.fromEntries(
-      services.map(({ name }) => [name, { connections: 0, failed: 0, datagrams: 0 } satisfies ServiceCount]),
+      services.map(({ name }) => [name, { connections: 0, open: 0, failed: 0, datagrams: 0 } satisfies ServiceCount]),
     );
   }
 
@@ -149,6 +150,7 @@ export class ServiceRunner {
   async #serve(service: Service, stream: TcpStream): Promise<void> {
     const count = this.counts[service.name]!;
     count.connections++;
+    count.open++;
     this.open++;
     try {
       await service.tcp!(stream);
@@ -158,6 +160,7 @@ export class ServiceRunner {
       stream.abort();
       if (!(error instanceof NetError)) this.#onBug(error);
     } finally {
+      count.open--;
       this.open--;
       for (const resume of this.#whenFree.splice(0)) resume();
     }

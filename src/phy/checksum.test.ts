@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { checksumHolds, type PacketOptions, packet } from '../../test/phy-frames.ts';
 import {
   allocFrame,
   CHECKSUM_FULL,
@@ -16,7 +17,6 @@ import {
 } from '../memory/frame.ts';
 import { Memory } from '../memory/memory.ts';
 import { checksumField, completeChecksum, needsChecksum } from './checksum.ts';
-import { checksumHolds, type PacketOptions, packet } from './frames.test.ts';
 import { Random } from './random.ts';
 
 const CASES: ({ name: string } & PacketOptions)[] = [];

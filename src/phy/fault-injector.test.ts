@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { checksumHolds, etherFrame, HandDevice, packet, takeTag } from '../../test/phy-frames.ts';
 import {
   CHECKSUM_FULL,
   CHECKSUM_PARTIAL,
@@ -12,7 +13,6 @@ import {
 } from '../memory/frame.ts';
 import { Memory } from '../memory/memory.ts';
 import { FaultInjector, type FaultInjectorOptions, type FaultStats } from './fault-injector.ts';
-import { checksumHolds, etherFrame, HandDevice, packet, takeTag } from './frames.test.ts';
 
 const A = '02:00:00:00:00:01';
 const B = '02:00:00:00:00:02';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { checksumHolds, HandDevice, type PacketOptions, packet } from '../../test/phy-frames.ts';
 import { CHECKSUM_PARTIAL, frameBytes, frameChecksum, frameFrom, frameLength } from '../memory/frame.ts';
 import { Memory } from '../memory/memory.ts';
-import { checksumHolds, HandDevice, type PacketOptions, packet } from './frames.test.ts';
 import { Capture, type CaptureSink, PcapWriter, type PcapWriterOptions } from './pcap-writer.ts';
 
 /** Keeps what it is given, as a sink may. */

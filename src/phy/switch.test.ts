@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { etherFrame, packet, takeTag } from '../../test/phy-frames.ts';
 import {
   allocFrame,
   CHECKSUM_PARTIAL,
@@ -9,7 +10,6 @@ import {
   frameTransport,
 } from '../memory/frame.ts';
 import { Memory } from '../memory/memory.ts';
-import { etherFrame, packet, takeTag } from './frames.test.ts';
 import { Random } from './random.ts';
 import { Switch, type SwitchOptions } from './switch.ts';
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { etherFrame, HandDevice, packet } from '../../test/phy-frames.ts';
 import { frameFrom } from '../memory/frame.ts';
 import { Memory } from '../memory/memory.ts';
-import { etherFrame, HandDevice, packet } from './frames.test.ts';
 import { Tracer } from './tracer.ts';
 
 test('tracer: tells every frame, and passes it on', () => {

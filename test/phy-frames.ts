@@ -1,4 +1,4 @@
-/** What the tests of this folder share, and no tests: packets built in a memory, and a device that is played by hand. */
+/** What the tests of devices share, and no tests: packets built in a memory, and a device that is played by hand. */
 import {
   allocFrame,
   CHECKSUM_FULL,
@@ -7,17 +7,17 @@ import {
   frameStart,
   setFrameBounds,
   setFrameOffload,
-} from '../memory/frame.ts';
-import type { Memory } from '../memory/memory.ts';
-import { IpAddress, MacAddress } from '../wire/address.ts';
-import * as ethernet from '../wire/ethernet.ts';
-import { PROTOCOL_TCP, PROTOCOL_UDP, pseudoHeaderSum } from '../wire/ip.ts';
-import * as ipv4 from '../wire/ipv4.ts';
-import * as ipv6 from '../wire/ipv6.ts';
-import { fold } from '../wire/octets.ts';
-import * as tcp from '../wire/tcp.ts';
-import * as udp from '../wire/udp.ts';
-import type { Device, Medium } from './device.ts';
+} from '../src/memory/frame.ts';
+import type { Memory } from '../src/memory/memory.ts';
+import type { Device, Medium } from '../src/phy/device.ts';
+import { IpAddress, MacAddress } from '../src/wire/address.ts';
+import * as ethernet from '../src/wire/ethernet.ts';
+import { PROTOCOL_TCP, PROTOCOL_UDP, pseudoHeaderSum } from '../src/wire/ip.ts';
+import * as ipv4 from '../src/wire/ipv4.ts';
+import * as ipv6 from '../src/wire/ipv6.ts';
+import { fold } from '../src/wire/octets.ts';
+import * as tcp from '../src/wire/tcp.ts';
+import * as udp from '../src/wire/udp.ts';
 
 export interface PacketOptions {
   readonly medium?: Medium;
