@@ -2,7 +2,15 @@
  * What `ethertype server` serves: echo (RFC 862), discard (RFC 863), chargen (RFC 864), HTTP, and the two services of
  * smoltcp's server on port 6969. A connection that fails ends alone. @module
  */
-import { type Datagram, type Host, NetError, type TcpListener, type TcpStream, type UdpSocket } from '../index.ts';
+import {
+  type Datagram,
+  type Host,
+  NetError,
+  type TcpListener,
+  type TcpSettings,
+  type TcpStream,
+  type UdpSocket,
+} from '../index.ts';
 import { serveHttp } from './http-server.ts';
 
 /** Connections served at a time; at the limit further ones wait in the backlogs. */
@@ -13,12 +21,15 @@ const ECHO_BYTES_MAX = 1 << 18;
 const DISCARD_BYTES = 1 << 18;
 /** smoltcp's server has buffers of 64 bytes, so that is the size of a chunk. */
 const REVERSE_BYTES = 64;
+const REVERSE_SETTINGS = { receiveBufferBytes: REVERSE_BYTES, sendBufferBytes: REVERSE_BYTES };
 
 export interface Service {
   readonly name: string;
   readonly port: number;
   /** Serves one connection until the peer ends it. */
   readonly tcp?: (stream: TcpStream) => Promise<void>;
+  /** What its connections have of their own. */
+  readonly settings?: Partial<TcpSettings>;
   /** The answer to a datagram; null for none. */
   readonly udp?: (data: Uint8Array) => Uint8Array | null;
 }
@@ -85,7 +96,7 @@ export const SERVICES: readonly Service[] = [
   { name: 'discard', port: 9, tcp: discard, udp: () => null },
   { name: 'chargen', port: 19, tcp: chargen, udp: chargenDatagram },
   { name: 'HTTP', port: 80, tcp: serveHttp },
-  { name: 'smoltcp', port: 6969, tcp: reverse, udp: () => YO_DAWG },
+  { name: 'smoltcp', port: 6969, tcp: reverse, settings: REVERSE_SETTINGS, udp: () => YO_DAWG },
 ];
 
 /** Two services that answer each other would never stop: a datagram from one of these ports is not answered. */
@@ -123,7 +134,7 @@ export class ServiceRunner {
   async start(services: readonly Service[]): Promise<void> {
     for (const service of services) {
       if (service.tcp !== undefined) {
-        const listener = await this.#host.tcp.listen({ port: service.port });
+        const listener = await this.#host.tcp.listen({ port: service.port, tcp: service.settings ?? {} });
         this.#listeners.push(listener);
         this.#accept(service, listener).catch(this.#onBug);
       }

@@ -48,6 +48,8 @@ export interface ListenOptions {
   readonly host?: string;
   /** Connections that may wait to be accepted; default 511. */
   readonly backlog?: number;
+  /** What its connections have other than the host's: buffers, timeouts. */
+  readonly tcp?: Partial<TcpSettings>;
 }
 
 export interface ConnectOptions {
@@ -62,6 +64,8 @@ export interface ConnectOptions {
   readonly noDelay?: boolean;
   /** Milliseconds of silence after which the peer is probed; 0, the default, never. */
   readonly keepAlive?: number;
+  /** What the connection has other than the host's: buffers, timeouts. */
+  readonly tcp?: Partial<TcpSettings>;
 }
 
 export interface BindOptions {
@@ -99,7 +103,7 @@ export class HostTcp {
    */
   async listen(options: ListenOptions): Promise<TcpListener> {
     const { host, backlog } = options;
-    const socket = this.#loop.stack.tcpSocket();
+    const socket = this.#loop.stack.tcpSocket(options.tcp);
     const address = host === undefined ? undefined : lookup(host, 'listen');
     socket.listen({ port: checkPort(options.port, 0), address, backlog });
     return new TcpListener(this.#loop, socket);
@@ -117,6 +121,7 @@ export class HostTcp {
     const port = checkPort(options.port, 1);
     this.#loop.touch();
     const socket = this.#loop.stack.tcpSocket({
+      ...options.tcp,
       ...(noDelay === undefined ? {} : { noDelay }),
       ...(keepAlive === undefined ? {} : { keepAliveMs: keepAlive }),
     });
@@ -276,11 +281,13 @@ export class Host {
         .some((c) => c.socket === null && c.listener === null && c.sndUna !== c.sndMax);
     // First a turn, so that what was just queued is under way.
     this.stack.poll(clock.now());
+    this.#loop.hold(1); // or the process could end before this does
     while (isFinishing() && clock.now() < until) {
       await new Promise<void>((resolve) => {
         clock.setTimer(Math.min(until, clock.now() + LINGER_STEP_MS), resolve);
       });
     }
+    this.#loop.hold(-1);
   }
 
   [asyncDispose](): Promise<void> {

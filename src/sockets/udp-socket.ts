@@ -74,9 +74,14 @@ export class UdpSocket implements Notified {
   }
 
   #pause(): Promise<void> {
-    const { clock } = this.#loop;
+    const loop = this.#loop;
+    const { clock } = loop;
+    loop.hold(1); // somebody waits for this: the process must not end
     return new Promise((resolve) => {
-      clock.setTimer(clock.now() + RETRY_MS, resolve);
+      clock.setTimer(clock.now() + RETRY_MS, () => {
+        loop.hold(-1);
+        resolve();
+      });
     });
   }
 

@@ -1,7 +1,7 @@
 /** What can be set of TCP, for a stack or a socket, with defaults and where they come from. @module */
 
 export interface TcpSettings {
-  /** Bytes that wait for the reader, at most; the window offered. Rounded up to a power of two, 4 KiB to 16 MiB. */
+  /** Bytes that wait for the reader, at most; the window offered. Rounded up to a power of two, 64 B to 16 MiB. */
   readonly receiveBufferBytes: number;
   /** Bytes queued or unacknowledged, at most. Rounded as above. */
   readonly sendBufferBytes: number;
@@ -57,7 +57,7 @@ export const TCP_DEFAULTS: TcpSettings = {
   congestion: 'newreno',
 };
 
-const BUFFER_MIN = 1 << 12;
+const BUFFER_MIN = 1 << 6;
 const BUFFER_MAX = 1 << 24;
 
 const powerOfTwo = (bytes: number): number => {

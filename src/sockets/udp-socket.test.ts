@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { bytesOf, hostPair, SERVER, text } from '../../test/hosts.ts';
+
+async function rig() {
+  const { server, client, close } = hostPair();
+  const here = await client.udp.bind({ port: 0 });
+  const there = await server.udp.bind({ port: 53 });
+  return { server, client, close, here, there };
+}
+
+test('udp socket: datagrams of every size up to the MTU come whole and in order', async () => {
+  const { here, there, close } = await rig();
+  const sizes = [0, 1, 2, 100, 1471, 1472];
+  for (const size of sizes) await here.send(new Uint8Array(size).fill(size), { host: SERVER, port: 53 });
+  for (const size of sizes) assert.deepEqual((await there.receive()).data, new Uint8Array(size).fill(size));
+  await assert.rejects(here.send(new Uint8Array(1473), { host: SERVER, port: 53 }), {
+    code: 'EMSGSIZE',
+    syscall: 'send',
+    address: SERVER,
+    port: 53,
+  });
+  await close();
+});
+
+test('udp socket: receives are served in turn, and a cancelled one loses nothing', async () => {
+  const { here, there, close } = await rig();
+  const controller = new AbortController();
+  const cancelled = there.receive({ signal: controller.signal });
+  const first = there.receive();
+  const second = there.receive();
+  controller.abort();
+  await assert.rejects(cancelled, { name: 'AbortError' });
+  await here.send(bytesOf('one'), { host: SERVER, port: 53 });
+  await here.send(bytesOf('two'), { host: SERVER, port: 53 });
+  assert.equal(text((await first).data), 'one');
+  assert.equal(text((await second).data), 'two');
+  await close();
+});
+
+test('udp socket: as a loop, ended by close', async () => {
+  const { here, there, close } = await rig();
+  const got: string[] = [];
+  const serving = (async () => {
+    for await (const { data, address, port } of there) {
+      got.push(text(data)!);
+      await there.send(data, { host: address, port });
+      if (got.length === 3) await there.close();
+    }
+  })();
+  for (const word of ['a', 'b', 'c']) {
+    await here.send(bytesOf(word), { host: SERVER, port: 53 });
+    assert.equal(text((await here.receive()).data), word);
+  }
+  await serving;
+  assert.deepEqual(got, ['a', 'b', 'c']);
+  await close();
+});
+
+test('udp socket: a connected one needs no destination, and is told that nobody listens', async () => {
+  const { client, server, close } = hostPair();
+  const refused = await client.udp.connect({ host: SERVER, port: 99 });
+  await refused.send(bytesOf('x'));
+  await assert.rejects(refused.receive(), { code: 'ECONNREFUSED', address: SERVER, port: 99 });
+  const there = await server.udp.bind({ port: 53 });
+  const here = await client.udp.connect({ host: SERVER, port: 53 });
+  await here.send(bytesOf('x'));
+  const { port } = await there.receive();
+  assert.equal(port, here.port);
+  await there.send(bytesOf('y'), { host: '10.0.0.2', port });
+  assert.equal(text((await here.receive()).data), 'y');
+  await close();
+});
+
+test('udp socket: close rejects who waits, and frees the port', async () => {
+  const { server, there, close } = await rig();
+  const waiting = there.receive();
+  await there.close();
+  await assert.rejects(waiting, { code: 'ECANCELED', syscall: 'receive' });
+  await assert.rejects(there.receive(), { code: 'ECANCELED' });
+  await assert.rejects(there.send(bytesOf('x'), { host: SERVER, port: 1 }), { code: 'ECANCELED' });
+  await there.close();
+  const again = await server.udp.bind({ port: 53 });
+  assert.equal(again.port, 53);
+  await close();
+});
+
+test('udp socket: a host that does not read loses datagrams, not memory', async () => {
+  const { client, here, there, close } = await rig();
+  for (let i = 0; i < 2000; i++) await here.send(new Uint8Array(1000), { host: SERVER, port: 53 });
+  assert.ok(client.memory.usedBytes < 1 << 20);
+  assert.equal((await there.receive()).data.length, 1000);
+  await close();
+});
+
+test('udp socket: arguments', async () => {
+  const { here, close } = await rig();
+  await assert.rejects(here.send('x' as never, { host: SERVER, port: 53 }), TypeError);
+  await assert.rejects(here.send(bytesOf('x'), { host: 'nowhere', port: 53 }), { code: 'ENOTFOUND' });
+  await assert.rejects(here.send(bytesOf('x'), { host: SERVER, port: 0 }), { code: 'EINVAL' });
+  await assert.rejects(here.send(bytesOf('x')), { code: 'ENOTCONN' });
+  await close();
+});
