@@ -3,7 +3,6 @@
  * synchronous core in `ethertype/core`, simulation in `ethertype/sim`, Linux devices in `ethertype/linux`. @module
  */
 export { describeError, type ErrorCode, type ErrorContext, NetError } from './errors.ts';
-export { IcmpSocket } from './icmp/icmp.ts';
 export type { DropReason, Stats } from './iface/stats.ts';
 export { Memory, type MemoryOptions } from './memory/memory.ts';
 export {
@@ -15,6 +14,7 @@ export {
   HostTcp,
   HostUdp,
   type ListenOptions,
+  type UdpConnectOptions,
 } from './sockets/host.ts';
 export type { PingOptions, PingReply } from './sockets/ping.ts';
 export { TcpListener } from './sockets/tcp-listener.ts';
@@ -23,6 +23,5 @@ export { type Datagram, type Destination, UdpSocket } from './sockets/udp-socket
 export type { WaitOptions } from './sockets/waiters.ts';
 export { Stack, type StackOptions } from './stack.ts';
 export type { TcpSettings } from './tcp/settings.ts';
-export { TcpSocket } from './tcp/socket.ts';
 export type { TcpState } from './tcp/state.ts';
 export { Cidr, IpAddress, MacAddress } from './wire/address.ts';

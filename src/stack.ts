@@ -101,6 +101,9 @@ export class Stack {
   addAddress(iface: Interface, cidr: Cidr): void {
     const count = this.ip.interfaces.reduce((n, other) => n + other.addresses.length, 0);
     if (count >= ADDRESSES_MAX) throw new RangeError(`addresses: expected at most ${ADDRESSES_MAX}, got one more`);
+    if (iface.hasAddress(cidr.address)) {
+      throw new RangeError(`address: expected one that the interface does not have, got ${cidr}`);
+    }
     iface.addresses.push(cidr);
     this.ip.routes.add({ prefix: cidr, iface, gateway: null });
   }
@@ -115,6 +118,7 @@ export class Stack {
     return true;
   }
 
+  /** Adds a route; among equal prefixes the first one added counts. */
   addRoute(route: Route): void {
     this.ip.routes.add(route);
   }
@@ -174,14 +178,17 @@ export class Stack {
     return this.context.nextChanged();
   }
 
+  /** A TCP socket, neither listening nor connected. @param settings - what it has other than the stack's */
   tcpSocket(settings?: Partial<TcpSettings>): TcpSocket {
     return new TcpSocket(this.tcp, settings);
   }
 
+  /** A UDP socket, not bound. @param receiveBytes - what may wait for its reader; a power of two, 256 KiB by default */
   udpSocket(receiveBytes?: number): UdpSocket {
     return new UdpSocket(this.udp, receiveBytes);
   }
 
+  /** A ping socket, without an identifier yet. */
   icmpSocket(): IcmpSocket {
     return new IcmpSocket(this.icmp);
   }

@@ -13,7 +13,6 @@ import type { Command } from './command.ts';
 const MS_DEFAULT = 500;
 const ROUNDS_DEFAULT = 5;
 const IDLE_CONNECTIONS = 10_000;
-const IDLE_BYTES_MAX = 2048;
 
 /** One figure beside its peer. */
 interface Row {
@@ -24,8 +23,6 @@ interface Row {
   readonly theirs: number;
   /** Median of the ratios of paired runs. */
   readonly ratio: number;
-  /** The least ratio asked of this figure. */
-  readonly goal: number;
   readonly note?: string;
 }
 
@@ -41,7 +38,7 @@ const median = (values: readonly number[]): number => [...values].sort((a, b) =>
 
 /** Runs `ours` and `theirs` in turn, `rounds` times after one run of each to warm up. */
 async function beside(
-  spec: Pick<Row, 'name' | 'unit' | 'peer' | 'goal'>,
+  spec: Pick<Row, 'name' | 'unit' | 'peer'>,
   rounds: number,
   ours: () => number | Promise<number>,
   theirs: () => number | Promise<number>,
@@ -66,7 +63,7 @@ async function coreRows(rounds: number, ms: number): Promise<Row[]> {
   let perAck = 0;
   const rows = [
     await beside(
-      { name: 'TCP bulk, core, MTU 1500, checksums', unit: 'Gbit/s', peer: 'bare data path', goal: 0.4 },
+      { name: 'TCP bulk, core, MTU 1500, checksums', unit: 'Gbit/s', peer: 'bare data path' },
       rounds,
       () => {
         const [gbit, segments] = core.bulk(plain, bulkPair, ms);
@@ -76,19 +73,19 @@ async function coreRows(rounds: number, ms: number): Promise<Row[]> {
       () => floor(ms),
     ),
     await beside(
-      { name: 'TCP bulk, core, super-segments', unit: 'Gbit/s', peer: 'bare data path', goal: 1 },
+      { name: 'TCP bulk, core, super-segments', unit: 'Gbit/s', peer: 'bare data path' },
       rounds,
       () => core.bulk(offload, offloadPair, ms)[0],
       () => floor(ms),
     ),
     await beside(
-      { name: '64 B round trips, core', unit: '/s', peer: 'node:net loopback', goal: 10 },
+      { name: '64 B round trips, core', unit: '/s', peer: 'node:net loopback' },
       rounds,
       () => core.roundTrips(plain, echoPair, ms),
       () => peer.roundTrips(ms),
     ),
     await beside(
-      { name: 'UDP 64 B datagrams, core', unit: '/s', peer: 'node:dgram loopback', goal: 10 },
+      { name: 'UDP 64 B datagrams, core', unit: '/s', peer: 'node:dgram loopback' },
       rounds,
       () => core.datagrams(plain, ms),
       () => peer.datagrams(ms),
@@ -104,31 +101,31 @@ async function apiRows(rounds: number, ms: number): Promise<Row[]> {
   const pair = api.hostPair();
   const rows = [
     await beside(
-      { name: 'TCP bulk, write/read, MTU 1500, checksums', unit: 'Gbit/s', peer: 'bare data path', goal: 0.3 },
+      { name: 'TCP bulk, write/read, MTU 1500, checksums', unit: 'Gbit/s', peer: 'bare data path' },
       rounds,
       () => api.bulk(pair, false, ms),
       () => floor(ms),
     ),
     await beside(
-      { name: 'TCP bulk, write/readInto', unit: 'Gbit/s', peer: 'node:net loopback', goal: 0.5 },
+      { name: 'TCP bulk, write/readInto', unit: 'Gbit/s', peer: 'node:net loopback' },
       rounds,
       () => api.bulk(pair, true, ms),
       () => peer.bulk(ms),
     ),
     await beside(
-      { name: '64 B round trips', unit: '/s', peer: 'node:net loopback', goal: 2 },
+      { name: '64 B round trips', unit: '/s', peer: 'node:net loopback' },
       rounds,
       () => api.roundTrips(pair, ms),
       () => peer.roundTrips(ms),
     ),
     await beside(
-      { name: 'connections opened and closed', unit: '/s', peer: 'node:net loopback', goal: 2 },
+      { name: 'connections opened and closed', unit: '/s', peer: 'node:net loopback' },
       rounds,
       () => api.connections(pair, ms),
       () => peer.connections(ms),
     ),
     await beside(
-      { name: 'UDP 64 B datagrams', unit: '/s', peer: 'node:dgram loopback', goal: 2 },
+      { name: 'UDP 64 B datagrams', unit: '/s', peer: 'node:dgram loopback' },
       rounds,
       () => api.datagrams(pair, ms),
       () => peer.datagrams(ms),
@@ -142,18 +139,17 @@ async function apiRows(rounds: number, ms: number): Promise<Row[]> {
 async function tunRows(rounds: number, ms: number): Promise<Row[]> {
   const runs: TunRates[] = [];
   for (let i = 0; i < rounds; i++) runs.push(await tunRates(Math.max(1000, ms)));
-  const row = (name: string, goal: number, ours: (run: TunRates) => number): Row => ({
+  const row = (name: string, ours: (run: TunRates) => number): Row => ({
     name,
     unit: 'Gbit/s',
     ours: median(runs.map(ours)),
     peer: 'iperf3 loopback',
     theirs: median(runs.map((run) => run.iperf3)),
     ratio: median(runs.map((run) => ours(run) / run.iperf3)),
-    goal,
   });
   return [
-    row('Linux to us over TUN, offload', 0.4, (run) => run.linuxToUs),
-    row('us to Linux over TUN, offload', 0.5, (run) => run.usToLinux),
+    row('Linux to us over TUN, offload', (run) => run.linuxToUs),
+    row('us to Linux over TUN, offload', (run) => run.usToLinux),
   ];
 }
 
@@ -163,17 +159,15 @@ function formatReport(report: Report): string {
   const { machine, rows, idle } = report;
   const lines = [`${machine.cpu}, ${machine.cores} cores, Node ${machine.node}; medians`, ''];
   for (const row of rows) {
-    const verdict = row.ratio >= row.goal ? 'ok' : 'BELOW';
     lines.push(
       `${row.name.padEnd(43)}${number(row.ours).padStart(10)} ${row.unit.padEnd(7)}` +
-        `${row.ratio.toFixed(2).padStart(7)} of ${row.peer} (${number(row.theirs)}); asked ${row.goal}: ${verdict}` +
+        `${row.ratio.toFixed(2).padStart(7)} of ${row.peer} (${number(row.theirs)})` +
         (row.note === undefined ? '' : `; ${row.note}`),
     );
   }
-  const idleOk = idle.ratio >= 0.9 && idle.bytesEach <= IDLE_BYTES_MAX ? 'ok' : 'BELOW';
   lines.push(
     `${`${number(idle.connections)} idle connections`.padEnd(43)}${number(idle.bytesEach).padStart(10)} B each ` +
-      `${idle.ratio.toFixed(2).padStart(7)} of the speed without them; asked 0.9 and ${IDLE_BYTES_MAX} B: ${idleOk}`,
+      `${idle.ratio.toFixed(2).padStart(7)} of the speed without them`,
   );
   if (report.tunSkipped !== null) lines.push(`TUN left out: ${report.tunSkipped}`);
   return lines.join('\n');
@@ -199,7 +193,7 @@ async function measure(rounds: number, ms: number, progress: (what: string) => v
 export const command: Command = {
   name: 'bench',
   summary: 'measures this machine: the stack beside node:net, node:dgram, iperf3 and a bare data path',
-  usage: `Usage: ethertype bench [--json] [--rounds N] [--ms N]
+  usage: `usage: ethertype bench [--json] [--rounds N] [--ms N]
 
 Measures bulk, round trips, connections, datagrams and idle connections, each figure
 and its peer in turn, and prints medians and the ratio of paired runs. The TUN figures

@@ -13,6 +13,7 @@ import type { IpAddress } from '../wire/address.ts';
 import * as v4 from '../wire/icmpv4.ts';
 import * as v6 from '../wire/icmpv6.ts';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, pseudoHeaderSum } from '../wire/ip.ts';
+import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
 
 /** RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f): errors made a second, and at once. */
@@ -22,6 +23,8 @@ const ERRORS_BURST = 50;
 const ERROR_BYTES_V4 = 576;
 const ERROR_BYTES_V6 = ipv6.MTU_MIN;
 const HEADER = v4.HEADER_LENGTH;
+/** Random identifiers tried before the bind fails. */
+const IDENTIFIER_DRAWS = 64;
 /** Bytes of replies that wait for a ping socket's reader. */
 const RECEIVE_BYTES = 1 << 16;
 
@@ -61,7 +64,8 @@ export class IcmpSocket implements Changed {
     const context = { address: to.toString() };
     const path = this.#icmp.ip.path(to, null);
     if (path === null) throw new NetError('ENETUNREACH', 'send', context);
-    if (data.length + HEADER + (to.isV4 ? 20 : 40) > path.mtu) throw new NetError('EMSGSIZE', 'send', context);
+    if (data.length + HEADER + (to.isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH) > path.mtu)
+      throw new NetError('EMSGSIZE', 'send', context);
     return this.#icmp.sendEcho(path, to, this.identifier, sequence, data, this.ttl);
   }
 
@@ -81,6 +85,7 @@ export class IcmpSocket implements Changed {
   /** Called by the stack. */
   deliver(packet: Packet, sequence: number, p: number, length: number): void {
     if (this.#queue.push(packet, sequence, p, length)) this.#icmp.context.changed(this);
+    else this.#icmp.context.stats.drop('icmp-queue-full');
   }
 
   /** Readiness is all this socket reports. */
@@ -121,11 +126,17 @@ export class Icmp implements ErrorReporter {
   /** RFC 1122 §3.2.2.6: every host answers; the data comes back as it was. A ping to a group is not answered. */
   #reply(packet: Packet): void {
     const { memory } = this.context;
-    if (packet.toGroup) return;
+    if (packet.toGroup) {
+      this.context.stats.drop('icmp-group-address');
+      return;
+    }
     const length = packet.end - packet.payload;
     const path = this.ip.path(packet.source, packet.destination);
-    if (path === null) return;
-    const rest = memory.dv.getInt32(packet.payload + 4);
+    if (path === null) {
+      this.context.stats.drop('no-route');
+      return;
+    }
+    const rest = v4.rest(memory.dv, packet.payload);
     this.#send(path, packet.source, packet.version === 4 ? v4.ECHO_REPLY : v6.ECHO_REPLY, 0, rest, length, (p) =>
       memory.copy(p, packet.payload + HEADER, length - HEADER),
     );
@@ -162,7 +173,7 @@ export class Icmp implements ErrorReporter {
       stats.drop('icmp-rate-limited');
       return;
     }
-    const most = (isV4 ? ERROR_BYTES_V4 - 20 : ERROR_BYTES_V6 - 40) - HEADER;
+    const most = (isV4 ? ERROR_BYTES_V4 - ipv4.HEADER_LENGTH : ERROR_BYTES_V6 - ipv6.HEADER_LENGTH) - HEADER;
     const quoted = Math.min(packet.end - packet.header, most);
     const code = isV4 ? (what === 'port' ? v4.CODE_PORT : v4.CODE_PROTOCOL) : v6.CODE_PORT;
     stats.icmpErrorsOut++;
@@ -217,7 +228,7 @@ export class Icmp implements ErrorReporter {
   /** Takes an identifier; returns it, or 0 when it is taken. */
   bind(socket: IcmpSocket, wanted: number): number {
     let identifier = wanted;
-    for (let draws = 0; identifier === 0 && draws < 64; draws++) {
+    for (let draws = 0; identifier === 0 && draws < IDENTIFIER_DRAWS; draws++) {
       const drawn = 1 + (this.context.random() % 0xffff);
       if (!this.#sockets.has(drawn)) identifier = drawn;
     }

@@ -6,7 +6,7 @@
  * (Dietzfelbinger et al., "A reliable randomized algorithm for the closest-pair problem", 1997, §2), so that nobody who
  * does not know the secrets can choose flows that fall into one place. It costs six multiplications for IPv4. @module
  */
-import type { IpAddress } from '../wire/address.ts';
+import { type IpAddress, isMapped } from '../wire/address.ts';
 import type { Packet } from './packet.ts';
 
 /** What the table needs of an entry. */
@@ -147,9 +147,6 @@ export class FlowTable<F extends Flow> {
     for (const flow of flows) this.#insert(flow);
   }
 }
-
-/** Whether these are the high words of an IPv4 address, which add nothing to tell flows apart. */
-const isMapped = (a: number, b: number, c: number): boolean => a === 0 && b === 0 && c === 0xffff;
 
 const matches = (flow: Flow, packet: Packet): boolean => {
   const { local, remote } = flow;

@@ -19,6 +19,9 @@ import type { Context } from './context.ts';
 import type { Ip } from './ip.ts';
 import { GONE, type Neighbour, Neighbours, PROBE, REACHABLE } from './neighbours.ts';
 
+/** The group bit of an Ethernet address, in its 16 high bits. */
+const GROUP_BIT = 0x100;
+
 export interface InterfaceOptions {
   /** Shown in traces and errors; `eth0`, `eth1`, ... by default. */
   readonly name?: string;
@@ -122,7 +125,7 @@ export class Interface {
     }
     const forUs = this.hasAddress(IpAddress.v4(arp.targetIp(dv, p)));
     // A sender is one host on this link: no group address, and no address of another network.
-    const usable = (macHigh & 0x100) === 0 && this.addresses.some((cidr) => cidr.contains(sender));
+    const usable = (macHigh & GROUP_BIT) === 0 && this.addresses.some((cidr) => cidr.contains(sender));
     const isReply = arp.operation(dv, p) === arp.REPLY;
     const known = forUs && usable ? this.neighbours.get(sender) : this.neighbours.find(sender);
     // "Merge_flag": a sender in the cache is updated whatever the packet asks; a new one only if it asks for us.
@@ -130,7 +133,7 @@ export class Interface {
     if (
       forUs &&
       !isReply &&
-      (usable || (sender.isUnspecified && (macHigh & 0x100) === 0)) &&
+      (usable || (sender.isUnspecified && (macHigh & GROUP_BIT) === 0)) &&
       arp.operation(dv, p) === arp.REQUEST
     ) {
       this.#emitArp(arp.REPLY, IpAddress.v4(arp.targetIp(dv, p)), sender, new MacAddress(macHigh, macLow), true);
@@ -191,11 +194,7 @@ export class Interface {
     const ip = frameStart(memory, frame);
     const p = ip - ethernet.HEADER_LENGTH;
     const type = dv.getUint8(ip) >>> 4 === 6 ? ethernet.ETHERTYPE_IPV6 : ethernet.ETHERTYPE_IPV4;
-    // ethernet.emit takes addresses as values; here they are words already.
-    dv.setInt32(p, (macHigh << 16) | (macLow >>> 16));
-    dv.setInt32(p + 4, (macLow << 16) | this.mac.high);
-    dv.setInt32(p + 8, this.mac.low);
-    dv.setUint16(p + 12, type);
+    ethernet.emitWords(dv, p, macHigh, macLow, this.mac, type);
     setFrameBounds(memory, frame, p, frameEnd(memory, frame));
   }
 

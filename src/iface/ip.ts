@@ -5,7 +5,7 @@
  */
 import type { ErrorCode } from '../errors.ts';
 import { frameEnd, frameStart, HEADROOM, setFrameBounds } from '../memory/frame.ts';
-import { IpAddress } from '../wire/address.ts';
+import { IpAddress, isMapped } from '../wire/address.ts';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip.ts';
 import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
@@ -46,7 +46,7 @@ const quotedV6 = (dv: DataView, p: number, source: boolean): IpAddress => {
   return new IpAddress(word(dv, p, 0), word(dv, p, 1), word(dv, p, 2), word(dv, p, 3));
 };
 
-const extensionHeader = (next: number): boolean => next === 0 || next === 43 || next === 44 || next === 60;
+const isExtensionHeader = (next: number): boolean => ipv6.EXTENSION_HEADERS.includes(next);
 
 export class Ip {
   readonly routes = new Routes();
@@ -128,8 +128,7 @@ export class Ip {
     packet.dstC = ipv6.destinationWord(dv, p, 2);
     packet.dstD = ipv6.destinationWord(dv, p, 3);
     // A mapped address is our inner form of IPv4 and must not come from a wire: RFC 4942 §2.2.
-    const mapped = (a: number, b: number, c: number): boolean => a === 0 && b === 0 && c === 0xffff;
-    if (mapped(packet.srcA, packet.srcB, packet.srcC) || mapped(packet.dstA, packet.dstB, packet.dstC)) {
+    if (isMapped(packet.srcA, packet.srcB, packet.srcC) || isMapped(packet.dstA, packet.dstB, packet.dstC)) {
       stats.drop('ip-martian');
       return;
     }
@@ -148,7 +147,7 @@ export class Ip {
         this.icmp.input(packet);
         return;
       default:
-        if (packet.version === 6 && extensionHeader(packet.protocol)) {
+        if (packet.version === 6 && isExtensionHeader(packet.protocol)) {
           this.#context.stats.drop('ip-extension-header');
           return;
         }
@@ -356,6 +355,7 @@ export class Ip {
       const frame = iface.device.receive(now);
       if (frame === 0) break;
       if (frameEnd(memory, frame) > frameStart(memory, frame)) iface.input(frame);
+      else this.#context.stats.drop('ip-empty');
       memory.free(frame);
     }
     return count;

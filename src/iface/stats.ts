@@ -23,6 +23,10 @@ type StackDrop =
   | 'arp-conflict' // another host claims our address
   | 'icmp-unknown-type'
   | 'icmp-no-socket'
+  | 'icmp-queue-full'
+  | 'icmp-group-address' // a ping to everybody
+  | 'no-route' // an answer that has no way to go
+  | 'ip-empty'
   | 'icmp-rate-limited'
   | 'neighbour-queue-full'
   | 'neighbour-unreachable'
@@ -35,6 +39,7 @@ type StackDrop =
   | 'tcp-not-acceptable' // outside the window: answered with an ACK
   | 'tcp-paws' // RFC 7323 §5.3
   | 'tcp-bad-ack'
+  | 'tcp-reset-ignored' // outside the window, or for nobody
   | 'tcp-reset-challenged' // RFC 5961 §3.2
   | 'tcp-syn-queue-full'
   | 'tcp-accept-queue-full'

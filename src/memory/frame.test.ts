@@ -13,13 +13,11 @@ import {
   frameFrom,
   frameGsoSize,
   frameLength,
-  frameStamp,
   frameStart,
   frameTransport,
   HEADROOM,
   setFrameBounds,
   setFrameOffload,
-  setFrameStamp,
 } from './frame.ts';
 import { MEMORY_MIN, Memory } from './memory.ts';
 
@@ -68,17 +66,16 @@ describe('frame: allocation', () => {
 });
 
 describe('frame: descriptor', () => {
-  it('holds bounds, offload and stamp apart', () => {
+  it('holds bounds, and offload apart', () => {
     const memory = fresh();
     const frame = allocFrame(memory, 100);
     setFrameBounds(memory, frame, frame + 114, frame + 200);
     setFrameOffload(memory, frame, CHECKSUM_VALID, 1400, frame + 148);
-    setFrameStamp(memory, frame, -5);
     assert.deepEqual(
-      [frameStart, frameEnd, frameLength, frameChecksum, frameGsoSize, frameTransport, frameStamp].map((read) =>
+      [frameStart, frameEnd, frameLength, frameChecksum, frameGsoSize, frameTransport].map((read) =>
         read(memory, frame),
       ),
-      [frame + 114, frame + 200, 86, CHECKSUM_VALID, 1400, frame + 148, -5],
+      [frame + 114, frame + 200, 86, CHECKSUM_VALID, 1400, frame + 148],
     );
   });
 });
@@ -109,7 +106,6 @@ describe('frame: copies', () => {
     it(`copyFrame ${name}`, () => {
       const frame = frameFrom(memory, BYTES, 14);
       setFrameOffload(memory, frame, CHECKSUM_PARTIAL, 1448, frame + HEADROOM + 20);
-      setFrameStamp(memory, frame, 42);
       to.alloc(1); // so that the offsets differ
       const copied = copyFrame(memory, frame, to);
       assert.deepEqual(frameBytes(to, copied), BYTES);
@@ -117,7 +113,6 @@ describe('frame: copies', () => {
       assert.equal(frameChecksum(to, copied), CHECKSUM_PARTIAL);
       assert.equal(frameGsoSize(to, copied), 1448);
       assert.equal(frameTransport(to, copied), copied + HEADROOM + 20);
-      assert.equal(frameStamp(to, copied), 42);
       assert.deepEqual(frameBytes(memory, frame), BYTES);
     });
   }

@@ -21,7 +21,8 @@ const END = 1; // offset after its last byte
 const CHECKSUM = 2; // one of the CHECKSUM_ constants
 const GSO_SIZE = 3; // TCP payload bytes a segment, or 0: not a super-segment
 const TRANSPORT = 4; // offset of the TCP or UDP header, where CHECKSUM or GSO_SIZE need it
-const STAMP = 5; // free for the holder: a time, a queue position
+/** Int32 words of a descriptor, two of them spare. */
+const DESCRIPTOR_WORDS = 8;
 
 /** The transport checksum stands in the packet, not yet verified. */
 export const CHECKSUM_FULL = 0;
@@ -54,7 +55,6 @@ export const frameLength = (memory: Memory, frame: number): number =>
 export const frameChecksum = (memory: Memory, frame: number): number => memory.i32[(frame >> 2) + CHECKSUM]!;
 export const frameGsoSize = (memory: Memory, frame: number): number => memory.i32[(frame >> 2) + GSO_SIZE]!;
 export const frameTransport = (memory: Memory, frame: number): number => memory.i32[(frame >> 2) + TRANSPORT]!;
-export const frameStamp = (memory: Memory, frame: number): number => memory.i32[(frame >> 2) + STAMP]!;
 
 /** Says which bytes are the packet. */
 export function setFrameBounds(memory: Memory, frame: number, start: number, end: number): void {
@@ -74,10 +74,6 @@ export function setFrameOffload(
   memory.i32[w + CHECKSUM] = checksum;
   memory.i32[w + GSO_SIZE] = gsoSize;
   memory.i32[w + TRANSPORT] = transport;
-}
-
-export function setFrameStamp(memory: Memory, frame: number, stamp: number): void {
-  memory.i32[(frame >> 2) + STAMP] = stamp;
 }
 
 /** Largest packet the block of `frame` can hold. */
@@ -107,7 +103,7 @@ export function copyFrame(from: Memory, frame: number, to: Memory): number {
   if (copied === 0) return 0;
   const moved = copied - frame;
   to.u8.set(from.u8.subarray(start, start + length), start + moved);
-  for (let w = 0; w < HEADROOM >> 4; w++) to.i32[(copied >> 2) + w] = from.i32[(frame >> 2) + w]!;
+  for (let w = 0; w < DESCRIPTOR_WORDS; w++) to.i32[(copied >> 2) + w] = from.i32[(frame >> 2) + w]!;
   setFrameBounds(to, copied, start + moved, start + moved + length);
   const transport = frameTransport(from, frame);
   to.i32[(copied >> 2) + TRANSPORT] = transport === 0 ? 0 : transport + moved;

@@ -51,6 +51,9 @@ export class PipeEnd implements Device {
   /** Made by {@link pipePair}. */
   constructor(options: PipeOptions, shared: { memory: Memory | null }) {
     this.medium = options.medium ?? 'ip';
+    if (this.medium !== 'ip' && this.medium !== 'ethernet') {
+      throw new TypeError(`medium: expected 'ip' or 'ethernet', got ${JSON.stringify(options.medium)}`);
+    }
     this.mtu = checkMtu(options.mtu ?? 1500);
     this.offload = options.offload ?? false;
     this.#shared = shared;
@@ -68,6 +71,7 @@ export class PipeEnd implements Device {
   }
 
   attach(memory: Memory, wake: () => void): void {
+    if (this.#memory !== null) throw new TypeError('device: expected one without a stack, got one that a stack has');
     this.#memory = memory;
     this.#wake = wake;
   }

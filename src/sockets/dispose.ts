@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /** `Symbol.asyncDispose`, also on engines that lack it: `await using` compiled for them looks for the same symbol. @module */
 
 const symbols = Symbol as { asyncDispose?: symbol };

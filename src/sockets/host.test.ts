@@ -290,3 +290,37 @@ test('host: nothing keeps the process alive but who waits', async () => {
   const held = 'setTimeout(() => stream.write(new Uint8Array(1)), 50).unref(); await peer.read(); console.log("held")';
   assert.equal(await run(held), 'held');
 });
+
+test('host: a closed host refuses every call, and keeps no memory', async () => {
+  const { client, server } = hostPair();
+  await client.close();
+  await server.close();
+  const refused = { code: 'ECANCELED' };
+  await assert.rejects(client.tcp.listen({ port: 80 }), refused);
+  await assert.rejects(client.tcp.connect({ host: SERVER, port: 80 }), refused);
+  await assert.rejects(client.udp.bind(), refused);
+  await assert.rejects(client.udp.connect({ host: SERVER, port: 80 }), refused);
+  await assert.rejects(client.ping(SERVER), refused);
+  assert.equal(client.memory.usedBytes, 0);
+});
+
+test('host: udp.connect that fails gives its port back', async () => {
+  const { client, close } = hostPair();
+  const options = { host: '11.0.0.1', port: 53, localPort: 4000 };
+  await assert.rejects(client.udp.connect(options), { code: 'ENETUNREACH' });
+  await assert.rejects(client.udp.connect(options), { code: 'ENETUNREACH' });
+  await close();
+});
+
+test('host: arguments that are none', async () => {
+  const { client, close } = hostPair();
+  await assert.rejects(client.ping('11.0.0.1'), { code: 'ENETUNREACH' });
+  await assert.rejects(client.tcp.connect({ host: 5 as never, port: 80 }), { name: 'TypeError', message: /^host: / });
+  await assert.rejects(client.tcp.connect({ host: '10.0.0.2', port: 70_000 }), RangeError);
+  await assert.rejects(client.tcp.listen({ port: 70_000 }), RangeError);
+  for (const options of [{ size: -5 }, { size: 1.5 }, { sequence: 70_000 }, { sequence: -1 }]) {
+    await assert.rejects(client.ping(SERVER, options), RangeError);
+  }
+  assert.throws(() => createHost({ addresses: ['10.0.0.1/24'] }), { name: 'TypeError', message: /a device/ });
+  await close();
+});

@@ -8,6 +8,7 @@ import type { Clock } from '../sim/clock.ts';
 import { Stack } from '../stack.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import { Cidr, IpAddress, MacAddress, parseIp } from '../wire/address.ts';
+import { checkPort } from '../wire/ip.ts';
 import { asyncDispose } from './dispose.ts';
 import { Loop } from './loop.ts';
 import { type PingOptions, type PingReply, ping } from './ping.ts';
@@ -63,7 +64,7 @@ export interface ConnectOptions {
   /** Turns the Nagle algorithm off. */
   readonly noDelay?: boolean;
   /** Milliseconds of silence after which the peer is probed; 0, the default, never. */
-  readonly keepAlive?: number;
+  readonly keepAliveMs?: number;
   /** What the connection has other than the host's: buffers, timeouts. */
   readonly tcp?: Partial<TcpSettings>;
 }
@@ -75,17 +76,20 @@ export interface BindOptions {
   readonly host?: string;
 }
 
-/** @throws RangeError if `port` is not one. */
-function checkPort(port: number, least: 0 | 1): number {
-  if (Number.isInteger(port) && port >= least && port <= 65_535) return port;
-  throw new RangeError(`port: expected ${least} to 65535, got ${port}`);
-}
-
 /** An address, or `localhost`. Names of the DNS are not resolved yet. */
 function lookup(host: string, syscall: string): IpAddress {
+  if (typeof host !== 'string') throw new TypeError(`host: expected an address as a string, got ${typeof host}`);
   const address = host === 'localhost' ? IpAddress.v4(0x7f000001) : parseIp(host);
   if (address !== null) return address;
   throw new NetError('ENOTFOUND', syscall, { address: host });
+}
+
+export interface UdpConnectOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly localAddress?: string;
+  /** By default a free one is chosen. */
+  readonly localPort?: number;
 }
 
 /** TCP of a host. */
@@ -102,6 +106,7 @@ export class HostTcp {
    * @example const listener = await host.tcp.listen({ port: 80 })
    */
   async listen(options: ListenOptions): Promise<TcpListener> {
+    this.#loop.assertOpen('listen');
     const { host, backlog } = options;
     const socket = this.#loop.stack.tcpSocket(options.tcp);
     const address = host === undefined ? undefined : lookup(host, 'listen');
@@ -115,7 +120,8 @@ export class HostTcp {
    * @example const stream = await host.tcp.connect({ host: '10.0.0.1', port: 80 })
    */
   async connect(options: ConnectOptions): Promise<TcpStream> {
-    const { signal, timeout, noDelay, keepAlive } = options;
+    this.#loop.assertOpen('connect');
+    const { signal, timeout, noDelay, keepAliveMs } = options;
     signal?.throwIfAborted();
     const address = lookup(options.host, 'connect');
     const port = checkPort(options.port, 1);
@@ -123,7 +129,7 @@ export class HostTcp {
     const socket = this.#loop.stack.tcpSocket({
       ...options.tcp,
       ...(noDelay === undefined ? {} : { noDelay }),
-      ...(keepAlive === undefined ? {} : { keepAliveMs: keepAlive }),
+      ...(keepAliveMs === undefined ? {} : { keepAliveMs }),
     });
     socket.connect(
       { address, port },
@@ -183,6 +189,7 @@ export class HostUdp {
    * @example const socket = await host.udp.bind({ port: 53 })
    */
   async bind(options: BindOptions = {}): Promise<UdpSocket> {
+    this.#loop.assertOpen('bind');
     const socket = this.#loop.stack.udpSocket();
     const address = options.host === undefined ? undefined : lookup(options.host, 'bind');
     socket.bind({ port: checkPort(options.port ?? 0, 0), address });
@@ -191,12 +198,23 @@ export class HostUdp {
 
   /**
    * A socket for one peer: `send` needs no destination, and what the network reports about the peer is thrown.
-   * @throws NetError ENETUNREACH, ENOTFOUND
+   * @throws NetError ENETUNREACH, EADDRINUSE, EADDRNOTAVAIL, ENOTFOUND
    */
-  async connect(options: { host: string; port: number; localPort?: number }): Promise<UdpSocket> {
+  async connect(options: UdpConnectOptions): Promise<UdpSocket> {
+    this.#loop.assertOpen('connect');
+    const { localAddress, localPort } = options;
+    const remote = { address: lookup(options.host, 'connect'), port: checkPort(options.port, 1) };
     const socket = this.#loop.stack.udpSocket();
-    if (options.localPort !== undefined) socket.bind({ port: checkPort(options.localPort, 0) });
-    socket.connect({ address: lookup(options.host, 'connect'), port: checkPort(options.port, 1) });
+    try {
+      if (localPort !== undefined || localAddress !== undefined) {
+        const address = localAddress === undefined ? undefined : lookup(localAddress, 'bind');
+        socket.bind({ port: checkPort(localPort ?? 0, 0), address });
+      }
+      socket.connect(remote);
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
     return new UdpSocket(this.#loop, socket, lookup);
   }
 }
@@ -212,6 +230,9 @@ export class Host {
 
   /** Use {@link createHost}. */
   constructor(options: HostOptions) {
+    if (options.device === undefined && (options.addresses !== undefined || options.mac !== undefined)) {
+      throw new TypeError('addresses, mac: expected a device to put them on, got none');
+    }
     const memory = options.memory ?? options.device?.memory ?? undefined;
     this.stack = new Stack({ random: options.random ?? secureRandom(), memory, tcp: options.tcp });
     this.#loop = new Loop(this.stack, options.clock ?? realClock);
@@ -244,6 +265,7 @@ export class Host {
 
   /** Adds another interface. */
   addInterface(device: Device, options: Pick<HostOptions, 'addresses' | 'mac' | 'name'> = {}): Interface {
+    this.#loop.assertOpen('addInterface');
     const iface = this.#addInterface(device, options);
     this.#loop.wake();
     return iface;
@@ -254,7 +276,8 @@ export class Host {
    * @throws NetError ETIMEDOUT, ENETUNREACH, EMSGSIZE, ENOTFOUND
    * @example const { timeMs } = await host.ping('10.0.0.1')
    */
-  ping(host: string, options: PingOptions = {}): Promise<PingReply> {
+  async ping(host: string, options: PingOptions = {}): Promise<PingReply> {
+    this.#loop.assertOpen('ping');
     return ping(this.#loop, lookup(host, 'ping'), options);
   }
 

@@ -2,6 +2,7 @@
  * The loop that drives a stack: polls it when a device or a socket has something, or a deadline has come, and tells the
  * sockets what changed. @module
  */
+import { NetError } from '../errors.ts';
 import type { Clock } from '../sim/clock.ts';
 import type { Stack } from '../stack.ts';
 import { holdProcess, macrotask, realClock } from './real-clock.ts';
@@ -52,6 +53,11 @@ export class Loop {
 
   get isClosed(): boolean {
     return this.#isClosed;
+  }
+
+  /** @throws NetError ECANCELED once the host is closed. */
+  assertOpen(syscall: string): void {
+    if (this.#isClosed) throw new NetError('ECANCELED', syscall, { detail: 'the host is closed' });
   }
 
   /** Has the stack polled soon: after the current synchronous work. */

@@ -12,7 +12,7 @@ export interface PingOptions {
   readonly timeout?: number;
   /** Default 1. */
   readonly sequence?: number;
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface PingReply {
@@ -28,10 +28,17 @@ export interface PingReply {
 const SIZE_DEFAULT = 56;
 const TIMEOUT_DEFAULT_MS = 5000;
 
+function checkWhole(name: string, value: number, most: number): void {
+  if (Number.isInteger(value) && value >= 0 && value <= most) return;
+  throw new RangeError(`${name}: expected 0 to ${most}, got ${value}`);
+}
+
 /** Sends an echo request to `to` and waits for the reply with the same data. */
 export async function ping(loop: Loop, to: IpAddress, options: PingOptions): Promise<PingReply> {
   const { clock, stack } = loop;
   const { size = SIZE_DEFAULT, sequence = 1, timeout = TIMEOUT_DEFAULT_MS, signal } = options;
+  checkWhole('size', size, 65_535);
+  checkWhole('sequence', sequence, 0xffff);
   const data = new Uint8Array(size).map((_, i) => i);
   const reply = new Uint8Array(size);
   const source = new Source();
@@ -53,13 +60,13 @@ export async function ping(loop: Loop, to: IpAddress, options: PingOptions): Pro
   const late = new NetError('ETIMEDOUT', 'ping', { address: to.toString() });
   const timer = clock.setTimer(startedAt + timeout, () => waiters.reject(late));
   try {
+    signal?.throwIfAborted();
     socket.bind();
-    const answered = waiters.wait({ signal });
     loop.touch();
     // Without room in the device the request is lost like any other: the timeout tells.
     socket.sendEcho(to, sequence, data);
     loop.wake();
-    return await answered;
+    return await waiters.wait({ signal });
   } finally {
     clock.clearTimer(timer);
     loop.closers.delete(closed);

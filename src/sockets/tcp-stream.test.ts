@@ -128,13 +128,13 @@ test('stream: abort and close reject the reads that wait on this side', async ()
   const first = await connectedPair();
   const aborted = first.stream.read();
   first.stream.abort();
-  await assert.rejects(aborted, { code: 'ECONNABORTED', syscall: 'read' });
-  await assert.rejects(first.stream.read(), { code: 'EBADF' });
+  await assert.rejects(aborted, { code: 'ECANCELED', syscall: 'read' });
+  await assert.rejects(first.stream.read(), { code: 'ECANCELED' });
   await first.close();
   const second = await connectedPair();
   const closed = second.stream.read();
   await second.stream.close();
-  await assert.rejects(closed, { code: 'ECONNABORTED' });
+  await assert.rejects(closed, { code: 'ECANCELED' });
   await second.stream.close();
   second.stream.abort();
   assert.equal(await second.peer.read(), null, 'the peer sees an end, not a reset');
@@ -170,11 +170,11 @@ test('stream: as a loop; leaving it early closes', async () => {
 
 test('stream: wrong arguments are TypeError and RangeError', async () => {
   const { stream, close } = await connectedPair();
-  assert.throws(() => stream.write('text' as never), {
+  await assert.rejects(stream.write('text' as never), {
     name: 'TypeError',
     message: 'write: expected a Uint8Array, got string',
   });
-  assert.throws(() => stream.readInto(null as never), TypeError);
+  await assert.rejects(stream.readInto(null as never), TypeError);
   await assert.rejects(stream.readInto(new Uint8Array(0)), RangeError);
   await stream.write(new Uint8Array(0));
   await close();
@@ -270,7 +270,7 @@ test('stream: noDelay and keepAlive reach the connection', async () => {
   const listener = await server.tcp.listen({ port: 80 });
   const stream = await inTime(
     clock,
-    client.tcp.connect({ host: SERVER, port: 80, noDelay: true, keepAlive: 5000, localPort: 7777 }),
+    client.tcp.connect({ host: SERVER, port: 80, noDelay: true, keepAliveMs: 5000, localPort: 7777 }),
   );
   const peer = await inTime(clock, listener.accept());
   assert.equal(stream.localPort, 7777);

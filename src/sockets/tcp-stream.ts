@@ -78,10 +78,10 @@ export class TcpStream implements Notified {
    * @throws NetError EPIPE after `end`, ECONNRESET, ETIMEDOUT, ...: what ended the connection
    */
   write(data: Uint8Array): Promise<void> {
-    assertBytes('write', data);
-    if (this.#writers.length > 0) return this.#queueWrite(data, 0);
     let taken: number;
     try {
+      assertBytes('write', data);
+      if (this.#writers.length > 0) return this.#queueWrite(data, 0);
       taken = this.#socket.send(data);
     } catch (error) {
       return Promise.reject(error);
@@ -99,7 +99,7 @@ export class TcpStream implements Notified {
 
   /**
    * The bytes that have arrived, up to 64 KiB, in an array of the caller's own; null at the end of the stream.
-   * @throws NetError what ended the connection, once everything before was read
+   * @throws NetError what ended the connection, once everything before was read; ECANCELED when this side closed it
    */
   read(options?: WaitOptions): Promise<Uint8Array | null> {
     if (this.#readers.isEmpty) {
@@ -118,16 +118,15 @@ export class TcpStream implements Notified {
    * stream. `buffer` belongs to the stream until then.
    */
   readInto(buffer: Uint8Array, options?: WaitOptions): Promise<number> {
-    assertBytes('readInto', buffer);
-    if (buffer.length === 0)
-      return Promise.reject(new RangeError('readInto: expected a buffer with room, got length 0'));
-    if (this.#readers.isEmpty) {
-      try {
+    try {
+      assertBytes('readInto', buffer);
+      if (buffer.length === 0) throw new RangeError('readInto: expected a buffer with room, got length 0');
+      if (this.#readers.isEmpty) {
         const count = this.#take(buffer);
         if (count !== undefined) return Promise.resolve(count as number);
-      } catch (error) {
-        return Promise.reject(error);
       }
+    } catch (error) {
+      return Promise.reject(error);
     }
     return this.#readers.wait(options, buffer) as Promise<number>;
   }
@@ -137,7 +136,7 @@ export class TcpStream implements Notified {
     const socket = this.#socket;
     const queued = socket.recvQueue();
     if (queued === 0) {
-      if (this.#isReleased) throw new NetError('EBADF', 'read', { detail: 'the stream is closed' });
+      if (this.#isReleased) throw new NetError('ECANCELED', 'read', { detail: 'the stream is closed' });
       if (socket.error !== null) throw this.#error('read');
       if (socket.mayRecv()) return undefined;
       return buffer === null ? null : 0;
@@ -180,7 +179,7 @@ export class TcpStream implements Notified {
 
   #release(): void {
     this.#isReleased = true;
-    const error = new NetError('ECONNABORTED', 'read', { detail: 'the stream was closed' });
+    const error = new NetError('ECANCELED', 'read', { detail: 'the stream was closed' });
     this.#readers.rejectAll(error);
     this.#rejectWriters(error);
   }

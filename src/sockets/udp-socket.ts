@@ -3,6 +3,7 @@ import { NetError } from '../errors.ts';
 import { Source } from '../udp/datagram-queue.ts';
 import { type UdpSocket as CoreUdpSocket, READABLE } from '../udp/udp.ts';
 import type { IpAddress } from '../wire/address.ts';
+import { checkPort } from '../wire/ip.ts';
 import { asyncDispose } from './dispose.ts';
 import type { Loop, Notified } from './loop.ts';
 import { assertBytes } from './tcp-stream.ts';
@@ -88,7 +89,7 @@ export class UdpSocket implements Notified {
   /** The address of the last destination is kept: most sockets send to one. */
   #endpoint(to: Destination): { address: IpAddress; port: number } {
     if (this.#to === null || this.#toHost !== to.host || this.#to.port !== to.port) {
-      this.#to = { address: this.#lookup(to.host, 'send'), port: to.port };
+      this.#to = { address: this.#lookup(to.host, 'send'), port: checkPort(to.port, 1) };
       this.#toHost = to.host;
     }
     return this.#to;

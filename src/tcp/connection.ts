@@ -36,6 +36,8 @@ export const LOSS = 2;
 
 const ZERO = 0 as Seq;
 
+/** Acknowledgements sent at once when a connection begins; Linux has as many. */
+const QUICK_ACKS = 16;
 /** RFC 5961 §7: empty segments that are not acceptable are answered at most once in this time. */
 export const ANSWER_MS = 500;
 
@@ -113,7 +115,7 @@ export class Connection implements Flow, Timed {
   /** Bytes received since the last acknowledgement went out. */
   unackedBytes = 0;
   /** Acknowledgements still sent at once, while the peer is in slow start. */
-  quickAcks = 16;
+  quickAcks = QUICK_ACKS;
   ackNow = false;
 
   // Options.

@@ -76,7 +76,7 @@ export function emitSegment(c: Connection, seq: Seq, length: number, flags: numb
   return true;
 }
 
-/** Every segment but a SYN carries an acknowledgement of all there is: RFC 9293 §3.8.6.3. */
+/** What was just sent acknowledges all there is: RFC 9293 §3.8.6.3. */
 function acknowledged(c: Connection): void {
   c.ackNow = false;
   c.ackAt = UNSET;
@@ -186,7 +186,10 @@ export function emitBare(
   const local = packet.destination;
   const path = tcp.ip.path(remote, local);
   const frame = path === null ? 0 : allocFrame(memory, ipv6.HEADER_LENGTH + wire.HEADER_LENGTH_MAX);
-  if (path === null || frame === 0) return;
+  if (path === null || frame === 0) {
+    tcp.context.stats.drop(path === null ? 'no-route' : 'no-memory');
+    return;
+  }
   const p = tcp.ip.payloadOffset(frame, remote);
   const ports = memory.dv.getInt32(packet.payload);
   let header = wire.HEADER_LENGTH;

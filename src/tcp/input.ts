@@ -73,7 +73,10 @@ function isAcceptable(c: Connection, segment: wire.Segment): boolean {
   // A SYN or FIN occupies a number of its own: RFC 9293 §3.4.
   const occupied = segment.length + (flags & FIN) + ((flags & SYN) >> 1);
   if (acceptable(segment.seq as Seq, occupied, c.rcvNxt, receiveWindow(c))) return true;
-  if ((flags & RST) !== 0) return false;
+  if ((flags & RST) !== 0) {
+    c.context.stats.drop('tcp-reset-ignored');
+    return false;
+  }
   // The last segment once more: our acknowledgement of it was lost. It brings nothing new, but its own acknowledgement
   // and its timestamp count, or the echo of the first copy would pass the peer's whole timeout off as a round trip.
   // What Linux does.

@@ -18,6 +18,9 @@ export const BACKLOG_DEFAULT = 511;
 /** Half-open connections of a listener, at least; a SYN beyond the limit is dropped, and its sender tries again. */
 const SYN_QUEUE_MIN = 256;
 
+/** How far above those of a connection in TIME-WAIT the next one's numbers begin: a window without scaling. */
+const ISS_STEP = 1 << 16;
+
 export class Listener {
   readonly tcp: Tcp;
   /** The address listened on; unspecified: all. */
@@ -61,12 +64,15 @@ export class Listener {
     }
     const remote = packet.source;
     const path = tcp.ip.path(remote, packet.destination);
-    if (path === null) return false;
+    if (path === null) {
+      stats.drop('no-route');
+      return false;
+    }
     const remotePort = wire.sourcePort(tcp.context.memory.dv, packet.payload);
     const c = new Connection(tcp, path, remote, this.port, remotePort, this.settings);
     tcp.begin(c);
     // A sequence number above those of a connection that is in TIME-WAIT: RFC 9293 §3.6.1, MAY-2.
-    if (after !== null && !seqGt(c.iss, after)) tcp.setIss(c, seqAdd(after, 1 << 16));
+    if (after !== null && !seqGt(c.iss, after)) tcp.setIss(c, seqAdd(after, ISS_STEP));
     learnSyn(c, segment);
     c.transition('receive-syn');
     c.listener = this;

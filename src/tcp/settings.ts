@@ -1,39 +1,48 @@
 /** What can be set of TCP, for a stack or a socket, with defaults and where they come from. @module */
 
 export interface TcpSettings {
-  /** Bytes that wait for the reader, at most; the window offered. Rounded up to a power of two, 64 B to 16 MiB. */
+  /** Bytes that wait for the reader, at most: the window offered. A power of two, 64 B to 16 MiB. Default 512 KiB. */
   readonly receiveBufferBytes: number;
-  /** Bytes queued or unacknowledged, at most. Rounded as above. */
+  /** Bytes queued or unacknowledged, at most. A power of two, 64 B to 16 MiB. Default 512 KiB. */
   readonly sendBufferBytes: number;
-  /** RFC 7323 timestamps, window scaling; RFC 2018 SACK. */
+  /** RFC 7323 timestamps. Default true. */
   readonly timestamps: boolean;
+  /** RFC 7323 window scaling. Default true. */
   readonly windowScaling: boolean;
+  /** RFC 2018 selective acknowledgements. Default true. */
   readonly sack: boolean;
-  /** RFC 9293 §3.7.4 MUST-17: turns the Nagle algorithm off. */
+  /** RFC 9293 §3.7.4 MUST-17: turns the Nagle algorithm off. Default false. */
   readonly noDelay: boolean;
-  /** RFC 9293 §3.8.6.3 MUST-40: below 500 ms. 40 ms is what Linux does; 0: every segment is acknowledged. */
+  /** RFC 9293 §3.8.6.3 MUST-40: below 500 ms. Default 40, as Linux has it; 0: every segment is acknowledged. */
   readonly delayedAckMs: number;
-  /** RFC 6298 §2: the timeout before a measurement (2.1), its floor (2.4; 200 ms as Linux has it) and cap (2.5). */
+  /** RFC 6298 (2.1): the timeout before a measurement. Default 1000. */
   readonly rtoInitialMs: number;
+  /** RFC 6298 (2.4) says 1 s; default 200, as Linux has it. */
   readonly rtoMinMs: number;
+  /** RFC 6298 (2.5): at least 60 s. Default 120 s. */
   readonly rtoMaxMs: number;
-  /** RFC 9293 §3.8.3 R2: unanswered retransmissions before giving up; 15 is Linux's, above the 100 s asked for. */
+  /** RFC 9293 §3.8.3 R2: unanswered retransmissions before giving up. Default 15, well above the 100 s asked for. */
   readonly retriesMax: number;
-  /** The same for a SYN (MUST-23: at least 3 minutes) and for a SYN-ACK (a listener must shed half-open connections). */
+  /** The same for a SYN. Default 7: above the 3 minutes of MUST-23. */
   readonly synRetriesMax: number;
+  /** The same for a SYN-ACK: a listener must shed half-open connections. Default 5. */
   readonly synAckRetriesMax: number;
-  /** RFC 9293 §3.8.4: idle time before a probe, 0: off (MUST-25); between probes; unanswered probes. */
+  /** RFC 9293 §3.8.4: silence before a probe. Default 0: off (MUST-25). */
   readonly keepAliveMs: number;
+  /** Between probes that are not answered. Default 75 s. */
   readonly keepAliveIntervalMs: number;
+  /** Unanswered probes before giving up. Default 9. */
   readonly keepAliveProbesMax: number;
-  /** How long FIN-WAIT-2 lasts once the user is gone; what Linux does. */
+  /** How long FIN-WAIT-2 lasts once the user is gone. Default 60 s, as on Linux. */
   readonly finWait2Ms: number;
-  /** 2 MSL: RFC 9293 §3.4.2 says 4 minutes; 60 s is what Linux does. */
+  /** 2 MSL: RFC 9293 §3.4.2 says 4 minutes; default 60 s, as on Linux. */
   readonly timeWaitMs: number;
+  /** The congestion control algorithm. Default `newreno`. */
   readonly congestion: CongestionName;
 }
 
-export type CongestionName = 'newreno';
+const CONGESTION_NAMES = ['newreno'] as const;
+export type CongestionName = (typeof CONGESTION_NAMES)[number];
 
 export const TCP_DEFAULTS: TcpSettings = {
   receiveBufferBytes: 1 << 19,
@@ -70,21 +79,28 @@ const MAY_BE_ZERO: readonly string[] = ['keepAliveMs', 'delayedAckMs'];
 
 /**
  * `base` changed by `changes`, buffers rounded; what is undefined stays as it was.
- * @throws RangeError if a number is negative or not finite, or a duration 0 that must not be
+ * @throws RangeError for a name that is none, a number out of range; TypeError for a value of another type
  */
 export function mergeSettings(base: TcpSettings, changes: Partial<TcpSettings>): TcpSettings {
   const given = Object.entries(changes).filter(([, value]) => value !== undefined);
-  for (const [name, value] of given) {
-    if (typeof value !== 'number') continue;
-    const least = name.endsWith('Ms') && !MAY_BE_ZERO.includes(name) ? 1 : 0;
-    if (!(value >= least && Number.isFinite(value))) {
-      throw new RangeError(`${name}: expected a number from ${least} on, got ${value}`);
-    }
-  }
+  for (const [name, value] of given) checkSetting(name, value);
   const merged = { ...base, ...Object.fromEntries(given) };
   return {
     ...merged,
     receiveBufferBytes: powerOfTwo(merged.receiveBufferBytes),
     sendBufferBytes: powerOfTwo(merged.sendBufferBytes),
   };
+}
+
+function checkSetting(name: string, value: unknown): void {
+  if (!Object.hasOwn(TCP_DEFAULTS, name)) throw new RangeError(`tcp: expected a known setting, got ${name}`);
+  const expected = typeof TCP_DEFAULTS[name as keyof TcpSettings];
+  if (typeof value !== expected) throw new TypeError(`${name}: expected a ${expected}, got ${typeof value}`);
+  if (name === 'congestion' && !CONGESTION_NAMES.includes(value as CongestionName)) {
+    throw new RangeError(`congestion: expected ${CONGESTION_NAMES.join(', ')}, got ${value}`);
+  }
+  if (typeof value !== 'number') return;
+  const least = name.endsWith('Ms') && !MAY_BE_ZERO.includes(name) ? 1 : 0;
+  if (value >= least && Number.isFinite(value)) return;
+  throw new RangeError(`${name}: expected a number from ${least} on, got ${value}`);
 }

@@ -6,6 +6,7 @@ import { type ErrorCode, NetError } from '../errors.ts';
 import type { Changed } from '../iface/context.ts';
 import type { IpAddress } from '../wire/address.ts';
 import { UNSPECIFIED_V6 } from '../wire/address.ts';
+import { checkPort } from '../wire/ip.ts';
 import type { Connection } from './connection.ts';
 import { BACKLOG_DEFAULT, Listener } from './listener.ts';
 import { consumed } from './receive.ts';
@@ -53,13 +54,13 @@ export class TcpSocket implements Changed {
    */
   listen(options: { port: number; address?: IpAddress | undefined; backlog?: number | undefined }): void {
     const address = options.address ?? UNSPECIFIED_V6;
-    const context = { address: address.toString(), port: options.port };
+    const context = { address: address.toString(), port: checkPort(options.port, 0) };
     if (this.#connection !== null || this.#listener !== null) throw new NetError('EISCONN', 'listen', context);
     if (!address.isUnspecified && !this.#tcp.ip.isLocalAddress(address)) {
       throw new NetError('EADDRNOTAVAIL', 'listen', context);
     }
     const port = options.port === 0 ? this.#tcp.ephemeralListenPort() : options.port;
-    const backlog = Math.max(1, options.backlog ?? BACKLOG_DEFAULT);
+    const backlog = Math.max(1, Math.trunc(options.backlog ?? BACKLOG_DEFAULT) || BACKLOG_DEFAULT);
     const listener = new Listener(this.#tcp, this, address, port, backlog, this.#settings);
     const error = port === 0 ? 'EADDRINUSE' : this.#tcp.listen(listener);
     if (error !== null) throw new NetError(error, 'listen', context);
@@ -83,13 +84,13 @@ export class TcpSocket implements Changed {
    */
   connect(remote: Endpoint, local: { address?: IpAddress; port?: number } = {}): void {
     const { address, port } = remote;
-    const context = { address: address.toString(), port };
+    const context = { address: address.toString(), port: checkPort(port, 1) };
     if (this.#connection !== null || this.#listener !== null) throw new NetError('EISCONN', 'connect', context);
     if (address.isMulticast || this.#tcp.ip.isBroadcast(address)) throw new NetError('EINVAL', 'connect', context);
     if (local.address !== undefined && !this.#tcp.ip.isLocalAddress(local.address)) {
-      throw new NetError('EADDRNOTAVAIL', 'connect', context);
+      throw new NetError('EADDRNOTAVAIL', 'bind', { address: local.address.toString(), port: local.port });
     }
-    const made = this.#tcp.connect(address, port, local.address ?? null, local.port ?? 0, this.#settings);
+    const made = this.#tcp.connect(address, port, local.address ?? null, checkPort(local.port ?? 0, 0), this.#settings);
     if (typeof made === 'string') throw new NetError(made, 'connect', context);
     made.socket = this;
     this.#connection = made;

@@ -109,7 +109,10 @@ export class Tcp implements ErrorTransport {
       return;
     }
     // RFC 9293 §3.10.7.2: LISTEN. First RST, second ACK, third SYN, and anything else is dropped.
-    if ((flags & wire.RST) !== 0) return;
+    if ((flags & wire.RST) !== 0) {
+      this.context.stats.drop('tcp-reset-ignored');
+      return;
+    }
     if ((flags & wire.ACK) !== 0) {
       resetStray(this, packet, segment);
     } else if ((flags & (wire.SYN | wire.FIN)) === wire.SYN) {

@@ -7,16 +7,13 @@ import type { Packet } from '../iface/packet.ts';
 import type { Timed } from '../iface/timers.ts';
 import type { IpAddress } from '../wire/address.ts';
 import * as wire from '../wire/tcp.ts';
-import type { Connection } from './connection.ts';
+import { ANSWER_MS, type Connection } from './connection.ts';
 import { emitBare } from './emit.ts';
 import { type Seq, seqAdd, seqGt } from './seq.ts';
 import type { Tcp } from './tcp.ts';
 
 /** Records kept; beyond, the oldest is given up and counted. */
 const TIME_WAIT_MAX = 1 << 14;
-
-/** RFC 5961 §7: at most one answer in this time to segments that carry nothing. */
-const ANSWER_MS = 500;
 
 class TimeWait implements Flow {
   readonly local: IpAddress;

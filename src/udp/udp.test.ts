@@ -208,7 +208,9 @@ test('udp: sizes up to the MTU, and errors of a send', () => {
     address: '10.0.0.2',
     port: 53,
   });
-  assert.throws(() => socket.send(new Uint8Array(1), { address: REMOTE, port: 0 }), { code: 'EINVAL' });
+  for (const port of [0, 70_001]) {
+    assert.throws(() => socket.send(new Uint8Array(1), { address: REMOTE, port }), { name: 'RangeError' });
+  }
   assert.throws(() => socket.send(new Uint8Array(1), { address: IpAddress.parse('9.9.9.9'), port: 1 }), {
     code: 'ENETUNREACH',
   });

@@ -8,7 +8,7 @@ import { clashes, covers, drawPort } from '../iface/ports.ts';
 import type { Path } from '../iface/routes.ts';
 import { allocFrame, CHECKSUM_PARTIAL, setFrameOffload } from '../memory/frame.ts';
 import { type IpAddress, UNSPECIFIED_V6 } from '../wire/address.ts';
-import { PROTOCOL_UDP, pseudoHeaderSum } from '../wire/ip.ts';
+import { checkPort, PROTOCOL_UDP, pseudoHeaderSum } from '../wire/ip.ts';
 import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
 import { fold } from '../wire/octets.ts';
@@ -68,7 +68,7 @@ export class UdpSocket implements Changed, Flow {
    */
   bind(options: { port?: number | undefined; address?: IpAddress | undefined } = {}): void {
     const address = options.address ?? UNSPECIFIED_V6;
-    const context = { address: address.toString(), port: options.port ?? 0 };
+    const context = { address: address.toString(), port: checkPort(options.port ?? 0, 0) };
     if (this.#port !== 0) throw new NetError('EINVAL', 'bind', context);
     if (!address.isUnspecified && !this.#udp.ip.isLocalAddress(address)) {
       throw new NetError('EADDRNOTAVAIL', 'bind', context);
@@ -84,7 +84,7 @@ export class UdpSocket implements Changed, Flow {
    * @throws NetError ENETUNREACH, EADDRINUSE, EISCONN
    */
   connect(remote: { address: IpAddress; port: number }): void {
-    const context = { address: remote.address.toString(), port: remote.port };
+    const context = { address: remote.address.toString(), port: checkPort(remote.port, 1) };
     if (this.#isConnected) throw new NetError('EISCONN', 'connect', context);
     const path = this.#udp.ip.path(remote.address, this.local.isUnspecified ? null : this.local);
     if (path === null) throw new NetError('ENETUNREACH', 'connect', context);
@@ -106,7 +106,7 @@ export class UdpSocket implements Changed, Flow {
     if (to === null && !this.#isConnected) throw new NetError('ENOTCONN', 'send');
     const address = to?.address ?? this.remote;
     const port = to?.port ?? this.remotePort;
-    if (port === 0) throw new NetError('EINVAL', 'send', { address: address.toString(), port });
+    checkPort(port, 1);
     if (this.#port === 0) this.bind();
     const path = this.#pathFor(address);
     if (path === null) throw new NetError('ENETUNREACH', 'send', { address: address.toString(), port });
@@ -195,10 +195,6 @@ export class Udp implements ErrorTransport {
     this.context = context;
     this.ip = ip;
     this.#connected = new FlowTable(context.random);
-  }
-
-  socket(receiveBytes?: number): UdpSocket {
-    return new UdpSocket(this, receiveBytes);
   }
 
   input(packet: Packet): void {

@@ -7,6 +7,9 @@
 
 const MAPPED = 0xffff;
 
+/** Whether these are the three high words of an IPv4 address in its mapped form. */
+export const isMapped = (a: number, b: number, c: number): boolean => a === 0 && b === 0 && c === MAPPED;
+
 /** An IPv4 or IPv6 address; immutable. */
 export class IpAddress {
   readonly a: number;
@@ -38,7 +41,7 @@ export class IpAddress {
   }
 
   get isV4(): boolean {
-    return this.a === 0 && this.b === 0 && this.c === MAPPED;
+    return isMapped(this.a, this.b, this.c);
   }
 
   get family(): 4 | 6 {

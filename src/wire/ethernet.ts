@@ -38,6 +38,21 @@ export function emit(dv: DataView, p: number, destination: MacAddress, source: M
   dv.setUint16(p + ETHERTYPE, type);
 }
 
+/** As {@link emit}, for a destination that is at hand as words: 16 high bits and 32 low ones. */
+export function emitWords(
+  dv: DataView,
+  p: number,
+  destHigh: number,
+  destLow: number,
+  source: MacAddress,
+  type: number,
+): void {
+  dv.setInt32(p + DESTINATION, (destHigh << 16) | (destLow >>> 16));
+  dv.setInt32(p + DESTINATION + 4, (destLow << 16) | source.high);
+  dv.setInt32(p + SOURCE + 2, source.low);
+  dv.setUint16(p + ETHERTYPE, type);
+}
+
 /** `02:00:00:00:00:01 > ff:ff:ff:ff:ff:ff, ethertype 0x0800`. */
 export function format(dv: DataView, p: number): string {
   const source = formatMac(sourceHigh(dv, p), sourceLow(dv, p));

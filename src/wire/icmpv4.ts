@@ -28,6 +28,8 @@ export const type = (dv: DataView, p: number): number => dv.getUint8(p + TYPE);
 export const code = (dv: DataView, p: number): number => dv.getUint8(p + CODE);
 export const identifier = (dv: DataView, p: number): number => dv.getUint16(p + IDENTIFIER);
 export const sequence = (dv: DataView, p: number): number => dv.getUint16(p + SEQUENCE);
+/** The four bytes that mean something else in each message, as int32. */
+export const rest = (dv: DataView, p: number): number => dv.getInt32(p + IDENTIFIER);
 export const nextHopMtu = (dv: DataView, p: number): number => dv.getUint16(p + NEXT_HOP_MTU);
 
 /** Whether a message of this type reports an error and quotes a packet: RFC 1122 §3.2.2. */

@@ -20,6 +20,16 @@ export function sumAddress(address: IpAddress): number {
 export const pseudoHeaderSum = (source: IpAddress, destination: IpAddress, protocol: number): number =>
   fold(sumAddress(source) + sumAddress(destination) + protocol);
 
+/**
+ * A port as an argument of a public call.
+ * @param least - 0 where that means "choose one"
+ * @throws RangeError if it is none
+ */
+export function checkPort(port: number, least: 0 | 1): number {
+  if (Number.isInteger(port) && port >= least && port <= 65_535) return port;
+  throw new RangeError(`port: expected ${least} to 65535, got ${port}`);
+}
+
 const NAMES: Record<number, string> = { 1: 'ICMP', 6: 'TCP', 17: 'UDP', 58: 'ICMP6' };
 
 /** The name tcpdump prints for a protocol number. */

@@ -13,6 +13,9 @@ const SOURCE = 8; // u128
 const DESTINATION = 24; // u128
 export const HEADER_LENGTH = 40;
 
+/** RFC 8200 §4: hop-by-hop options, routing, fragment, destination options. */
+export const EXTENSION_HEADERS: readonly number[] = [0, 43, 44, 60];
+
 /** RFC 8200 §5: every link carries 1280 bytes. */
 export const MTU_MIN = 1280;
 

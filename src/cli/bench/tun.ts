@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { loadLibc } from '../../linux/libc.ts';
 
 const run = promisify(execFile);
 const CHILD = fileURLToPath(new URL('./tun-child.js', import.meta.url));
@@ -17,6 +18,11 @@ export interface TunRates {
 export async function tunUnavailable(): Promise<string | null> {
   if (process.getuid?.() !== 0) return 'not root';
   if (!existsSync('/dev/net/tun')) return 'no /dev/net/tun';
+  const missing = await loadLibc().then(
+    () => null,
+    (error: Error) => error.message,
+  );
+  if (missing !== null) return missing;
   for (const tool of ['ip', 'iperf3']) {
     const found = await run('which', [tool]).then(
       () => true,
