@@ -24,7 +24,7 @@ export function duplicateAck(c: Connection): void {
 }
 
 function enterFastRecovery(c: Connection): void {
-  c.congestion.lost(c, seqDiff(c.sndNxt, c.sndUna));
+  c.congestion.reduce(c, seqDiff(c.sndNxt, c.sndUna), 'loss');
   c.recovery = FAST_RECOVERY;
   c.recover = c.sndMax;
   c.context.stats.tcpFastRetransmits++;
@@ -37,13 +37,13 @@ export function newDataAcked(c: Connection, ackedBytes: number, flight: number):
   c.dupAcks = 0;
   if (c.recovery === OPEN) {
     // RFC 7661 in its simplest form: a window that was not in use is no evidence for a larger one.
-    if (flight * 2 >= c.cwnd) c.congestion.acked(c, ackedBytes);
+    if (flight * 2 >= c.cwnd) c.congestion.acked(c, ackedBytes, -1);
   } else if (seqGe(c.sndUna, c.recover)) {
     leaveRecovery(c);
   } else if (c.recovery === FAST_RECOVERY) {
     partialAck(c, ackedBytes);
   } else {
-    c.congestion.acked(c, Math.min(ackedBytes, c.mss)); // slow start after a timeout: RFC 3465 §2.3, L = 1
+    c.congestion.acked(c, Math.min(ackedBytes, c.mss), -1); // slow start after a timeout: RFC 3465 §2.3, L = 1
   }
 }
 

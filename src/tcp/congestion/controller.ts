@@ -4,16 +4,60 @@
  */
 import type { Connection } from '../connection.ts';
 
+/**
+ * What one acknowledgement says of the path: draft-cheng-iccrg-delivery-rate-estimation. One record is reused for all
+ * acknowledgements; it is valid during the call.
+ */
+export interface RateSample {
+  /** Bytes newly delivered by this acknowledgement, in order or by SACK. */
+  readonly newlyDelivered: number;
+  /** Bytes newly marked lost by it. */
+  readonly newlyLost: number;
+  /** Bytes delivered between the sending of the sampled segment and now, and the time that took in us; 0: no sample. */
+  readonly delivered: number;
+  readonly intervalUs: number;
+  /** Round-trip time of the newest segment acknowledged, us; -1: not measured. */
+  readonly rttUs: number;
+  /** `c.delivered` when the sampled segment was sent; a round ends when one sent after its start is acknowledged. */
+  readonly priorDelivered: number;
+  /** Bytes lost in all (`c.lostBytesTotal`) when it was sent: the difference is what was lost while it was under way. */
+  readonly priorLost: number;
+  /** Bytes under way when it was sent. */
+  readonly inFlightAtSend: number;
+  /** The sender had nothing to send at that time: the sample says nothing about the most the path can do. */
+  readonly isAppLimited: boolean;
+  /** Bytes under way before this acknowledgement was processed. */
+  readonly priorInFlight: number;
+  /** ECN: bytes newly delivered that were marked CE, as the peer counts (RFC 9768) or signals (RFC 3168). */
+  readonly newlyMarked: number;
+}
+
+/** Why the window is reduced. */
+export type Cause = 'loss' | 'ecn';
+
 export interface CongestionControl {
   readonly name: string;
+  /** It sets `cwnd` itself at every sample, in recovery too: proportional rate reduction keeps out of its way. */
+  readonly ownsWindow: boolean;
   /** The connection is established: set `cwnd` and `ssthresh`. */
   init(c: Connection): void;
-  /** `ackedBytes` of new data were acknowledged outside recovery, while the window was in use. */
-  acked(c: Connection, ackedBytes: number): void;
-  /** Loss was seen by duplicate acknowledgements with `flightBytes` outstanding: set `ssthresh`. */
-  lost(c: Connection, flightBytes: number): void;
+  /** `ackedBytes` of new data were acknowledged outside recovery, while the window was in use. `rttUs`: -1 unknown. */
+  acked(c: Connection, ackedBytes: number, rttUs: number): void;
+  /** Congestion was seen, for the first time in this window of data, with `flightBytes` outstanding: set `ssthresh`. */
+  reduce(c: Connection, flightBytes: number, cause: Cause): void;
   /** The retransmission timer fired: set `ssthresh` and `cwnd`. `isFirst`: not for the same data before. */
   timedOut(c: Connection, flightBytes: number, isFirst: boolean): void;
+  /**
+   * The last reduction was a mistake: nothing was lost (RFC 4015, RFC 5682, RFC 2883). `cwnd` and `ssthresh` are back at
+   * what they were before; bring back what the algorithm itself remembers.
+   */
+  undo(c: Connection): void;
+  /** At every acknowledgement, in recovery too; left out where the algorithm does not need it. */
+  sample?(c: Connection, sample: RateSample): void;
+  /** Nothing was under way for `idleMs`, and now something is about to be sent. */
+  restart?(c: Connection, idleMs: number): void;
+  /** Algorithm-specific numbers for tools that look inside. */
+  info?(c: Connection): Readonly<Record<string, number>>;
 }
 
 /** RFC 6928 §2: the initial window, ten segments and no more than 14600 bytes (or two large segments). */

@@ -4,6 +4,7 @@ import { type CongestionControl, CWND_MAX, initialWindow, SSTHRESH_MAX } from '.
 
 export const newreno: CongestionControl = {
   name: 'newreno',
+  ownsWindow: false,
 
   init(c: Connection): void {
     c.cwnd = initialWindow(c.mss);
@@ -25,7 +26,7 @@ export const newreno: CongestionControl = {
     c.cwnd = Math.min(c.cwnd + c.mss, CWND_MAX);
   },
 
-  lost(c: Connection, flightBytes: number): void {
+  reduce(c: Connection, flightBytes: number): void {
     c.ssthresh = Math.max(flightBytes >> 1, 2 * c.mss); // RFC 5681 §3.1 (4)
     c.avoidanceBytes = 0;
   },
@@ -36,4 +37,6 @@ export const newreno: CongestionControl = {
     c.cwnd = c.mss; // the loss window
     c.avoidanceBytes = 0;
   },
+
+  undo(): void {},
 };
