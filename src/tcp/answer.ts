@@ -1,0 +1,23 @@
+/** Answers to segments that are not acceptable: RFC 9293 §3.10.7.4, RFC 5961. @module */
+import * as wire from '../wire/tcp.ts';
+import { ANSWER_MS, type Connection } from './connection.ts';
+
+/**
+ * "If an incoming segment is not acceptable, an acknowledgment should be sent in reply (unless the RST bit is set)". To
+ * empty segments not too often (RFC 5961 §7), or two peers that disagree would answer each other for ever.
+ */
+export function answerOld(c: Connection, segment: wire.Segment): void {
+  if (segment.length === 0 && (segment.flags & (wire.SYN | wire.FIN)) === 0) {
+    if (c.context.nowMs - c.answeredAt < ANSWER_MS) return;
+    c.answeredAt = c.context.nowMs;
+  }
+  c.ackNow = true;
+  c.tcp.ready(c);
+}
+
+/** RFC 5961 §3.2, §4.2, §5.2: a challenge ACK. */
+export function challenge(c: Connection): void {
+  c.context.stats.tcpChallengeAcks++;
+  c.ackNow = true;
+  c.tcp.ready(c);
+}
