@@ -9,7 +9,7 @@ import { CWND_MAX } from './congestion/controller.ts';
 import { type Connection, CWR, DISORDER, LOSS, OPEN, RECOVERY, UNSET } from './connection.ts';
 import { detectLoss, isRecent, markLost, updateReorderingWindow } from './rack.ts';
 import { FLAGS, LOST, SACKED } from './scoreboard.ts';
-import { restartRetransmitTimer } from './send.ts';
+import { restartRetransmitTimer, startRetransmitTimer } from './send.ts';
 import { type Seq, seqAdd, seqDiff, seqGe, seqGt } from './seq.ts';
 
 /** What the acknowledgement in hand brought has been written down; now it is judged. Linux's tcp_fastretrans_alert. */
@@ -177,6 +177,8 @@ function enterRecovery(c: Connection): void {
   if (c.recovery < CWR) beginReduction(c, 'loss');
   c.recovery = RECOVERY;
   c.recover = c.sndNxt;
+  c.probeAt = UNSET;
+  startRetransmitTimer(c);
 }
 
 /** RFC 6937: the window is brought down to ssthresh in step with what is delivered. */

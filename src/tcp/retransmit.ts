@@ -104,7 +104,9 @@ function emitAgain(c: Connection, start: Seq, end: Seq): boolean {
 export function sendProbe(c: Connection): void {
   c.probeDue = false;
   const board = c.sent;
-  if (board === null || c.path.iface.device.room() <= 0) return;
+  // What the acknowledgements of this very moment have shown makes a probe needless.
+  if (board === null || c.recovery >= RECOVERY || (board.flags(board.count - 1) & SACKED) !== 0) return;
+  if (c.path.iface.device.room() <= 0) return;
   let isSent = sendProbeData(c);
   c.isTlpRetrans = !isSent;
   if (!isSent) {
