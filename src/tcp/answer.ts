@@ -1,6 +1,8 @@
 /** Answers to segments that are not acceptable: RFC 9293 §3.10.7.4, RFC 5961. @module */
 import * as wire from '../wire/tcp.ts';
 import { ANSWER_MS, type Connection } from './connection.ts';
+import { reportDuplicate } from './receive.ts';
+import { type Seq, seqAdd, seqLt, seqMin } from './seq.ts';
 
 /**
  * "If an incoming segment is not acceptable, an acknowledgment should be sent in reply (unless the RST bit is set)". To
@@ -11,6 +13,10 @@ export function answerOld(c: Connection, segment: wire.Segment): void {
     if (c.context.nowMs - c.answeredAt < ANSWER_MS) return;
     c.answeredAt = c.context.nowMs;
   }
+  const seq = segment.seq as Seq;
+  // RFC 2883 §4: what lies below the window was received before.
+  if (segment.length > 0 && seqLt(seq, c.rcvNxt))
+    reportDuplicate(c, seq, seqMin(seqAdd(seq, segment.length), c.rcvNxt));
   c.ackNow = true;
   c.tcp.ready(c);
 }

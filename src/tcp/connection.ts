@@ -114,6 +114,10 @@ export class Connection implements Flow, Timed {
   /** Bytes in order that wait for the reader, and behind them what came out of order. */
   rx: Ring | null = null;
   reassembly: Reassembly | null = null;
+  rcvOutOfOrder = 0;
+  /** Bytes received twice, to be told in the next acknowledgement: RFC 2883 §4. Nothing when equal. */
+  dsackStart = ZERO;
+  dsackEnd = ZERO;
   /** The peer's FIN was seen, with this sequence number; maybe not in order yet. */
   finSeen = false;
   finSeq = ZERO;

@@ -37,6 +37,8 @@ export interface TcpSettings {
   readonly finWait2Ms: number;
   /** 2 MSL: RFC 9293 §3.4.2 says 4 minutes; default 60 s, as on Linux. */
   readonly timeWaitMs: number;
+  /** RFC 2883: segments that came twice are reported. Default true. */
+  readonly dsack: boolean;
   /** RFC 8985 §7. Default true. */
   readonly tailLossProbe: boolean;
   /** RFC 5682. Default true. */
@@ -78,6 +80,7 @@ export const TCP_DEFAULTS: TcpSettings = {
   keepAliveProbesMax: 9,
   finWait2Ms: 60_000,
   timeWaitMs: 60_000,
+  dsack: true,
   tailLossProbe: true,
   frto: true,
   undo: true,
