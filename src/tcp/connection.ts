@@ -218,6 +218,7 @@ export class Connection implements Flow, Timed {
   bytesSent = 2 ** 40;
   bytesRetrans = 2 ** 40;
   bytesReceived = 2 ** 40;
+  bytesAcked = 2 ** 40;
   lostBytesTotal = 2 ** 40;
   deliveredUs = 0;
   firstSentUs = 0;
@@ -227,6 +228,25 @@ export class Connection implements Flow, Timed {
   /** Whether the window was in use when data last left: RFC 7661 in Linux's form. */
   isCwndLimited = false;
   initialCwnd = 0;
+  // For TCP_INFO: info.ts.
+  segsIn = 0;
+  segsOut = 0;
+  dataSegsIn = 0;
+  dataSegsOut = 0;
+  /** Our SYN counts as delivered. */
+  deliveredSegments = 1;
+  deliveredCeSegments = 0;
+  lastDataInAt = 0;
+  /** The last sample of the rate of delivery. */
+  rateBytes = 0;
+  rateIntervalUs = 0;
+  chrono = 0;
+  chronoAtUs = 0;
+  busyUs = 0;
+  windowLimitedUs = 0;
+  bufferLimitedUs = 0;
+  totalRtoRecoveries = 0;
+  totalRtoMs = 0;
   totalRetrans = 0;
   totalRto = 0;
   dsackDups = 0;
@@ -234,6 +254,7 @@ export class Connection implements Flow, Timed {
   lastDataAt = 0;
   /** What was agreed on about ECN: ecn.ts. */
   ecn = 0;
+  ecnSeen = false;
   maxFlight = 0;
   cwndUsageSeq = ZERO;
   /** Bytes a second; 0: not paced. */
@@ -259,7 +280,6 @@ export class Connection implements Flow, Timed {
   timerAt = 0;
   timerIndex = -1;
   lastReceivedAt = 0;
-  lastSentAt = 0;
   /** Window probes, and keep-alive probes, since the peer last answered. */
   probes = 0;
   keepAliveProbes = 0;
@@ -282,7 +302,13 @@ export class Connection implements Flow, Timed {
     this.settings = settings;
     this.congestion = tcp.congestionNamed(settings.congestion);
     this.rtoMs = settings.rtoInitialMs;
-    this.delivered = this.bytesSent = this.bytesRetrans = this.bytesReceived = this.lostBytesTotal = 0;
+    this.delivered =
+      this.bytesSent =
+      this.bytesRetrans =
+      this.bytesReceived =
+      this.bytesAcked =
+      this.lostBytesTotal =
+        0;
   }
 
   get localPort(): number {

@@ -24,6 +24,9 @@ const PAWS_IDLE_MS = 24 * 24 * 3600 * 1000;
 
 /** Takes in a segment for connection `c`. */
 export function segmentArrives(c: Connection, segment: wire.Segment, packet: Packet): void {
+  const segments = segment.gsoSize > 0 ? Math.ceil(segment.length / segment.gsoSize) : 1;
+  c.segsIn += segments;
+  if (segment.length > 0) c.dataSegsIn += segments;
   if (c.state === SYN_SENT) {
     arriveInSynSent(c, segment, packet);
     return;
@@ -246,6 +249,8 @@ function arriveText(c: Connection, segment: wire.Segment): void {
   const before = c.rcvNxt;
   const finInOrder = receiveText(c, segment);
   const arrived = seqDiff(c.rcvNxt, before);
+  c.bytesReceived += arrived;
+  c.lastDataInAt = c.context.nowMs;
   if (arrived > 0) scheduleAck(c, arrived, segment.gsoSize);
   if (finInOrder) arriveFin(c);
 }

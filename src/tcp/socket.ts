@@ -8,6 +8,7 @@ import type { IpAddress } from '../wire/address.ts';
 import { UNSPECIFIED_V6 } from '../wire/address.ts';
 import { checkPort } from '../wire/ip.ts';
 import type { Connection } from './connection.ts';
+import { infoOf, type TcpInfo } from './info.ts';
 import { BACKLOG_DEFAULT, Listener } from './listener.ts';
 import { consumed } from './receive.ts';
 import { canQueue, sendRoom } from './send.ts';
@@ -221,6 +222,11 @@ export class TcpSocket implements Changed {
   get remote(): Endpoint | null {
     const c = this.#connection;
     return c === null ? null : { address: c.remote, port: c.remotePort };
+  }
+
+  /** Everything known of the connection, under the names of Linux's TCP_INFO; null before there is one. */
+  info(): TcpInfo | null {
+    return this.#connection === null ? null : infoOf(this.#connection);
   }
 
   /** The connection itself, for tools that look inside. */
