@@ -16,7 +16,7 @@ import * as wire from '../wire/tcp.ts';
 import { type CongestionControl, SSTHRESH_MAX } from './congestion/controller.ts';
 import type { Listener } from './listener.ts';
 import type { Reassembly } from './reassembly.ts';
-import { type Seq, seqAdd } from './seq.ts';
+import { type Seq, seqAdd, seqDiff } from './seq.ts';
 import type { TcpSettings } from './settings.ts';
 import type { TcpSocket } from './socket.ts';
 import { CLOSED, nextState, type StateEvent } from './state.ts';
@@ -137,6 +137,14 @@ export class Connection implements Flow, Timed {
   timedAtUs = 0;
   cwnd = 0;
   ssthresh = SSTHRESH_MAX;
+  /** Bytes delivered, and marked lost, in all. */
+  delivered = 0;
+  lostBytesTotal = 0;
+  minRttUs = 0;
+  /** Bytes a second; 0: not paced. */
+  pacingRate = 0;
+  /** The window held the sender back within the last round trip. */
+  isCwndLimited = false;
   avoidanceBytes = 0;
   dupAcks = 0;
   /** The oldest segment is to be sent again at the next turn. */
@@ -180,7 +188,7 @@ export class Connection implements Flow, Timed {
     this.hash = tcp.connections.hash(this.local, remote, this.portsIn);
     this.pseudoSum = pseudoHeaderSum(this.local, remote, PROTOCOL_TCP);
     this.settings = settings;
-    this.congestion = tcp.congestionNamed(settings.congestion);
+    this.congestion = tcp.congestionOf(settings);
     this.rtoMs = settings.rtoInitialMs;
   }
 
@@ -190,6 +198,11 @@ export class Connection implements Flow, Timed {
 
   get remotePort(): number {
     return this.portsIn >>> 16;
+  }
+
+  /** Bytes under way. */
+  inFlight(): number {
+    return seqDiff(this.sndNxt, this.sndUna);
   }
 
   /** Moves the state: the only place where it changes. */

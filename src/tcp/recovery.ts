@@ -5,6 +5,7 @@
 import { type Connection, FAST_RECOVERY, LOSS, OPEN, UNSET } from './connection.ts';
 import { retransmitSoon } from './send.ts';
 import { seqDiff, seqGe, seqGt } from './seq.ts';
+import { isSynchronized } from './state.ts';
 
 /** RFC 5681 §3.2: the third duplicate is taken for a loss. */
 const DUPLICATES = 3;
@@ -65,7 +66,8 @@ function partialAck(c: Connection, ackedBytes: number): void {
 /** The retransmission timer fired: everything is sent again from SND.UNA, in slow start. RFC 6298 (5.4)-(5.6). */
 export function retransmissionTimeout(c: Connection): void {
   c.context.stats.tcpTimeouts++;
-  c.congestion.timedOut(c, seqDiff(c.sndNxt, c.sndUna), c.backoff === 0);
+  // A SYN that was lost says nothing yet: the window begins with the connection.
+  if (isSynchronized(c.state)) c.congestion.timedOut(c, seqDiff(c.sndNxt, c.sndUna), c.backoff === 0);
   c.backoff++;
   c.isTiming = false;
   c.dupAcks = 0;

@@ -11,7 +11,7 @@ import type { Connection } from './connection.ts';
 import { BACKLOG_DEFAULT, Listener } from './listener.ts';
 import { consumed } from './receive.ts';
 import { canQueue, sendRoom } from './send.ts';
-import { mergeSettings, type TcpSettings } from './settings.ts';
+import type { TcpSettings } from './settings.ts';
 import {
   CLOSED,
   LISTEN,
@@ -44,7 +44,7 @@ export class TcpSocket implements Changed {
   /** Usually made by `stack.tcpSocket()`. */
   constructor(tcp: Tcp, settings: Partial<TcpSettings> = {}) {
     this.#tcp = tcp;
-    this.#settings = Object.keys(settings).length === 0 ? tcp.settings : mergeSettings(tcp.settings, settings);
+    this.#settings = Object.keys(settings).length === 0 ? tcp.settings : tcp.settingsWith(settings);
   }
 
   /**
