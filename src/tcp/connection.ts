@@ -300,7 +300,7 @@ export class Connection implements Flow, Timed {
     this.hash = tcp.connections.hash(this.local, remote, this.portsIn);
     this.pseudoSum = pseudoHeaderSum(this.local, remote, PROTOCOL_TCP);
     this.settings = settings;
-    this.congestion = tcp.congestionNamed(settings.congestion);
+    this.congestion = tcp.congestionOf(settings);
     this.rtoMs = settings.rtoInitialMs;
     this.delivered =
       this.bytesSent =

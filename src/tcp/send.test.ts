@@ -58,7 +58,7 @@ test('send: RFC 6928: the initial window is ten segments', () => {
 });
 
 test('send: RFC 5681 §3.1: slow start doubles the window each round trip', () => {
-  const peer = established({ tcp: { sendBufferBytes: 1 << 20 } });
+  const peer = established({ tcp: { sendBufferBytes: 1 << 20, congestion: 'newreno' } });
   peer.write(400_000);
   const rounds: number[] = [];
   for (let i = 0; i < 4; i++) {
@@ -330,7 +330,7 @@ test('send: after a timeout everything is sent again from SND.UNA, in slow start
 });
 
 test('send: RFC 5681 §3.2: the third duplicate acknowledgement sends the lost segment again, at once', () => {
-  const peer = wide();
+  const peer = wide({ tcp: { congestion: 'newreno' } });
   peer.connection!.cwnd = 10 * MSS;
   peer.write(10 * MSS);
   peer.take();

@@ -1,4 +1,7 @@
 /** What can be set of TCP, for a stack or a socket, with defaults and where they come from. @module */
+import type { CongestionControl } from './congestion/controller.ts';
+import { cubic } from './congestion/cubic.ts';
+import { newreno } from './congestion/newreno.ts';
 
 export interface TcpSettings {
   /** Bytes that wait for the reader, at most: the window offered. A power of two, 64 B to 16 MiB. Default 512 KiB. */
@@ -54,12 +57,15 @@ export interface TcpSettings {
   readonly pacing: boolean;
   /** Bytes a second, at most; 0: no limit. */
   readonly maxPacingRate: number;
-  /** The congestion control algorithm. Default `newreno`. */
-  readonly congestion: CongestionName;
+  /** The congestion control algorithm, by name or as an object of one's own. Default `cubic`. */
+  readonly congestion: CongestionName | CongestionControl;
 }
 
-const CONGESTION_NAMES = ['newreno'] as const;
-export type CongestionName = (typeof CONGESTION_NAMES)[number];
+/** `bbr` is known to stacks that were made with it: hosts are, and others may be (`StackOptions.congestion`). */
+export type CongestionName = 'newreno' | 'cubic' | 'bbr';
+
+/** The algorithms that every stack knows. */
+export const ALGORITHMS: readonly CongestionControl[] = [newreno, cubic];
 
 export const TCP_DEFAULTS: TcpSettings = {
   receiveBufferBytes: 1 << 19,
@@ -89,7 +95,7 @@ export const TCP_DEFAULTS: TcpSettings = {
   slowStartAfterIdle: true,
   pacing: false,
   maxPacingRate: 0,
-  congestion: 'newreno',
+  congestion: 'cubic',
 };
 
 const BUFFER_MIN = 1 << 6;
@@ -105,11 +111,19 @@ const MAY_BE_ZERO: readonly string[] = ['keepAliveMs', 'delayedAckMs'];
 
 /**
  * `base` changed by `changes`, buffers rounded; what is undefined stays as it was.
+ * @param algorithms - those that may be named
  * @throws RangeError for a name that is none, a number out of range; TypeError for a value of another type
  */
-export function mergeSettings(base: TcpSettings, changes: Partial<TcpSettings>): TcpSettings {
+export function mergeSettings(
+  base: TcpSettings,
+  changes: Partial<TcpSettings>,
+  algorithms: readonly CongestionControl[] = ALGORITHMS,
+): TcpSettings {
   const given = Object.entries(changes).filter(([, value]) => value !== undefined);
-  for (const [name, value] of given) checkSetting(name, value);
+  for (const [name, value] of given) {
+    if (name === 'congestion') checkCongestion(value, algorithms);
+    else checkSetting(name, value);
+  }
   const merged = { ...base, ...Object.fromEntries(given) };
   return {
     ...merged,
@@ -122,11 +136,21 @@ function checkSetting(name: string, value: unknown): void {
   if (!Object.hasOwn(TCP_DEFAULTS, name)) throw new RangeError(`tcp: expected a known setting, got ${name}`);
   const expected = typeof TCP_DEFAULTS[name as keyof TcpSettings];
   if (typeof value !== expected) throw new TypeError(`${name}: expected a ${expected}, got ${typeof value}`);
-  if (name === 'congestion' && !CONGESTION_NAMES.includes(value as CongestionName)) {
-    throw new RangeError(`congestion: expected ${CONGESTION_NAMES.join(', ')}, got ${value}`);
-  }
   if (typeof value !== 'number') return;
   const least = name.endsWith('Ms') && !MAY_BE_ZERO.includes(name) ? 1 : 0;
   if (value >= least && Number.isFinite(value)) return;
   throw new RangeError(`${name}: expected a number from ${least} on, got ${value}`);
+}
+
+/** What every algorithm has; what else it may have is optional. */
+const METHODS = ['init', 'acked', 'reduce', 'timedOut', 'undo'];
+
+function checkCongestion(value: unknown, algorithms: readonly CongestionControl[]): void {
+  if (typeof value === 'object' && value !== null) {
+    const missing = METHODS.find((method) => typeof (value as Record<string, unknown>)[method] !== 'function');
+    if (missing !== undefined) throw new TypeError(`congestion: expected an algorithm, got one without ${missing}()`);
+  } else if (!algorithms.some(({ name }) => name === value)) {
+    const names = algorithms.map(({ name }) => name).join(', ');
+    throw new RangeError(`congestion: expected ${names} or an algorithm, got ${value}`);
+  }
 }

@@ -12,7 +12,7 @@ import { infoOf, type TcpInfo } from './info.ts';
 import { BACKLOG_DEFAULT, Listener } from './listener.ts';
 import { consumed } from './receive.ts';
 import { canQueue, sendRoom } from './send.ts';
-import { mergeSettings, type TcpSettings } from './settings.ts';
+import type { TcpSettings } from './settings.ts';
 import {
   CLOSED,
   LISTEN,
@@ -45,7 +45,7 @@ export class TcpSocket implements Changed {
   /** Usually made by `stack.tcpSocket()`. */
   constructor(tcp: Tcp, settings: Partial<TcpSettings> = {}) {
     this.#tcp = tcp;
-    this.#settings = Object.keys(settings).length === 0 ? tcp.settings : mergeSettings(tcp.settings, settings);
+    this.#settings = Object.keys(settings).length === 0 ? tcp.settings : tcp.settingsWith(settings);
   }
 
   /**

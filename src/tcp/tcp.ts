@@ -14,7 +14,6 @@ import type { IpAddress } from '../wire/address.ts';
 import * as wire from '../wire/tcp.ts';
 import { Acked } from './acked.ts';
 import type { CongestionControl } from './congestion/controller.ts';
-import { newreno } from './congestion/newreno.ts';
 import { Connection, UNSET } from './connection.ts';
 import { emitReset, emitSegment, resetStray } from './emit.ts';
 import { CLOSED_EVENT, READABLE, WRITABLE } from './events.ts';
@@ -24,7 +23,7 @@ import type { Listener } from './listener.ts';
 import { ScoreboardPool } from './scoreboard.ts';
 import { BLOCKED, MORE, output } from './send.ts';
 import { type Seq, seq, seqGt, seqLe } from './seq.ts';
-import { type CongestionName, mergeSettings, TCP_DEFAULTS, type TcpSettings } from './settings.ts';
+import { ALGORITHMS, mergeSettings, TCP_DEFAULTS, type TcpSettings } from './settings.ts';
 import {
   CLOSE_WAIT,
   CLOSED,
@@ -42,12 +41,12 @@ import { TurnQueue } from './turn-queue.ts';
 /** New connections are refused while less than this part of the memory is free: one sixteenth. */
 const SHORT_SHIFT = 4;
 
-const CONGESTION: Record<CongestionName, CongestionControl> = { newreno };
-
 export class Tcp implements ErrorTransport {
   readonly context: Context;
   readonly ip: Ip;
   readonly settings: TcpSettings;
+  /** The congestion control algorithms that settings may name. */
+  readonly #algorithms: readonly CongestionControl[];
   readonly connections: FlowTable<Connection>;
   readonly timeWait: TimeWaitTable;
   readonly boards = new ScoreboardPool();
@@ -64,17 +63,24 @@ export class Tcp implements ErrorTransport {
   /** Connections that are over, with bytes that nobody has read yet. */
   readonly unread = new Set<Connection>();
 
-  constructor(context: Context, ip: Ip, settings: Partial<TcpSettings>) {
+  constructor(context: Context, ip: Ip, settings: Partial<TcpSettings>, algorithms: readonly CongestionControl[] = []) {
     this.context = context;
     this.ip = ip;
-    this.settings = mergeSettings(TCP_DEFAULTS, settings);
+    this.#algorithms = [...ALGORITHMS, ...algorithms];
+    this.settings = mergeSettings(TCP_DEFAULTS, settings, this.#algorithms);
     this.connections = new FlowTable(context.random);
     this.timeWait = new TimeWaitTable(this);
     this.#secrets = new Secrets(context.random);
   }
 
-  congestionNamed(name: CongestionName): CongestionControl {
-    return CONGESTION[name];
+  /** This stack's settings, changed by `changes`. */
+  settingsWith(changes: Partial<TcpSettings>): TcpSettings {
+    return mergeSettings(this.settings, changes, this.#algorithms);
+  }
+
+  /** The algorithm that checked settings ask for. */
+  congestionOf({ congestion }: TcpSettings): CongestionControl {
+    return typeof congestion === 'string' ? this.#algorithms.find(({ name }) => name === congestion)! : congestion;
   }
 
   /** Takes in one packet. RFC 9293 §3.10.7. */
