@@ -6,6 +6,7 @@
 import { REACHABLE } from '../iface/neighbours.ts';
 import type { Packet } from '../iface/packet.ts';
 import * as wire from '../wire/tcp.ts';
+import { rcvRoundDone, sendCapacity, startRightSizing } from './autotune.ts';
 import { ANSWER_MS, type Connection, FAST_RECOVERY, OPEN, UNSET } from './connection.ts';
 import { emitReset, resetStray } from './emit.ts';
 import { CLOSED_EVENT, CONNECTED, READABLE, WRITABLE } from './events.ts';
@@ -21,7 +22,7 @@ import {
 import { duplicateAck, newDataAcked } from './recovery.ts';
 import { backedOffRto, rttOnAck } from './rtt.ts';
 import { finAcknowledged, restartRetransmitTimer } from './send.ts';
-import { type Seq, seqAdd, seqDiff, seqGt, seqLe, seqLt, seqMin } from './seq.ts';
+import { type Seq, seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt, seqMin } from './seq.ts';
 import { CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, mayReceiveIn, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from './state.ts';
 import { rtoAfterHandshake, startKeepAlive } from './timers.ts';
 
@@ -98,10 +99,10 @@ function isAcceptable(c: Connection, segment: wire.Segment): boolean {
 
 /**
  * "If an incoming segment is not acceptable, an acknowledgment should be sent in reply (unless the RST bit is set)". To
- * empty segments not too often (RFC 5961 §7), or two peers that disagree would answer each other for ever.
+ * SYNs and empty segments not too often (RFC 5961 §7), or two peers that disagree would answer each other for ever.
  */
 function answerOld(c: Connection, segment: wire.Segment): void {
-  if (segment.length === 0 && (segment.flags & (SYN | FIN)) === 0) {
+  if ((segment.flags & SYN) !== 0 || (segment.length === 0 && (segment.flags & FIN) === 0)) {
     if (c.context.nowMs - c.answeredAt < ANSWER_MS) return;
     c.answeredAt = c.context.nowMs;
   }
@@ -143,8 +144,16 @@ function arriveReset(c: Connection, segment: wire.Segment): void {
   }
 }
 
+/** RFC 5961 §3.2, §4.2, §5.2, and its limits (§7), of the connection and of the whole stack. */
 function challenge(c: Connection): void {
-  c.context.stats.tcpChallengeAcks++;
+  const { context, tcp } = c;
+  const { nowMs, stats } = context;
+  if (nowMs - c.answeredAt < ANSWER_MS || !tcp.challenges.take(context, tcp.settings.challengeAcksMax)) {
+    stats.tcpChallengeAcksLimited++;
+    return;
+  }
+  c.answeredAt = nowMs;
+  stats.tcpChallengeAcks++;
   c.ackNow = true;
   c.tcp.ready(c);
 }
@@ -216,6 +225,7 @@ function established(c: Connection): void {
   c.recover = c.iss; // RFC 6582 §3.2 (1)
   c.probes = 0;
   startKeepAlive(c);
+  startRightSizing(c);
   c.socket?.report(CONNECTED | WRITABLE);
   // CLOSE was called before: RFC 9293 §3.10.4, "queue for processing after entering ESTABLISHED state".
   if (c.finQueued) c.transition('close');
@@ -298,7 +308,7 @@ function releaseAcknowledged(c: Connection, ack: Seq): void {
   tx.advance(bytes);
   c.txSeq = seqAdd(c.txSeq, bytes);
   if (tx.length === 0) tx.release();
-  if (c.wantsRoom && tx.length <= c.settings.sendBufferBytes >> 1) {
+  if (c.wantsRoom && tx.length <= sendCapacity(c) >> 1) {
     c.wantsRoom = false;
     c.socket?.report(WRITABLE);
   }
@@ -354,7 +364,10 @@ function arriveText(c: Connection, segment: wire.Segment): void {
   const before = c.rcvNxt;
   const finInOrder = receiveText(c, segment);
   const arrived = seqDiff(c.rcvNxt, before);
-  if (arrived > 0) scheduleAck(c, arrived, segment.gsoSize);
+  if (arrived > 0) {
+    scheduleAck(c, arrived, segment.gsoSize);
+    if (seqGe(c.rcvNxt, c.rcvRoundEnd)) rcvRoundDone(c, segment.hasTimestamps, segment.tsEcr);
+  }
   if (finInOrder) arriveFin(c);
 }
 

@@ -6,7 +6,9 @@ import { WRITABLE } from './events.ts';
 import { retransmissionTimeout } from './recovery.ts';
 import { backedOffRto } from './rtt.ts';
 import { seqAdd, seqDiff } from './seq.ts';
+import type { TcpSettings } from './settings.ts';
 import { CLOSED, isSynchronized, SYN_RECEIVED, SYN_SENT } from './state.ts';
+import { onHandshakeLimit, watchUser } from './user-timeout.ts';
 
 /** RFC 6298 (5.7): when the SYN had to be sent again, data starts with this timeout. */
 const RTO_AFTER_SYN_LOSS_MS = 3000;
@@ -28,13 +30,15 @@ export function expireConnection(c: Connection, nowMs: number): void {
   if (isDue(c.keepAliveAt, nowMs)) onKeepAlive(c, nowMs);
   if (isDue(c.lingerAt, nowMs)) c.tcp.remove(c, null); // FIN-WAIT-2, and nobody there: without a word
   if (isDue(c.roomAt, nowMs)) onRoom(c);
+  if (isDue(c.handshakeAt, nowMs)) onHandshakeLimit(c);
+  if (c.settings.userTimeoutMs > 0) watchUser(c, nowMs);
   arm(c);
 }
 
 function arm(c: Connection): void {
   if (c.state === CLOSED) return;
   let next = c.ackAt;
-  for (const at of [c.retransmitAt, c.persistAt, c.keepAliveAt, c.lingerAt, c.roomAt]) {
+  for (const at of [c.retransmitAt, c.persistAt, c.keepAliveAt, c.lingerAt, c.roomAt, c.handshakeAt, c.userAt]) {
     if (at !== UNSET && (next === UNSET || at < next)) next = at;
   }
   if (next !== UNSET) c.context.timers.atMost(c, next);
@@ -48,7 +52,7 @@ function onRetransmit(c: Connection): void {
       ? settings.synRetriesMax
       : c.state === SYN_RECEIVED
         ? settings.synAckRetriesMax
-        : settings.retriesMax;
+        : retriesMax(settings);
   // RFC 9293 §3.8.3 (c): R2 is reached.
   if (c.backoff >= limit) {
     giveUp(c);
@@ -58,8 +62,12 @@ function onRetransmit(c: Connection): void {
   retransmissionTimeout(c);
 }
 
+/** RFC 9293 §3.8.3: R2; the user timeout takes its place where there is one. */
+const retriesMax = ({ userTimeoutMs, retriesMax }: TcpSettings): number =>
+  userTimeoutMs > 0 ? Number.POSITIVE_INFINITY : retriesMax;
+
 /** RFC 9293 §3.8.3: the connection is closed; what was learned on the way, if anything, is the reason. */
-function giveUp(c: Connection): void {
+export function giveUp(c: Connection): void {
   c.tcp.remove(c, c.softError ?? 'ETIMEDOUT');
 }
 
@@ -83,7 +91,7 @@ function onPersist(c: Connection): void {
     return;
   }
   // MUST-36: the connection stays for as long as the probes are answered: each answer clears `probes`.
-  if (c.probes >= c.settings.retriesMax) {
+  if (c.probes >= retriesMax(c.settings)) {
     giveUp(c);
     return;
   }
@@ -95,7 +103,7 @@ function onPersist(c: Connection): void {
 
 /** RFC 9293 §3.8.4: sent only when no data was received for the interval (MUST-26); SEG.SEQ = SND.NXT-1. */
 function onKeepAlive(c: Connection, nowMs: number): void {
-  const { keepAliveMs, keepAliveIntervalMs, keepAliveProbesMax } = c.settings;
+  const { keepAliveMs, keepAliveIntervalMs, keepAliveProbesMax, userTimeoutMs } = c.settings;
   c.keepAliveAt = UNSET;
   if (keepAliveMs === 0) return;
   const idleUntil = c.lastReceivedAt + keepAliveMs;
@@ -105,8 +113,12 @@ function onKeepAlive(c: Connection, nowMs: number): void {
     c.keepAliveAt = Math.max(idleUntil, nowMs + (busy ? keepAliveMs : 1));
     return;
   }
-  // MUST-29: one unanswered probe is no proof of death.
-  if (c.keepAliveProbes >= keepAliveProbesMax) {
+  // MUST-29: one unanswered probe is no proof of death. With a user timeout it decides, not the count: as on Linux.
+  const isDead =
+    userTimeoutMs > 0
+      ? c.keepAliveProbes > 0 && nowMs - c.lastReceivedAt >= userTimeoutMs
+      : c.keepAliveProbes >= keepAliveProbesMax;
+  if (isDead) {
     emitReset(c);
     giveUp(c);
     return;
