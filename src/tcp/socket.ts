@@ -46,6 +46,9 @@ export interface ListenOptions {
   readonly onSyn?: OnSyn | undefined;
 }
 
+/** Whether everything queued, and the FIN if there is one, was sent and acknowledged. */
+export const isDrained = (c: Connection): boolean => c.sndUna === seqAdd(c.txEnd, c.finQueued ? 1 : 0);
+
 export class TcpSocket implements Changed {
   isChanged = false;
   /** Whatever the user of the core wants to find again when the socket is reported. */
@@ -207,10 +210,7 @@ export class TcpSocket implements Changed {
 
   /** Whether the peer has acknowledged everything that was sent, and the FIN if there was one. */
   isDrained(): boolean {
-    const c = this.#connection;
-    return (
-      c === null || this.isClosed() || (c.sndUna === c.sndMax && c.sndMax === seqAdd(c.txEnd, c.finQueued ? 1 : 0))
-    );
+    return this.#connection === null || this.isClosed() || isDrained(this.#connection);
   }
 
   /**

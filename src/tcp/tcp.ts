@@ -439,7 +439,9 @@ export class Tcp implements StreamTransport {
     for (const listeners of this.#listeners.values()) for (const listener of listeners) listener.close();
     this.#listeners.clear();
     for (const c of this.connections.values()) {
-      this.abort(c);
+      // The peer has all of it and need not lose what it has not read yet to a RST.
+      if (c.isOrphan && c.state === FIN_WAIT_2) this.remove(c, null);
+      else this.abort(c);
     }
     for (const c of [...this.unread]) this.#discardReceived(c);
   }
