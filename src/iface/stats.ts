@@ -71,6 +71,15 @@ export class Stats {
   tcpRetransmits = 0;
   tcpTimeouts = 0;
   tcpFastRetransmits = 0;
+  /** Segments the peer reported to have received twice: RFC 2883. */
+  tcpDsacksIn = 0;
+  /** Times reordering was seen, the peer dropped what it had SACKed, a probe repaired a loss. */
+  tcpReorderings = 0;
+  tcpRenegings = 0;
+  tcpProbesRecovered = 0;
+  /** Reductions of the window taken back; timeouts among them that were for nothing. */
+  tcpUndone = 0;
+  tcpSpuriousTimeouts = 0;
   tcpResetsIn = 0;
   tcpResetsOut = 0;
   tcpActiveOpens = 0;

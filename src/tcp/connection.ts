@@ -16,7 +16,8 @@ import * as wire from '../wire/tcp.ts';
 import { type CongestionControl, SSTHRESH_MAX } from './congestion/controller.ts';
 import type { Listener } from './listener.ts';
 import type { Reassembly } from './reassembly.ts';
-import { type Seq, seqAdd } from './seq.ts';
+import type { Scoreboard } from './scoreboard.ts';
+import { type Seq, seqAdd, seqDiff } from './seq.ts';
 import type { TcpSettings } from './settings.ts';
 import type { TcpSocket } from './socket.ts';
 import { CLOSED, nextState, type StateEvent } from './state.ts';
@@ -29,10 +30,18 @@ const MSS_DEFAULT_V6 = 1220;
 /** The least MSS believed of a peer; what Linux does. Less would make a flood of tiny segments. */
 const MSS_MIN = 48;
 
-// Where `recovery` stands: see recovery.ts.
+// Where `recovery` stands, in Linux's order: see recovery.ts.
 export const OPEN = 0;
-export const FAST_RECOVERY = 1;
-export const LOSS = 2;
+/** Something was SACKed, or acknowledged twice, and nothing is taken for lost yet. */
+export const DISORDER = 1;
+/** The window is being reduced because the network said so (ECN), not for a loss. */
+export const CWR = 2;
+export const RECOVERY = 3;
+/** A timeout has struck. */
+export const LOSS = 4;
+
+/** Segments that may arrive out of order before a hole counts as a loss, to begin with: RFC 5681 §3.2, RFC 6675 §2. */
+export const DUP_THRESH = 3;
 
 const ZERO = 0 as Seq;
 
@@ -118,6 +127,10 @@ export class Connection implements Flow, Timed {
   /** What the receive buffer may hold now; see autotune.ts. */
   rxBytes: number;
   reassembly: Reassembly | null = null;
+  rcvOutOfOrder = 0;
+  /** Bytes received twice, to be told in the next acknowledgement: RFC 2883 §4. Nothing when equal. */
+  dsackStart = ZERO;
+  dsackEnd = ZERO;
   /** The peer's FIN was seen, with this sequence number; maybe not in order yet. */
   finSeen = false;
   finSeq = ZERO;
@@ -147,29 +160,116 @@ export class Connection implements Flow, Timed {
   /** Last.ACK.sent: RFC 7323 §4.3. */
   lastAckSent = ZERO;
 
-  // Round-trip time, retransmission, congestion.
+  // Round-trip time: rtt.ts. SRTT in us, and in eighths of it; four deviations, and the most of them in this round.
   srttUs = 0;
+  srtt8Us = 0;
+  mdev4Us = 0;
+  mdevMaxUs = 0;
   rttvarUs = 0;
+  rttSeq = ZERO;
+  /** The least round trip lately: RFC 8985 §6.2 step 1. -1: none yet. */
+  minRttUs = -1;
+  minRttAtMs = 0;
   rtoMs: number;
-  /** Times the timer fired without an answer. */
+  /** Doublings of the timeout; a measurement ends them (Karn's algorithm). */
   backoff = 0;
+  /** Timeouts since the peer last acknowledged something new. */
+  retransmits = 0;
+  // The handshake is timed by hand, everything later by the records of `sent`.
   isTiming = false;
-  timedSeq = ZERO;
   timedAtUs = 0;
+
+  // What is under way: scoreboard.ts. Null while nothing is.
+  sent: Scoreboard | null = null;
+  /** Bytes SACKed; without SACK, those that duplicate acknowledgements speak of. */
+  sackedBytes = 0;
+  /** Bytes taken for lost, and of those the ones sent again. */
+  lostBytes = 0;
+  retransBytes = 0;
+  /** Records with LOST that wait to be sent again stand at or behind this number. */
+  lostFrom = ZERO;
+  /** The highest number SACKed: SND.FACK. */
+  sndFack = ZERO;
+
+  // Congestion and recovery: recovery.ts.
   cwnd = 0;
   ssthresh = SSTHRESH_MAX;
   avoidanceBytes = 0;
   dupAcks = 0;
-  /** The oldest segment is to be sent again at the next turn. */
-  retransmitDue = false;
+  recovery = OPEN;
+  /** RecoveryPoint: SND.NXT when the loss was seen. */
+  recover = ZERO;
+  /** Segments that may overtake each other: grows as reordering is seen. */
+  reordering = DUP_THRESH;
+  reorderSeen = 0;
+  // RFC 6937: proportional rate reduction.
+  prrDelivered = 0;
+  prrOut = 0;
+  /** cwnd and ssthresh before the last reduction, and whether it may still turn out to be a mistake. */
+  priorCwnd = 0;
+  priorSsthresh = 0;
+  undoMarker = ZERO;
+  mayUndo = false;
+  /** Segments sent again that the peer has not reported as duplicates: 0 of them means none was needed. -1: none sent. */
+  undoRetrans = -1;
+  /** Our timestamp when the first segment was sent again in this episode: RFC 3522. */
+  retransTs = 0;
+  hasRetransTs = false;
+  /** RFC 5682: whether a timeout is being tested, and new data goes out instead of retransmissions. */
+  isFrto = false;
+  sendsNew = false;
+
+  // RFC 8985: RACK.xmit_ts, RACK.end_seq, RACK.rtt, the window of reordering in quarters of min_RTT.
+  rackUs = 0;
+  rackEnd = ZERO;
+  rackRttUs = 0;
+  rackReoSteps = 1;
+  rackReoPersist = 0;
+  rackDsackRound = ZERO;
+  hasRackSample = false;
+  // TLP: the number sent as probe, whether it was old data, and whether one is to be sent now.
+  tlpEnd = ZERO;
+  isTlpPending = false;
+  isTlpRetrans = false;
+  probeDue = false;
+
+  // Delivery: draft-cheng-iccrg-delivery-rate-estimation §3. Counts of bytes pass 2^31: they begin above it, so that V8
+  // holds them as doubles from the first; the constructor sets them to 0.
+  delivered = 2 ** 40;
+  bytesSent = 2 ** 40;
+  bytesRetrans = 2 ** 40;
+  bytesReceived = 2 ** 40;
+  lostBytesTotal = 2 ** 40;
+  deliveredUs = 0;
+  firstSentUs = 0;
+  /** `delivered`, as an int32, at which the lull of the application is over. */
+  appLimitedEnd = 0;
+  isAppLimited = false;
+  /** Whether the window was in use when data last left: RFC 7661 in Linux's form. */
+  isCwndLimited = false;
+  initialCwnd = 0;
+  totalRetrans = 0;
+  totalRto = 0;
+  dsackDups = 0;
+  /** When data last left. */
+  lastDataAt = 0;
+  /** What was agreed on about ECN: ecn.ts. */
+  ecn = 0;
+  maxFlight = 0;
+  cwndUsageSeq = ZERO;
+  /** Bytes a second; 0: not paced. */
+  pacingRate = 0;
+  pacedUntilUs = 0;
   /** The window has held a small segment back for long enough: it may go. */
   overrideSws = false;
-  recovery = OPEN;
-  /** RFC 6582 §3.2: the highest sequence number sent when the loss was seen. */
-  recover = ZERO;
 
   // Deadlines in ms, UNSET where not running. The heap holds the earliest, or an earlier one.
   retransmitAt = UNSET;
+  /** RFC 8985 §7: the probe timeout; §6.2 step 5: the reordering timer. */
+  probeAt = UNSET;
+  reorderAt = UNSET;
+  /** The pacer lets the next segment go. */
+  paceAt = UNSET;
   persistAt = UNSET;
   ackAt = UNSET;
   keepAliveAt = UNSET;
@@ -212,6 +312,7 @@ export class Connection implements Flow, Timed {
     this.rtoMs = settings.rtoInitialMs;
     this.txBytes = settings.sendBufferBytes;
     this.rxBytes = settings.receiveBufferBytes;
+    this.delivered = this.bytesSent = this.bytesRetrans = this.bytesReceived = this.lostBytesTotal = 0;
   }
 
   get localPort(): number {
@@ -225,6 +326,17 @@ export class Connection implements Flow, Timed {
   /** Moves the state: the only place where it changes. */
   transition(event: StateEvent): void {
     this.state = nextState(this.state, event);
+  }
+
+  /** Bytes under way: RFC 6675 §4 (pipe), as far as is known. */
+  inFlight(): number {
+    return seqDiff(this.sndNxt, this.sndUna) - this.sackedBytes - this.lostBytes + this.retransBytes;
+  }
+
+  /** The records of what is under way, taken from the pool at the first byte. */
+  board(): Scoreboard {
+    this.sent ??= this.tcp.boards.take(this.sndUna);
+    return this.sent;
   }
 
   /** Sequence number behind the queued bytes: that of our FIN, if there is one. */

@@ -6,6 +6,7 @@
 import type { IpAddress } from '../wire/address.ts';
 import * as ipv6 from '../wire/ipv6.ts';
 import type { Connection } from './connection.ts';
+import { resendAll } from './recovery.ts';
 import { type Seq, seqDiff } from './seq.ts';
 import { isSynchronized } from './state.ts';
 
@@ -60,8 +61,5 @@ export function packetTooBig(c: Connection, remote: IpAddress, quoted: Seq, repo
  */
 export function resendAfterMtuChange(c: Connection): void {
   if (!isSynchronized(c.state) || c.sndUna === c.sndMax) return;
-  c.sndNxt = c.sndUna;
-  c.isTiming = false; // Karn's algorithm: RFC 6298 §3
-  c.retransmitDue = false; // it comes first anyway
-  c.tcp.ready(c);
+  resendAll(c);
 }

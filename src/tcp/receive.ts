@@ -89,6 +89,7 @@ export function receiveText(c: Connection, segment: wire.Segment): boolean {
   if (duplicate > 0) {
     // RFC 9293 §3.10.7.4: trimmed so that it begins at RCV.NXT.
     const cut = Math.min(duplicate, length);
+    if (cut > 0) reportDuplicate(c, start, seqAdd(start, cut));
     start = seqAdd(start, cut);
     p += cut;
     length -= cut;
@@ -111,6 +112,13 @@ export function receiveText(c: Connection, segment: wire.Segment): boolean {
   c.rcvAdv = seqGe(c.rcvAdv, c.rcvNxt) ? c.rcvAdv : c.rcvNxt;
   c.ackNow = true;
   return true;
+}
+
+/** RFC 2883 §4: the next acknowledgement says that `[start, end)` came twice. */
+export function reportDuplicate(c: Connection, start: Seq, end: Seq): void {
+  if (!c.settings.dsack || start === end) return;
+  c.dsackStart = start;
+  c.dsackEnd = end;
 }
 
 /** Whether bytes out of order may be stored: few gaps, and no buffer made for them while memory is short. */
@@ -137,6 +145,8 @@ function store(c: Connection, start: Seq, p: number, length: number): void {
     if (c.ackNow && c.path.iface.device.room() > 0) emitSegment(c, c.sndMax, 0, wire.ACK);
     c.reassembly ??= new Reassembly();
     c.reassembly.add(start, seqAdd(start, length));
+    reportDuplicate(c, c.reassembly.duplicateStart, c.reassembly.duplicateEnd);
+    c.rcvOutOfOrder++;
     c.ackNow = true;
     return;
   }

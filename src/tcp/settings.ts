@@ -67,6 +67,23 @@ export interface TcpSettings {
   readonly finWait2Ms: number;
   /** 2 MSL: RFC 9293 §3.4.2 says 4 minutes; default 60 s, as on Linux. */
   readonly timeWaitMs: number;
+  /** RFC 2883: segments that came twice are reported. Default true. */
+  readonly dsack: boolean;
+  /** RFC 8985 §7. Default true. */
+  readonly tailLossProbe: boolean;
+  /** RFC 5682. Default true. */
+  readonly frto: boolean;
+  /** Whether a reduction of the window that was a mistake is taken back: RFC 4015, RFC 3708. Default true. */
+  readonly undo: boolean;
+  /** Segments that may overtake each other before one counts as lost, to begin with and at most. Default 3 and 300. */
+  readonly reordering: number;
+  readonly reorderingMax: number;
+  /** RFC 5681 §4.1: after idleness of a timeout the window opens anew. Default true. */
+  readonly slowStartAfterIdle: boolean;
+  /** Spreads segments over the round trip, for algorithms that do not do it themselves. Default false. */
+  readonly pacing: boolean;
+  /** Bytes a second, at most; 0: no limit. */
+  readonly maxPacingRate: number;
   /** The congestion control algorithm. Default `newreno`. */
   readonly congestion: CongestionName;
 }
@@ -113,6 +130,15 @@ export const TCP_DEFAULTS: TcpSettings = {
   timeWaitReuse: true,
   finWait2Ms: 60_000,
   timeWaitMs: 60_000,
+  dsack: true,
+  tailLossProbe: true,
+  frto: true,
+  undo: true,
+  reordering: 3,
+  reorderingMax: 300,
+  slowStartAfterIdle: true,
+  pacing: false,
+  maxPacingRate: 0,
   congestion: 'newreno',
 };
 

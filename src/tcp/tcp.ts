@@ -12,6 +12,7 @@ import { clashes, covers, drawPort } from '../iface/ports.ts';
 import type { Path } from '../iface/routes.ts';
 import type { IpAddress } from '../wire/address.ts';
 import * as wire from '../wire/tcp.ts';
+import { Acked } from './acked.ts';
 import { ChallengeLimit } from './challenge.ts';
 import type { CongestionControl } from './congestion/controller.ts';
 import { newreno } from './congestion/newreno.ts';
@@ -23,6 +24,7 @@ import { segmentArrives } from './input.ts';
 import { Secrets } from './isn.ts';
 import type { Listener } from './listener.ts';
 import { packetTooBig } from './path-mtu.ts';
+import { ScoreboardPool } from './scoreboard.ts';
 import { BLOCKED, MORE, output } from './send.ts';
 import { type Seq, seq, seqGt, seqLe } from './seq.ts';
 import { type CongestionName, mergeSettings, TCP_DEFAULTS, type TcpSettings, windowShift } from './settings.ts';
@@ -51,6 +53,9 @@ export class Tcp implements StreamTransport {
   readonly settings: TcpSettings;
   readonly connections: FlowTable<Connection>;
   readonly timeWait: TimeWaitTable;
+  readonly boards = new ScoreboardPool();
+  /** What the acknowledgement in hand brings. */
+  readonly acked = new Acked();
   readonly #listeners = new Map<number, Listener[]>();
   readonly #secrets: Secrets;
   readonly challenges = new ChallengeLimit();
@@ -395,10 +400,13 @@ export class Tcp implements StreamTransport {
   #detach(c: Connection): void {
     this.connections.remove(c);
     this.context.timers.cancel(c);
-    c.retransmitAt = c.persistAt = c.ackAt = c.keepAliveAt = c.lingerAt = c.roomAt = UNSET;
+    c.retransmitAt = c.probeAt = c.reorderAt = c.paceAt = UNSET;
+    c.persistAt = c.ackAt = c.keepAliveAt = c.lingerAt = c.roomAt = UNSET;
     c.handshakeAt = c.userAt = UNSET;
     if (c.isOrphan) this.#orphans--;
     c.isOrphan = false;
+    if (c.sent !== null) this.boards.give(c.sent);
+    c.sent = null;
     c.tx?.release();
     // Out-of-order bytes will never be in order now; in-order ones may still be read.
     c.reassembly = null;

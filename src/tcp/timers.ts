@@ -3,8 +3,10 @@ import * as wire from '../wire/tcp.ts';
 import { type Connection, UNSET } from './connection.ts';
 import { emitReset, emitSegment } from './emit.ts';
 import { WRITABLE } from './events.ts';
-import { retransmissionTimeout } from './recovery.ts';
+import { onPace } from './pacing.ts';
+import { onReorderingTimer, retransmissionTimeout } from './recovery.ts';
 import { backedOffRto } from './rtt.ts';
+import { restartRetransmitTimer } from './send.ts';
 import { seqAdd, seqDiff } from './seq.ts';
 import type { TcpSettings } from './settings.ts';
 import { CLOSED, isSynchronized, SYN_RECEIVED, SYN_SENT } from './state.ts';
@@ -25,6 +27,9 @@ export function expireConnection(c: Connection, nowMs: number): void {
     c.ackNow = true;
     c.tcp.ready(c);
   }
+  if (isDue(c.paceAt, nowMs)) onPace(c);
+  if (isDue(c.reorderAt, nowMs)) onReorderingTimer(c);
+  if (isDue(c.probeAt, nowMs)) onProbe(c);
   if (isDue(c.retransmitAt, nowMs)) onRetransmit(c);
   if (isDue(c.persistAt, nowMs)) onPersist(c);
   if (isDue(c.keepAliveAt, nowMs)) onKeepAlive(c, nowMs);
@@ -38,10 +43,28 @@ export function expireConnection(c: Connection, nowMs: number): void {
 function arm(c: Connection): void {
   if (c.state === CLOSED) return;
   let next = c.ackAt;
-  for (const at of [c.retransmitAt, c.persistAt, c.keepAliveAt, c.lingerAt, c.roomAt, c.handshakeAt, c.userAt]) {
-    if (at !== UNSET && (next === UNSET || at < next)) next = at;
-  }
+  next = sooner(next, c.retransmitAt);
+  next = sooner(next, c.probeAt);
+  next = sooner(next, c.reorderAt);
+  next = sooner(next, c.paceAt);
+  next = sooner(next, c.persistAt);
+  next = sooner(next, c.keepAliveAt);
+  next = sooner(next, c.lingerAt);
+  next = sooner(next, c.roomAt);
+  next = sooner(next, c.handshakeAt);
+  next = sooner(next, c.userAt);
   if (next !== UNSET) c.context.timers.atMost(c, next);
+}
+
+const sooner = (a: number, b: number): number => (a === UNSET || (b !== UNSET && b < a) ? b : a);
+
+/** RFC 8985 §7.3: the probe leaves at the connection's turn; the retransmission timer watches from now on. */
+function onProbe(c: Connection): void {
+  c.probeAt = UNSET;
+  if (c.sent === null) return;
+  c.probeDue = !c.isTlpPending;
+  restartRetransmitTimer(c);
+  c.tcp.ready(c);
 }
 
 function onRetransmit(c: Connection): void {
@@ -54,12 +77,21 @@ function onRetransmit(c: Connection): void {
         ? settings.synAckRetriesMax
         : retriesMax(settings);
   // RFC 9293 §3.8.3 (c): R2 is reached.
-  if (c.backoff >= limit) {
+  if (c.retransmits >= limit) {
     giveUp(c);
     return;
   }
-  if (!isSynchronized(c.state)) c.rtoMs = Math.max(c.rtoMs, settings.rtoInitialMs);
-  retransmissionTimeout(c);
+  if (isSynchronized(c.state)) {
+    retransmissionTimeout(c);
+    return;
+  }
+  c.rtoMs = Math.max(c.rtoMs, settings.rtoInitialMs);
+  c.context.stats.tcpTimeouts++;
+  c.retransmits++;
+  c.backoff++;
+  c.isTiming = false; // Karn's algorithm
+  c.sndNxt = c.iss;
+  c.tcp.ready(c);
 }
 
 /** RFC 9293 §3.8.3: R2; the user timeout takes its place where there is one. */
@@ -75,6 +107,7 @@ export function giveUp(c: Connection): void {
 export function rtoAfterHandshake(c: Connection): void {
   if (c.backoff > 0 && c.srttUs === 0) c.rtoMs = Math.max(c.rtoMs, RTO_AFTER_SYN_LOSS_MS);
   c.backoff = 0;
+  c.retransmits = 0;
 }
 
 /**

@@ -12,7 +12,9 @@ import { giveUp } from './timers.ts';
  * long as the peer's window is closed, its acknowledgements are none.
  */
 export function watchUser(c: Connection, nowMs: number): void {
-  const isStalled = c.backoff > 0 && c.state !== CLOSED;
+  const isUnanswered = c.retransmits > 0 && c.sndUna !== c.sndMax;
+  const isShut = c.sndWnd === 0 && c.persistAt !== UNSET && c.backoff > 0;
+  const isStalled = (isUnanswered || isShut) && c.state !== CLOSED;
   if (!isStalled || c.userUna !== c.sndUna) c.userAt = UNSET;
   if (!isStalled) return;
   if (c.userAt === UNSET) {
