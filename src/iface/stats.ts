@@ -23,6 +23,8 @@ type StackDrop =
   | 'arp-conflict' // another host claims our address
   | 'icmp-unknown-type'
   | 'icmp-no-socket'
+  | 'icmp-source-quench' // RFC 9293 MUST-55
+  | 'icmp-bad-mtu' // a path MTU that cannot be: RFC 5927 §7.2
   | 'icmp-queue-full'
   | 'icmp-group-address' // a ping to everybody
   | 'no-route' // an answer that has no way to go
@@ -42,6 +44,7 @@ type StackDrop =
   | 'tcp-reset-ignored' // outside the window, or for nobody
   | 'tcp-reset-challenged' // RFC 5961 §3.2
   | 'tcp-syn-queue-full'
+  | 'tcp-bad-cookie' // an acknowledgement of a SYN cookie that we never sent: answered with RST
   | 'tcp-accept-queue-full'
   | 'tcp-no-buffer' // data in the window that memory could not hold
   | 'tcp-group-address' // RFC 9293 MUST-57
@@ -83,6 +86,18 @@ export class Stats {
   tcpPassiveOpens = 0;
   tcpFailures = 0;
   tcpChallengeAcks = 0;
+  /** Challenges not sent: RFC 5961 §7. */
+  tcpChallengeAcksLimited = 0;
+  tcpSynCookiesSent = 0;
+  tcpSynCookiesReceived = 0;
+  tcpSynCookiesFailed = 0;
+  /** SYNs that `onSyn` was told of, and those of them rejected. */
+  tcpSynsHeld = 0;
+  tcpSynsRejected = 0;
+  /** Connections reset when their user let go, because there were too many without one. */
+  tcpOrphansReset = 0;
+  /** Path MTUs lowered because a router said so. */
+  tcpPathMtuChanges = 0;
   /** TIME-WAIT records given up early because the table was full. */
   tcpTimeWaitOverflows = 0;
 

@@ -12,7 +12,7 @@ const RESERVE_SHIFT = 3;
 
 export class Ring {
   readonly memory: Memory;
-  /** The most bytes the ring will hold; a power of two. Fixed while it holds any. */
+  /** The most bytes the ring will hold; a power of two. It may grow while the ring holds any. */
   capacity: number;
   /** In-order bytes held. */
   length = 0;

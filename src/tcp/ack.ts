@@ -6,6 +6,7 @@ import { REACHABLE } from '../iface/neighbours.ts';
 import * as wire from '../wire/tcp.ts';
 import type { Acked } from './acked.ts';
 import { answerOld, challenge } from './answer.ts';
+import { sendCapacity } from './autotune.ts';
 import { type Connection, CWR, LOSS, RECOVERY, UNSET } from './connection.ts';
 import { arriveEcn } from './ecn.ts';
 import { WRITABLE } from './events.ts';
@@ -186,7 +187,7 @@ function releaseAcknowledged(c: Connection, ack: Seq): void {
   tx.advance(bytes);
   c.txSeq = seqAdd(c.txSeq, bytes);
   if (tx.length === 0) tx.release();
-  if (c.wantsRoom && tx.length <= c.settings.sendBufferBytes >> 1) {
+  if (c.wantsRoom && tx.length <= sendCapacity(c) >> 1) {
     c.wantsRoom = false;
     c.socket?.report(WRITABLE);
   }

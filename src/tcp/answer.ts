@@ -6,10 +6,11 @@ import { type Seq, seqAdd, seqLt, seqMin } from './seq.ts';
 
 /**
  * "If an incoming segment is not acceptable, an acknowledgment should be sent in reply (unless the RST bit is set)". To
- * empty segments not too often (RFC 5961 §7), or two peers that disagree would answer each other for ever.
+ * SYNs and empty segments not too often (RFC 5961 §7), or two peers that disagree would answer each other for ever.
  */
 export function answerOld(c: Connection, segment: wire.Segment): void {
-  if (segment.length === 0 && (segment.flags & (wire.SYN | wire.FIN)) === 0) {
+  const isEmpty = segment.length === 0 && (segment.flags & wire.FIN) === 0;
+  if (isEmpty || (segment.flags & wire.SYN) !== 0) {
     if (c.context.nowMs - c.answeredAt < ANSWER_MS) return;
     c.answeredAt = c.context.nowMs;
   }
@@ -21,9 +22,16 @@ export function answerOld(c: Connection, segment: wire.Segment): void {
   c.tcp.ready(c);
 }
 
-/** RFC 5961 §3.2, §4.2, §5.2: a challenge ACK. */
+/** RFC 5961 §3.2, §4.2, §5.2: a challenge ACK, within the limits of the connection and of the whole stack (§7). */
 export function challenge(c: Connection): void {
-  c.context.stats.tcpChallengeAcks++;
+  const { context, tcp } = c;
+  const { nowMs, stats } = context;
+  if (nowMs - c.answeredAt < ANSWER_MS || !tcp.challenges.take(context, tcp.settings.challengeAcksMax)) {
+    stats.tcpChallengeAcksLimited++;
+    return;
+  }
+  c.answeredAt = nowMs;
+  stats.tcpChallengeAcks++;
   c.ackNow = true;
   c.tcp.ready(c);
 }

@@ -53,6 +53,12 @@ export const ANSWER_MS = 500;
 /** A deadline that is not set: all deadlines are ms of the stack's clock, above 0. */
 export const UNSET = 0;
 
+const ipHeaderOf = (isV4: boolean): number => (isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH);
+
+/** Payload of a segment without options in a packet of `mtu` bytes. @param mssMax - the user's limit, 0: none */
+export const mssOf = (mtu: number, isV4: boolean, mssMax: number): number =>
+  Math.min(mtu - ipHeaderOf(isV4) - wire.HEADER_LENGTH, mssMax === 0 ? mtu : mssMax);
+
 /** All fields are set here, integers as 0, so that every connection has one shape: the hot paths depend on it. */
 export class Connection implements Flow, Timed {
   readonly tcp: Tcp;
@@ -65,6 +71,7 @@ export class Connection implements Flow, Timed {
   readonly hash: number;
   /** Sum of the pseudo-header of what we send, without the length. */
   readonly pseudoSum: number;
+  /** Changed by `TcpSocket.configure`. */
   settings: TcpSettings;
   readonly congestion: CongestionControl;
   /** The algorithm's own memory of this connection; null where it needs none. */
@@ -96,10 +103,14 @@ export class Connection implements Flow, Timed {
   rcvShift = 0;
   /** The peer's SYN had a window scale option: RFC 7323 §2.2, both or neither scale. */
   peerScales = false;
+  /** SendMSS: what the peer's SYN said, or the default. */
+  peerMss = MSS_DEFAULT_V4;
   /** Eff.snd.MSS: payload bytes of a full segment, the options of every segment taken off. */
   mss = MSS_DEFAULT_V4;
   /** Bytes not yet acknowledged; the oldest has sequence number `txSeq`. Null until the first byte. */
   tx: Ring | null = null;
+  /** What the send buffer may hold now; see autotune.ts. */
+  txBytes: number;
   txSeq = ZERO;
   /** The user closed the sending half: a FIN follows the queued bytes. */
   finQueued = false;
@@ -113,6 +124,8 @@ export class Connection implements Flow, Timed {
   rcvAdv = ZERO;
   /** Bytes in order that wait for the reader, and behind them what came out of order. */
   rx: Ring | null = null;
+  /** What the receive buffer may hold now; see autotune.ts. */
+  rxBytes: number;
   reassembly: Reassembly | null = null;
   rcvOutOfOrder = 0;
   /** Bytes received twice, to be told in the next acknowledgement: RFC 2883 §4. Nothing when equal. */
@@ -125,6 +138,14 @@ export class Connection implements Flow, Timed {
   rcvClosed = false;
   /** Payload of the largest segment lately received: two of them call for an acknowledgement. */
   rcvMss = MSS_DEFAULT_V4;
+  /** Round-trip time as the receiver sees it, 0: unknown; the window's worth that is timed ends at `rcvRoundEnd`. */
+  rcvRttUs = 0;
+  rcvRoundEnd = ZERO;
+  rcvRoundAtUs = 0;
+  /** Where the reader stood at `readFromUs`, and how much he read in the round trip before that. */
+  readFrom = ZERO;
+  readFromUs = 0;
+  readBytes = 0;
   /** Bytes received since the last acknowledgement went out. */
   unackedBytes = 0;
   /** Acknowledgements still sent at once, while the peer is in slow start. */
@@ -277,6 +298,11 @@ export class Connection implements Flow, Timed {
   lingerAt = UNSET;
   /** Memory had no send buffer for the user: he is told to try again. */
   roomAt = UNSET;
+  /** The handshake must be done, or a held SYN be decided on. */
+  handshakeAt = UNSET;
+  /** The user timeout, and where SND.UNA stood when it began. */
+  userAt = UNSET;
+  userUna = ZERO;
   timerAt = 0;
   timerIndex = -1;
   lastReceivedAt = 0;
@@ -286,7 +312,9 @@ export class Connection implements Flow, Timed {
   /** When an empty segment that was not acceptable was last answered. */
   answeredAt = -ANSWER_MS;
 
-  /** Whether it stands in the ready queue. Written by Tcp only. */
+  /** The user has let go of it, and it is counted as an orphan. Written by Tcp only. */
+  isOrphan = false;
+  /** Whether it stands in the ready queue, or must not: a held SYN. Written by Tcp only. */
   isReady = false;
 
   constructor(tcp: Tcp, path: Path, remote: IpAddress, localPort: number, remotePort: number, settings: TcpSettings) {
@@ -302,13 +330,10 @@ export class Connection implements Flow, Timed {
     this.settings = settings;
     this.congestion = tcp.congestionOf(settings);
     this.rtoMs = settings.rtoInitialMs;
-    this.delivered =
-      this.bytesSent =
-      this.bytesRetrans =
-      this.bytesReceived =
-      this.bytesAcked =
-      this.lostBytesTotal =
-        0;
+    this.txBytes = settings.sendBufferBytes;
+    this.rxBytes = settings.receiveBufferBytes;
+    this.delivered = this.bytesSent = this.bytesRetrans = 0;
+    this.bytesReceived = this.bytesAcked = this.lostBytesTotal = 0;
   }
 
   get localPort(): number {
@@ -342,12 +367,12 @@ export class Connection implements Flow, Timed {
 
   /** The send buffer, made at the first byte. */
   txRing(): Ring {
-    this.tx ??= new Ring(this.context.memory, this.settings.sendBufferBytes);
+    this.tx ??= new Ring(this.context.memory, this.txBytes);
     return this.tx;
   }
 
   rxRing(): Ring {
-    this.rx ??= new Ring(this.context.memory, this.settings.receiveBufferBytes);
+    this.rx ??= new Ring(this.context.memory, this.rxBytes);
     return this.rx;
   }
 
@@ -358,23 +383,28 @@ export class Connection implements Flow, Timed {
 
   /** RFC 9293 §3.7.1: what we tell the peer, from the MTU of our interface; options are not taken off (RFC 6691). */
   get advertisedMss(): number {
-    return this.path.iface.mtu - this.ipHeaderLength - wire.HEADER_LENGTH;
+    return mssOf(this.path.iface.mtu, this.local.isV4, this.settings.mssMax);
   }
 
   get ipHeaderLength(): number {
-    return this.local.isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH;
+    return ipHeaderOf(this.local.isV4);
+  }
+
+  /** Takes what the peer's SYN said of its MSS (0: nothing). */
+  setMss(fromPeer: number): void {
+    const byDefault = this.local.isV4 ? MSS_DEFAULT_V4 : MSS_DEFAULT_V6;
+    this.peerMss = fromPeer === 0 ? byDefault : Math.max(fromPeer, MSS_MIN);
+    this.fitMss();
+    this.rcvMss = this.mss;
   }
 
   /**
-   * Sets `mss` from what the peer's SYN said (0: nothing) and from the path: RFC 9293 §3.7.1,
+   * Sets `mss` from what the peer said and from the path as it is now: RFC 9293 §3.7.1,
    * Eff.snd.MSS = min(SendMSS + 20, MMS_S) - TCPhdrsize - IPoptionsize.
    */
-  setMss(fromPeer: number): void {
-    const byDefault = this.local.isV4 ? MSS_DEFAULT_V4 : MSS_DEFAULT_V6;
-    const peer = fromPeer === 0 ? byDefault : Math.max(fromPeer, MSS_MIN);
-    const own = this.path.mtu - this.ipHeaderLength - wire.HEADER_LENGTH;
-    this.mss = Math.min(peer, own) - (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
-    this.rcvMss = this.mss;
+  fitMss(): void {
+    const most = Math.min(this.peerMss, mssOf(this.path.mtu, this.local.isV4, this.settings.mssMax));
+    this.mss = most - (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
   }
 
   expire(nowMs: number): void {

@@ -7,13 +7,14 @@ import type { Packet } from '../iface/packet.ts';
 import * as wire from '../wire/tcp.ts';
 import { arriveAck } from './ack.ts';
 import { answerOld, challenge } from './answer.ts';
+import { rcvRoundDone, startRightSizing } from './autotune.ts';
 import { type Connection, OPEN, UNSET } from './connection.ts';
 import { emitReset, resetStray } from './emit.ts';
 import { CLOSED_EVENT, CONNECTED, READABLE, WRITABLE } from './events.ts';
 import { acceptable, isOldTimestamp, receiveText, receiveWindow, scheduleAck, updateTsRecent } from './receive.ts';
 import { rttOfHandshake } from './rtt.ts';
 import { finAcknowledged } from './send.ts';
-import { type Seq, seqAdd, seqDiff, seqGt, seqLe, seqLt } from './seq.ts';
+import { type Seq, seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt } from './seq.ts';
 import { CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, mayReceiveIn, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from './state.ts';
 import { rtoAfterHandshake, startKeepAlive } from './timers.ts';
 
@@ -193,6 +194,7 @@ function established(c: Connection): void {
   c.recover = c.iss; // RFC 6582 §3.2 (1)
   c.probes = 0;
   startKeepAlive(c);
+  startRightSizing(c);
   c.socket?.report(CONNECTED | WRITABLE);
   // CLOSE was called before: RFC 9293 §3.10.4, "queue for processing after entering ESTABLISHED state".
   if (c.finQueued) c.transition('close');
@@ -251,7 +253,10 @@ function arriveText(c: Connection, segment: wire.Segment): void {
   const arrived = seqDiff(c.rcvNxt, before);
   c.bytesReceived += arrived;
   c.lastDataInAt = c.context.nowMs;
-  if (arrived > 0) scheduleAck(c, arrived, segment.gsoSize);
+  if (arrived > 0) {
+    scheduleAck(c, arrived, segment.gsoSize);
+    if (seqGe(c.rcvNxt, c.rcvRoundEnd)) rcvRoundDone(c, segment.hasTimestamps, segment.tsEcr);
+  }
   if (finInOrder) arriveFin(c);
 }
 

@@ -263,5 +263,5 @@ export const finAcknowledged = (c: Connection): boolean =>
 /** Bytes of the send buffer that are free. */
 export function sendRoom(c: Connection): number {
   if (c.state === CLOSED || !canQueue(c)) return 0;
-  return c.settings.sendBufferBytes - (c.tx === null ? 0 : c.tx.length);
+  return c.txBytes - (c.tx === null ? 0 : c.tx.length);
 }

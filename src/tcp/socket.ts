@@ -7,12 +7,14 @@ import type { Changed } from '../iface/context.ts';
 import type { IpAddress } from '../wire/address.ts';
 import { UNSPECIFIED_V6 } from '../wire/address.ts';
 import { checkPort } from '../wire/ip.ts';
+import { resizeBuffers, sendCapacity } from './autotune.ts';
 import type { Connection } from './connection.ts';
 import { infoOf, type TcpInfo } from './info.ts';
 import { BACKLOG_DEFAULT, Listener } from './listener.ts';
 import { consumed } from './receive.ts';
 import { canQueue, sendRoom } from './send.ts';
-import type { TcpSettings } from './settings.ts';
+import { seqAdd } from './seq.ts';
+import { mergeSettings, type TcpSettings } from './settings.ts';
 import {
   CLOSED,
   LISTEN,
@@ -23,14 +25,30 @@ import {
   type TcpState,
   TIME_WAIT,
 } from './state.ts';
+import type { OnSyn } from './syn-request.ts';
 import type { Tcp } from './tcp.ts';
-import { startRoomTimer } from './timers.ts';
+import { startKeepAlive, startRoomTimer } from './timers.ts';
 
 /** An address and a port. */
 export interface Endpoint {
   readonly address: IpAddress;
   readonly port: number;
 }
+
+/** What a listener is asked for. */
+export interface ListenOptions {
+  /** 0: a free one is chosen. */
+  readonly port: number;
+  /** By default all, of both families. */
+  readonly address?: IpAddress | undefined;
+  /** Connections that may wait for {@link TcpSocket.accept}. */
+  readonly backlog?: number | undefined;
+  /** Decides about each SYN before it is answered. */
+  readonly onSyn?: OnSyn | undefined;
+}
+
+/** Whether everything queued, and the FIN if there is one, was sent and acknowledged. */
+export const isDrained = (c: Connection): boolean => c.sndUna === seqAdd(c.txEnd, c.finQueued ? 1 : 0);
 
 export class TcpSocket implements Changed {
   isChanged = false;
@@ -50,10 +68,9 @@ export class TcpSocket implements Changed {
 
   /**
    * Passive OPEN: takes connections to `port`, up to `backlog` waiting for {@link accept}.
-   * @param options.port - 0: a free one is chosen   @param options.address - by default all, of both families
    * @throws NetError EADDRINUSE, EADDRNOTAVAIL, EISCONN
    */
-  listen(options: { port: number; address?: IpAddress | undefined; backlog?: number | undefined }): void {
+  listen(options: ListenOptions): void {
     const address = options.address ?? UNSPECIFIED_V6;
     const context = { address: address.toString(), port: checkPort(options.port, 0) };
     if (this.#connection !== null || this.#listener !== null) throw new NetError('EISCONN', 'listen', context);
@@ -62,7 +79,7 @@ export class TcpSocket implements Changed {
     }
     const port = options.port === 0 ? this.#tcp.ephemeralListenPort() : options.port;
     const backlog = Math.max(1, Math.trunc(options.backlog ?? BACKLOG_DEFAULT) || BACKLOG_DEFAULT);
-    const listener = new Listener(this.#tcp, this, address, port, backlog, this.#settings);
+    const listener = new Listener(this.#tcp, this, address, port, backlog, this.#settings, options.onSyn ?? null);
     const error = port === 0 ? 'EADDRINUSE' : this.#tcp.listen(listener);
     if (error !== null) throw new NetError(error, 'listen', context);
     this.#listener = listener;
@@ -106,7 +123,10 @@ export class TcpSocket implements Changed {
     const c = this.#open('send');
     if (!canQueue(c)) throw new NetError(c.error ?? 'EPIPE', 'write', this.#context());
     if (to <= from) return 0;
-    const taken = c.txRing().append(data, from, to - from);
+    const ring = c.txRing();
+    let taken = ring.append(data, from, to - from);
+    // No room for all of it: the buffer may be larger by now.
+    if (taken < to - from && c.txBytes < sendCapacity(c)) taken += ring.append(data, from + taken, to - from - taken);
     if (taken < to - from) c.wantsRoom = true;
     if (c.wantsRoom && c.tx!.length === 0) startRoomTimer(c);
     if (taken > 0) this.#tcp.ready(c);
@@ -177,11 +197,38 @@ export class TcpSocket implements Changed {
     else if (this.#connection !== null) this.#tcp.shutdown(this.#connection);
   }
 
-  /** Lets go: what is queued and a FIN are still sent; unread or later bytes are answered with a RST. */
-  release(): void {
+  /**
+   * Lets go: what is queued and a FIN are still sent; unread or later bytes are answered with a RST.
+   * @param options.lingerMs - 0: a RST at once instead, as by SO_LINGER with no time
+   */
+  release(options: { lingerMs?: number | undefined } = {}): void {
     if (this.#listener !== null) this.#unlisten();
     const c = this.#connection;
-    if (c !== null && c.socket === this) this.#tcp.release(c);
+    if (c === null || c.socket !== this) return;
+    if (options.lingerMs === 0) this.#tcp.abort(c);
+    this.#tcp.release(c);
+  }
+
+  /** Whether the peer has acknowledged everything that was sent, and the FIN if there was one. */
+  isDrained(): boolean {
+    return this.#connection === null || this.isClosed() || isDrained(this.#connection);
+  }
+
+  /**
+   * Changes settings of the socket as it is: a connection obeys them from now on, a listener for connections to come.
+   * Options that were agreed on in the handshake stay as they are.
+   * @throws RangeError, TypeError: see {@link TcpSettings}
+   */
+  configure(changes: Partial<TcpSettings>): void {
+    this.#settings = mergeSettings(this.#settings, changes);
+    if (this.#listener !== null) this.#listener.settings = this.#settings;
+    const c = this.#connection;
+    if (c === null) return;
+    c.settings = this.#settings;
+    resizeBuffers(c, changes);
+    if (changes.mssMax !== undefined && c.state > SYN_RECEIVED) c.fitMss();
+    if (changes.keepAliveMs !== undefined && c.state > SYN_RECEIVED && !this.isClosed()) startKeepAlive(c);
+    this.#tcp.ready(c); // what Nagle held back may go, and the window may open
   }
 
   /** Resets the connection: RFC 9293 §3.10.5. */

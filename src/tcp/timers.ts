@@ -8,7 +8,9 @@ import { onReorderingTimer, retransmissionTimeout } from './recovery.ts';
 import { backedOffRto } from './rtt.ts';
 import { restartRetransmitTimer } from './send.ts';
 import { seqAdd, seqDiff } from './seq.ts';
+import type { TcpSettings } from './settings.ts';
 import { CLOSED, isSynchronized, SYN_RECEIVED, SYN_SENT } from './state.ts';
+import { onHandshakeLimit, watchUser } from './user-timeout.ts';
 
 /** RFC 6298 (5.7): when the SYN had to be sent again, data starts with this timeout. */
 const RTO_AFTER_SYN_LOSS_MS = 3000;
@@ -33,6 +35,8 @@ export function expireConnection(c: Connection, nowMs: number): void {
   if (isDue(c.keepAliveAt, nowMs)) onKeepAlive(c, nowMs);
   if (isDue(c.lingerAt, nowMs)) c.tcp.remove(c, null); // FIN-WAIT-2, and nobody there: without a word
   if (isDue(c.roomAt, nowMs)) onRoom(c);
+  if (isDue(c.handshakeAt, nowMs)) onHandshakeLimit(c);
+  if (c.settings.userTimeoutMs > 0) watchUser(c, nowMs);
   arm(c);
 }
 
@@ -47,6 +51,8 @@ function arm(c: Connection): void {
   next = sooner(next, c.keepAliveAt);
   next = sooner(next, c.lingerAt);
   next = sooner(next, c.roomAt);
+  next = sooner(next, c.handshakeAt);
+  next = sooner(next, c.userAt);
   if (next !== UNSET) c.context.timers.atMost(c, next);
 }
 
@@ -69,7 +75,7 @@ function onRetransmit(c: Connection): void {
       ? settings.synRetriesMax
       : c.state === SYN_RECEIVED
         ? settings.synAckRetriesMax
-        : settings.retriesMax;
+        : retriesMax(settings);
   // RFC 9293 §3.8.3 (c): R2 is reached.
   if (c.retransmits >= limit) {
     giveUp(c);
@@ -88,8 +94,12 @@ function onRetransmit(c: Connection): void {
   c.tcp.ready(c);
 }
 
+/** RFC 9293 §3.8.3: R2; the user timeout takes its place where there is one. */
+const retriesMax = ({ userTimeoutMs, retriesMax }: TcpSettings): number =>
+  userTimeoutMs > 0 ? Number.POSITIVE_INFINITY : retriesMax;
+
 /** RFC 9293 §3.8.3: the connection is closed; what was learned on the way, if anything, is the reason. */
-function giveUp(c: Connection): void {
+export function giveUp(c: Connection): void {
   c.tcp.remove(c, c.softError ?? 'ETIMEDOUT');
 }
 
@@ -114,7 +124,7 @@ function onPersist(c: Connection): void {
     return;
   }
   // MUST-36: the connection stays for as long as the probes are answered: each answer clears `probes`.
-  if (c.probes >= c.settings.retriesMax) {
+  if (c.probes >= retriesMax(c.settings)) {
     giveUp(c);
     return;
   }
@@ -126,7 +136,7 @@ function onPersist(c: Connection): void {
 
 /** RFC 9293 §3.8.4: sent only when no data was received for the interval (MUST-26); SEG.SEQ = SND.NXT-1. */
 function onKeepAlive(c: Connection, nowMs: number): void {
-  const { keepAliveMs, keepAliveIntervalMs, keepAliveProbesMax } = c.settings;
+  const { keepAliveMs, keepAliveIntervalMs, keepAliveProbesMax, userTimeoutMs } = c.settings;
   c.keepAliveAt = UNSET;
   if (keepAliveMs === 0) return;
   const idleUntil = c.lastReceivedAt + keepAliveMs;
@@ -136,8 +146,12 @@ function onKeepAlive(c: Connection, nowMs: number): void {
     c.keepAliveAt = Math.max(idleUntil, nowMs + (busy ? keepAliveMs : 1));
     return;
   }
-  // MUST-29: one unanswered probe is no proof of death.
-  if (c.keepAliveProbes >= keepAliveProbesMax) {
+  // MUST-29: one unanswered probe is no proof of death. With a user timeout it decides, not the count: as on Linux.
+  const isDead =
+    userTimeoutMs > 0
+      ? c.keepAliveProbes > 0 && nowMs - c.lastReceivedAt >= userTimeoutMs
+      : c.keepAliveProbes >= keepAliveProbesMax;
+  if (isDead) {
     emitReset(c);
     giveUp(c);
     return;
