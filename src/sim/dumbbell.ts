@@ -1,10 +1,11 @@
 /** The dumbbell: senders on the left, receivers on the right, and one bottleneck that all flows share. @module */
 import { Memory } from '../memory/memory.ts';
+import type { Device } from '../phy/device.ts';
 import { Random } from '../phy/random.ts';
 import { Stack } from '../stack.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import { Cidr, IpAddress } from '../wire/address.ts';
-import { Router, type RouterOptions } from './router.ts';
+import { Router, type RouterOptions, type RouterPort } from './router.ts';
 
 /** Pairs of a dumbbell: their addresses are 10.0.0.1 to 10.0.0.100 and 10.0.0.101 to 10.0.0.200. */
 export const PAIRS_MAX = 100;
@@ -17,6 +18,8 @@ export interface DumbbellOptions extends Omit<RouterOptions, 'memory'> {
   readonly rttMs?: number | readonly number[];
   /** What TCP sockets of all stacks start with; or of each pair, where a function of its number. */
   readonly tcp?: Partial<TcpSettings> | ((pair: number) => Partial<TcpSettings>);
+  /** What goes between a stack and its port, to trace, capture or spoil: gives the device the stack takes. */
+  readonly wrap?: (port: RouterPort, side: 'left' | 'right', pair: number) => Device;
   /** The memory that all share, or its bytes; default 256 MiB, of which the system gives only what is used. */
   readonly memory?: Memory | number;
 }
@@ -42,7 +45,7 @@ export interface Dumbbell {
  * const simulation = new Simulation({ stacks: [...net.senders, ...net.receivers] })
  */
 export function dumbbell(options: DumbbellOptions = {}): Dumbbell {
-  const { pairs = 1, rttMs = 20, tcp = {}, memory: given = MEMORY_BYTES, ...trunk } = options;
+  const { pairs = 1, rttMs = 20, tcp = {}, memory: given = MEMORY_BYTES, wrap, ...trunk } = options;
   if (!(Number.isInteger(pairs) && pairs >= 1 && pairs <= PAIRS_MAX)) {
     throw new RangeError(`dumbbell: expected 1 to ${PAIRS_MAX} pairs, got ${pairs}`);
   }
@@ -55,7 +58,7 @@ export function dumbbell(options: DumbbellOptions = {}): Dumbbell {
     const made = new Stack({ memory, random: () => chance.next(), tcp: settings });
     const delayMs = (typeof rttMs === 'number' ? rttMs : (rttMs[pair] ?? 0)) / 2;
     const port = router.port({ side, addresses: [addressOf(host)], delayMs });
-    made.addInterface(port, { addresses: [new Cidr(addressOf(host), 24)] });
+    made.addInterface(wrap?.(port, side, pair) ?? port, { addresses: [new Cidr(addressOf(host), 24)] });
     return made;
   };
   const numbers = Array.from({ length: pairs }, (_, i) => i);

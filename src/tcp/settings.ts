@@ -41,7 +41,8 @@ export interface TcpSettings {
   readonly congestion: CongestionName;
 }
 
-const CONGESTION_NAMES = ['newreno'] as const;
+/** The algorithms there are. */
+export const CONGESTION_NAMES = ['newreno'] as const;
 export type CongestionName = (typeof CONGESTION_NAMES)[number];
 
 export const TCP_DEFAULTS: TcpSettings = {

@@ -1,5 +1,6 @@
 /** Bulk transfers over a simulated bottleneck: what of them arrives. @module */
 import { READABLE, WRITABLE } from '../../src/core.ts';
+import type { Device } from '../../src/phy/device.ts';
 import type { FaultSettings } from '../../src/phy/faults.ts';
 import { dumbbell } from '../../src/sim/dumbbell.ts';
 import { Simulation } from '../../src/sim/simulation.ts';
@@ -26,6 +27,10 @@ export interface Bulk {
   readonly path?: FaultSettings;
   readonly tcp?: Partial<TcpSettings>;
   readonly seed?: number;
+  /** The way back loses as much as the way there. Default false. */
+  readonly losesAcks?: boolean;
+  /** Put between a sender and the network. */
+  readonly wrap?: (port: Device) => Device;
   /** Ends the run once so many bytes have arrived in all. */
   readonly bytes?: number;
 }
@@ -65,7 +70,12 @@ export function runBulk(bulk: Bulk): BulkResult {
     memory: 512 << 20,
     heldFramesMax: 1 << 15,
     forward: path,
-    backward: { rateBitsPerSecond, queueBytesMax: 1 << 24 },
+    backward: {
+      rateBitsPerSecond,
+      queueBytesMax: 1 << 24,
+      ...(bulk.losesAcks === true && path.drop !== undefined ? { drop: path.drop } : {}),
+    },
+    wrap: (port, side) => (side === 'left' ? (bulk.wrap?.(port) ?? port) : port),
   });
   const flowBytes = new Array<number>(flows).fill(0);
   let total = 0;
