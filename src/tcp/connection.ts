@@ -73,7 +73,7 @@ export class Connection implements Flow, Timed {
   readonly pseudoSum: number;
   /** Changed by `TcpSocket.configure`. */
   settings: TcpSettings;
-  readonly congestion: CongestionControl;
+  congestion: CongestionControl;
   /** The algorithm's own memory of this connection; null where it needs none. */
   congestionState: unknown = null;
   path: Path;
@@ -347,6 +347,19 @@ export class Connection implements Flow, Timed {
   /** Moves the state: the only place where it changes. */
   transition(event: StateEvent): void {
     this.state = nextState(this.state, event);
+  }
+
+  /** From now on `algorithm` has the window, as it is. */
+  congest(algorithm: CongestionControl): void {
+    if (algorithm === this.congestion) return;
+    const { cwnd, ssthresh } = this;
+    this.congestion = algorithm;
+    this.congestionState = null;
+    if (cwnd === 0) return; // not established yet: init comes then
+    this.pacingRate = 0;
+    algorithm.init(this);
+    this.cwnd = cwnd;
+    this.ssthresh = ssthresh;
   }
 
   /** Bytes under way: RFC 6675 §4 (pipe), as far as is known. */

@@ -96,6 +96,7 @@ export type CongestionName = 'newreno' | 'cubic' | 'bbr';
 
 /** The algorithms that every stack knows. */
 export const ALGORITHMS: readonly CongestionControl[] = [newreno, cubic];
+export const CONGESTION_NAMES: readonly CongestionName[] = ['newreno', 'cubic'];
 
 const SYN_COOKIE_MODES = ['auto', 'always', 'never'] as const;
 export type SynCookieMode = (typeof SYN_COOKIE_MODES)[number];

@@ -14,7 +14,7 @@ import { BACKLOG_DEFAULT, Listener } from './listener.ts';
 import { consumed } from './receive.ts';
 import { canQueue, sendRoom } from './send.ts';
 import { seqAdd } from './seq.ts';
-import { mergeSettings, type TcpSettings } from './settings.ts';
+import type { TcpSettings } from './settings.ts';
 import {
   CLOSED,
   LISTEN,
@@ -220,11 +220,12 @@ export class TcpSocket implements Changed {
    * @throws RangeError, TypeError: see {@link TcpSettings}
    */
   configure(changes: Partial<TcpSettings>): void {
-    this.#settings = mergeSettings(this.#settings, changes);
+    this.#settings = this.#tcp.settingsWith(changes, this.#settings);
     if (this.#listener !== null) this.#listener.settings = this.#settings;
     const c = this.#connection;
     if (c === null) return;
     c.settings = this.#settings;
+    if (changes.congestion !== undefined) c.congest(this.#tcp.congestionOf(this.#settings));
     resizeBuffers(c, changes);
     if (changes.mssMax !== undefined && c.state > SYN_RECEIVED) c.fitMss();
     if (changes.keepAliveMs !== undefined && c.state > SYN_RECEIVED && !this.isClosed()) startKeepAlive(c);

@@ -80,9 +80,9 @@ export class Tcp implements StreamTransport {
     this.#secrets = new Secrets(context.random);
   }
 
-  /** This stack's settings, changed by `changes`. */
-  settingsWith(changes: Partial<TcpSettings>): TcpSettings {
-    return mergeSettings(this.settings, changes, this.#algorithms);
+  /** Settings, by default this stack's, changed by `changes`. */
+  settingsWith(changes: Partial<TcpSettings>, base = this.settings): TcpSettings {
+    return mergeSettings(base, changes, this.#algorithms);
   }
 
   /** The algorithm that checked settings ask for. */
