@@ -27,7 +27,7 @@ import {
 } from './state.ts';
 import type { OnSyn } from './syn-request.ts';
 import type { Tcp } from './tcp.ts';
-import { startKeepAlive, startRoomTimer } from './timers.ts';
+import { restartKeepAlive, startRoomTimer } from './timers.ts';
 
 /** An address and a port. */
 export interface Endpoint {
@@ -85,12 +85,31 @@ export class TcpSocket implements Changed {
     this.#listener = listener;
   }
 
+  /** How many connections may wait for {@link accept}; 0 where the socket does not listen. */
+  get backlog(): number {
+    return this.#listener?.backlog ?? 0;
+  }
+
+  set backlog(count: number) {
+    if (this.#listener !== null) this.#listener.backlog = Math.max(1, Math.trunc(count));
+  }
+
+  /** What the socket was made with, and {@link configure} changed. */
+  get settings(): TcpSettings {
+    return this.#settings;
+  }
+
+  /** Connections that wait for {@link accept}. */
+  get pending(): number {
+    return this.#listener?.pending ?? 0;
+  }
+
   /** A socket for the oldest connection that waits, or null. */
   accept(): TcpSocket | null {
     const connection = this.#listener?.accept() ?? null;
     if (connection === null) return null;
     const socket = new TcpSocket(this.#tcp);
-    socket.#settings = this.#settings;
+    socket.#settings = connection.settings;
     socket.#connection = connection;
     connection.socket = socket;
     return socket;
@@ -228,7 +247,7 @@ export class TcpSocket implements Changed {
     if (changes.congestion !== undefined) c.congest(this.#tcp.congestionOf(this.#settings));
     resizeBuffers(c, changes);
     if (changes.mssMax !== undefined && c.state > SYN_RECEIVED) c.fitMss();
-    if (changes.keepAliveMs !== undefined && c.state > SYN_RECEIVED && !this.isClosed()) startKeepAlive(c);
+    if (changes.keepAliveMs !== undefined) restartKeepAlive(c);
     this.#tcp.ready(c); // what Nagle held back may go, and the window may open
   }
 
