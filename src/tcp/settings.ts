@@ -1,5 +1,7 @@
 /** What can be set of TCP, for a stack or a socket, with defaults and where they come from. @module */
 
+import { WINDOW_SCALE_MAX } from '../wire/tcp.ts';
+
 export interface TcpSettings {
   /** Bytes that wait for the reader, at most: the window offered. A power of two, 64 B to 16 MiB. Default 512 KiB. */
   readonly receiveBufferBytes: number;
@@ -37,12 +39,19 @@ export interface TcpSettings {
   readonly finWait2Ms: number;
   /** 2 MSL: RFC 9293 §3.4.2 says 4 minutes; default 60 s, as on Linux. */
   readonly timeWaitMs: number;
+  /** RFC 7323 §2.3: the shift of our window, 0 to 14; by default, -1, the least that shows the whole buffer. */
+  readonly windowShift: number;
+  /** The order and padding of the options of a SYN, which no RFC fixes. Default `linux`. */
+  readonly synOptions: SynOptions;
   /** The congestion control algorithm. Default `newreno`. */
   readonly congestion: CongestionName;
 }
 
 const CONGESTION_NAMES = ['newreno'] as const;
 export type CongestionName = (typeof CONGESTION_NAMES)[number];
+
+const SYN_OPTIONS = ['linux', 'freebsd'] as const;
+export type SynOptions = (typeof SYN_OPTIONS)[number];
 
 export const TCP_DEFAULTS: TcpSettings = {
   receiveBufferBytes: 1 << 19,
@@ -63,6 +72,8 @@ export const TCP_DEFAULTS: TcpSettings = {
   keepAliveProbesMax: 9,
   finWait2Ms: 60_000,
   timeWaitMs: 60_000,
+  windowShift: -1,
+  synOptions: 'linux',
   congestion: 'newreno',
 };
 
@@ -99,7 +110,14 @@ function checkSetting(name: string, value: unknown): void {
   if (name === 'congestion' && !CONGESTION_NAMES.includes(value as CongestionName)) {
     throw new RangeError(`congestion: expected ${CONGESTION_NAMES.join(', ')}, got ${value}`);
   }
+  if (name === 'synOptions' && !SYN_OPTIONS.includes(value as SynOptions)) {
+    throw new RangeError(`synOptions: expected ${SYN_OPTIONS.join(', ')}, got ${value}`);
+  }
   if (typeof value !== 'number') return;
+  if (name === 'windowShift' && (value > WINDOW_SCALE_MAX || !Number.isInteger(value) || value < -1)) {
+    throw new RangeError(`windowShift: expected -1 to ${WINDOW_SCALE_MAX}, got ${value}`);
+  }
+  if (name === 'windowShift') return;
   const least = name.endsWith('Ms') && !MAY_BE_ZERO.includes(name) ? 1 : 0;
   if (value >= least && Number.isFinite(value)) return;
   throw new RangeError(`${name}: expected a number from ${least} on, got ${value}`);

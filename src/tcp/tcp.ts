@@ -45,7 +45,7 @@ const CONGESTION: Record<CongestionName, CongestionControl> = { newreno };
 export class Tcp implements ErrorTransport {
   readonly context: Context;
   readonly ip: Ip;
-  readonly settings: TcpSettings;
+  settings: TcpSettings;
   readonly connections: FlowTable<Connection>;
   readonly timeWait: TimeWaitTable;
   readonly #listeners = new Map<number, Listener[]>();
@@ -66,6 +66,11 @@ export class Tcp implements ErrorTransport {
     this.connections = new FlowTable(context.random);
     this.timeWait = new TimeWaitTable(this);
     this.#secrets = new Secrets(context.random);
+  }
+
+  /** Changes what sockets start with from now on. @throws RangeError, TypeError as {@link mergeSettings} does */
+  configure(changes: Partial<TcpSettings>): void {
+    this.settings = mergeSettings(this.settings, changes);
   }
 
   congestionNamed(name: CongestionName): CongestionControl {
@@ -194,6 +199,7 @@ export class Tcp implements ErrorTransport {
     this.setIss(c, this.#secrets.isn(c.local, c.remote, c.portsIn, this.context.now));
     // RFC 7323 §2.3: the least shift that lets the whole buffer be offered.
     if (settings.windowScaling) {
+      c.rcvShift = Math.max(0, settings.windowShift);
       while (settings.receiveBufferBytes >>> c.rcvShift > 0xffff && c.rcvShift < wire.WINDOW_SCALE_MAX) c.rcvShift++;
     }
     this.connections.add(c);
