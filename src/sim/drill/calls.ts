@@ -3,7 +3,7 @@
  * `...` is filled in as packetdrill does: addresses by the options, buffers with zeros. @module
  */
 import { NetError } from '../../errors.ts';
-import type { Posix, SockAddr } from '../../posix/index.ts';
+import { LINUX, type Posix, type SockAddr } from '../../posix/index.ts';
 import type { CallAction, Expression } from './ast.ts';
 import type { DrillOptions } from './options.ts';
 import type { ProfileName } from './profiles.ts';
@@ -39,10 +39,8 @@ interface Outcome {
 type Handler = (calls: Calls, args: readonly Expression[]) => Promise<Outcome> | Outcome;
 
 const BUFFER_MAX = 1 << 26;
-const DOMAIN_V4 = 2;
-const DOMAIN_V6 = 10;
+/** The bits of a type that are no flags. */
 const SOCK_TYPE_MASK = 0xf;
-const SOCK_STREAM = 1;
 
 export class Calls {
   readonly context: CallContext;
@@ -124,8 +122,8 @@ export class Calls {
 
   #usual(ip: string, port: number): SockAddr {
     const { ipVersion } = this.context.options;
-    if (ipVersion === 'ipv4') return { family: DOMAIN_V4, address: ip, port };
-    return { family: DOMAIN_V6, address: ipVersion === 'ipv6' ? ip : `::ffff:${ip}`, port };
+    if (ipVersion === 'ipv4') return { family: LINUX.AF_INET, address: ip, port };
+    return { family: LINUX.AF_INET6, address: ipVersion === 'ipv6' ? ip : `::ffff:${ip}`, port };
   }
 
   remote(expression: Expression | undefined): SockAddr {
@@ -134,7 +132,7 @@ export class Calls {
 
   domain(expression: Expression | undefined): number {
     if (!isEllipsis(expression)) return numberOf(expression!);
-    return this.context.options.ipVersion === 'ipv4' ? DOMAIN_V4 : DOMAIN_V6;
+    return this.context.options.ipVersion === 'ipv4' ? LINUX.AF_INET : LINUX.AF_INET6;
   }
 }
 
@@ -200,17 +198,10 @@ function listen(calls: Calls, args: readonly Expression[]): Outcome {
 
 async function accept(calls: Calls, args: readonly Expression[]): Promise<Outcome> {
   const listener = calls.fd(args[0]);
-  const { fd, address } = await blocking(calls).accept(listener);
-  if (args[3] !== undefined) setFlags(calls, fd, numberOf(args[3]));
+  const { fd, address } = await blocking(calls).accept(listener, args[3] === undefined ? 0 : numberOf(args[3]));
   calls.context.observer.accepted(fd, address);
   return { value: fd };
 }
-
-const F_SETFL = 4;
-/** accept4(2): SOCK_NONBLOCK is O_NONBLOCK. */
-const setFlags = (calls: Calls, fd: number, flags: number): void => {
-  calls.context.posix.fcntl(fd, F_SETFL, flags);
-};
 
 async function connect(calls: Calls, args: readonly Expression[]): Promise<Outcome> {
   const fd = calls.fd(args[0]);
@@ -226,8 +217,8 @@ function sendto(calls: Calls, args: readonly Expression[]): Promise<Outcome> {
   const bytes = buffer(args[1], args[2]);
   const flags = integer(args[3], 'flags');
   const isPlain = args[4]?.kind === 'name' || args[4]?.kind === 'number';
-  const address = args[4] === undefined || isPlain ? undefined : calls.remote(args[4]);
-  if (address !== undefined) calls.context.observer.connecting(fd, address);
+  const address = args[4] === undefined || isPlain ? null : calls.remote(args[4]);
+  if (address !== null) calls.context.observer.connecting(fd, address);
   return count(blocking(calls).sendto(fd, bytes, flags, address));
 }
 
@@ -240,16 +231,15 @@ async function sendmsg(calls: Calls, args: readonly Expression[]): Promise<Outco
   const fd = calls.fd(args[0]);
   const fields = structOf(args[1], 'a message');
   const name = fieldOf(fields, 'msg_name');
-  const address = name === undefined || name.kind === 'number' || name.kind === 'name' ? undefined : calls.remote(name);
-  const message = { buffers: vector(fieldOf(fields, 'msg_iov')), ...(address === undefined ? {} : { address }) };
+  const isPlain = name === undefined || name.kind === 'number' || name.kind === 'name';
+  const message = { buffers: vector(fieldOf(fields, 'msg_iov')), address: isPlain ? null : calls.remote(name) };
   return { value: await blocking(calls).sendmsg(fd, message, integer(args[2], 'flags')) };
 }
 
 async function recvmsg(calls: Calls, args: readonly Expression[]): Promise<Outcome> {
   const fd = calls.fd(args[0]);
   const fields = structOf(args[1], 'a message');
-  const message = { buffers: vector(fieldOf(fields, 'msg_iov')) };
-  const result = await blocking(calls).recvmsg(fd, message, integer(args[2], 'flags'));
+  const result = await blocking(calls).recvmsg(fd, vector(fieldOf(fields, 'msg_iov')), integer(args[2], 'flags'));
   const flags = fieldOf(fields, 'msg_flags');
   const expected = isEllipsis(flags) ? result.flags : numberOf(flags!);
   const fault = expected === result.flags ? null : `msg_flags: expected ${expected}, got ${result.flags}`;
@@ -264,9 +254,9 @@ function fcntl(calls: Calls, args: readonly Expression[]): Outcome {
 /** `ioctl(fd, SIOCINQ, [1000])`: the argument is what is to come back. */
 function ioctl(calls: Calls, args: readonly Expression[]): Outcome {
   const request = integer(args[1], 'a request');
-  const argument = args[2] === undefined || isEllipsis(args[2]) ? undefined : numberOf(args[2]);
-  const value = calls.context.posix.ioctl(calls.fd(args[0]), request, argument);
-  const isWrong = argument !== undefined && typeof value === 'number' && value !== argument;
+  const argument = isEllipsis(args[2]) ? null : numberOf(args[2]!);
+  const value = calls.context.posix.ioctl(calls.fd(args[0]), request, argument ?? 0);
+  const isWrong = argument !== null && request !== LINUX.FIONBIO && value !== argument;
   return { value: 0, fault: isWrong ? `expected [${argument}], got [${value}]` : null };
 }
 
@@ -343,4 +333,4 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
   poll,
 };
 
-export const isStream = (type: number): boolean => type === SOCK_STREAM;
+export const isStream = (type: number): boolean => type === LINUX.SOCK_STREAM;

@@ -2,7 +2,7 @@
  * Which system a script was written against: the settings that make this stack show the same numbers. A profile changes
  * what systems differ in (the order of options, buffers, timers), never what the RFCs ask. @module
  */
-import { TCP_DEFAULTS, type TcpSettings } from '../../tcp/settings.ts';
+import { mergeSettings, TCP_DEFAULTS, type TcpSettings } from '../../tcp/settings.ts';
 
 export const PROFILE_NAMES = ['ethertype', 'linux', 'freebsd'] as const;
 export type ProfileName = (typeof PROFILE_NAMES)[number];
@@ -45,10 +45,15 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
   },
 };
 
-const isKnown = (name: string, value: unknown): boolean => {
-  if (!Object.hasOwn(TCP_DEFAULTS, name)) return false;
-  return typeof TCP_DEFAULTS[name as keyof TcpSettings] === typeof value;
-};
+/** Whether the stack has such a setting, and takes such a value. */
+function isKnown(name: string, value: unknown): boolean {
+  try {
+    mergeSettings(TCP_DEFAULTS, { [name]: value });
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** Those of `settings` that the stack has. */
 export function knownSettings(settings: SettingsByName): Partial<TcpSettings> {
