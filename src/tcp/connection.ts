@@ -56,7 +56,7 @@ export class Connection implements Flow, Timed {
   readonly hash: number;
   /** Sum of the pseudo-header of what we send, without the length. */
   readonly pseudoSum: number;
-  readonly settings: TcpSettings;
+  settings: TcpSettings;
   readonly congestion: CongestionControl;
   /** The algorithm's own memory of this connection; null where it needs none. */
   congestionState: unknown = null;

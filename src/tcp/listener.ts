@@ -26,8 +26,8 @@ export class Listener {
   /** The address listened on; unspecified: all. */
   readonly local: IpAddress;
   readonly port: number;
-  readonly backlog: number;
-  readonly settings: TcpSettings;
+  backlog: number;
+  settings: TcpSettings;
   readonly socket: TcpSocket;
   readonly #halfOpen = new Set<Connection>();
   #accepted: Connection[] = [];

@@ -23,7 +23,7 @@ import {
   TIME_WAIT,
 } from './state.ts';
 import type { Tcp } from './tcp.ts';
-import { startRoomTimer } from './timers.ts';
+import { restartKeepAlive, startRoomTimer } from './timers.ts';
 
 /** An address and a port. */
 export interface Endpoint {
@@ -67,12 +67,50 @@ export class TcpSocket implements Changed {
     this.#listener = listener;
   }
 
+  /** How many connections may wait for {@link accept}; 0 where the socket does not listen. */
+  get backlog(): number {
+    return this.#listener?.backlog ?? 0;
+  }
+
+  set backlog(count: number) {
+    if (this.#listener !== null) this.#listener.backlog = Math.max(1, Math.trunc(count));
+  }
+
+  /** What the socket was made with, and {@link configure} changed. */
+  get settings(): TcpSettings {
+    return this.#settings;
+  }
+
+  /**
+   * Changes settings in any state: of the connection, and of those that a listener will take. What the handshake has
+   * fixed (timestamps, window scale, SACK, congestion control) stays as it is for a connection that has begun.
+   * @throws RangeError, TypeError: see `mergeSettings`
+   */
+  configure(changes: Partial<TcpSettings>): void {
+    const before = this.#settings;
+    const settings = mergeSettings(before, changes);
+    this.#settings = settings;
+    if (this.#listener !== null) this.#listener.settings = settings;
+    const c = this.#connection;
+    if (c === null) return;
+    c.settings = settings;
+    if (c.tx !== null) c.tx.capacity = settings.sendBufferBytes;
+    // What was offered must find its place: the receive ring only grows.
+    if (c.rx !== null) c.rx.capacity = Math.max(c.rx.capacity, settings.receiveBufferBytes);
+    if (settings.keepAliveMs !== before.keepAliveMs) restartKeepAlive(c);
+  }
+
+  /** Connections that wait for {@link accept}. */
+  get pending(): number {
+    return this.#listener?.pending ?? 0;
+  }
+
   /** A socket for the oldest connection that waits, or null. */
   accept(): TcpSocket | null {
     const connection = this.#listener?.accept() ?? null;
     if (connection === null) return null;
     const socket = new TcpSocket(this.#tcp);
-    socket.#settings = this.#settings;
+    socket.#settings = connection.settings;
     socket.#connection = connection;
     connection.socket = socket;
     return socket;

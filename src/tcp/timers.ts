@@ -6,7 +6,7 @@ import { WRITABLE } from './events.ts';
 import { retransmissionTimeout } from './recovery.ts';
 import { backedOffRto } from './rtt.ts';
 import { seqAdd, seqDiff } from './seq.ts';
-import { CLOSED, isSynchronized, SYN_RECEIVED, SYN_SENT } from './state.ts';
+import { CLOSED, isSynchronized, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from './state.ts';
 
 /** RFC 6298 (5.7): when the SYN had to be sent again, data starts with this timeout. */
 const RTO_AFTER_SYN_LOSS_MS = 3000;
@@ -126,6 +126,15 @@ function onRoom(c: Connection): void {
   c.roomAt = UNSET;
   c.wantsRoom = false;
   c.socket?.report(WRITABLE);
+}
+
+/** The user turned keep-alive on or off, or changed its times, on a live connection. */
+export function restartKeepAlive(c: Connection): void {
+  const { keepAliveMs } = c.settings;
+  c.keepAliveAt = UNSET;
+  if (keepAliveMs === 0 || !isSynchronized(c.state) || c.state === TIME_WAIT) return;
+  c.keepAliveAt = Math.max(c.lastReceivedAt + keepAliveMs, c.context.nowMs + 1);
+  c.context.timers.atMost(c, c.keepAliveAt);
 }
 
 /** Starts the keep-alive timer where the user asked for one. */
