@@ -136,7 +136,7 @@ export function emitSyn(c: Connection, flags: number): boolean {
   const scale = (isReply ? c.peerScales : settings.windowScaling) ? c.rcvShift : -1;
   const header =
     wire.HEADER_LENGTH +
-    wire.emitSynOptions(
+    (settings.synOptions === 'freebsd' ? wire.emitSynOptionsPadded : wire.emitSynOptions)(
       memory.dv,
       p + wire.HEADER_LENGTH,
       c.advertisedMss,

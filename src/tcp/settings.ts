@@ -70,6 +70,10 @@ export interface TcpSettings {
   readonly finWait2Ms: number;
   /** 2 MSL: RFC 9293 §3.4.2 says 4 minutes; default 60 s, as on Linux. */
   readonly timeWaitMs: number;
+  /** RFC 7323 §2.3: the shift of our window, 0 to 14; by default, -1, the least that shows the whole buffer. */
+  readonly windowShift: number;
+  /** The order and padding of the options of a SYN, which no RFC fixes. Default `linux`. */
+  readonly synOptions: SynOptions;
   /** RFC 2883: segments that came twice are reported. Default true. */
   readonly dsack: boolean;
   /** RFC 8985 §7. Default true. */
@@ -101,9 +105,13 @@ export const CONGESTION_NAMES: readonly CongestionName[] = ['newreno', 'cubic'];
 const SYN_COOKIE_MODES = ['auto', 'always', 'never'] as const;
 export type SynCookieMode = (typeof SYN_COOKIE_MODES)[number];
 
+const SYN_OPTIONS = ['linux', 'freebsd'] as const;
+export type SynOptions = (typeof SYN_OPTIONS)[number];
+
 /** Settings that are one of a few words. */
 const CHOICES: Readonly<Record<string, readonly string[]>> = {
   synCookies: SYN_COOKIE_MODES,
+  synOptions: SYN_OPTIONS,
 };
 
 export const TCP_DEFAULTS: TcpSettings = {
@@ -136,6 +144,8 @@ export const TCP_DEFAULTS: TcpSettings = {
   timeWaitReuse: true,
   finWait2Ms: 60_000,
   timeWaitMs: 60_000,
+  windowShift: -1,
+  synOptions: 'linux',
   dsack: true,
   tailLossProbe: true,
   frto: true,
@@ -149,8 +159,8 @@ export const TCP_DEFAULTS: TcpSettings = {
 };
 
 /** RFC 7323 §2.3: the least shift that lets the whole buffer be offered, however large it grows. */
-export function windowShift({ windowScaling, receiveBufferMaxBytes }: TcpSettings): number {
-  let shift = 0;
+export function shiftOf({ windowScaling, windowShift, receiveBufferMaxBytes }: TcpSettings): number {
+  let shift = windowScaling ? Math.max(0, windowShift) : 0;
   while (windowScaling && receiveBufferMaxBytes >>> shift > 0xffff && shift < WINDOW_SCALE_MAX) shift++;
   return shift;
 }
@@ -226,6 +236,10 @@ function checkSetting(name: string, value: unknown): void {
   if (name === 'mssMax' && value !== 0 && !(value >= MSS_MAX_LEAST && value <= 0xffff)) {
     throw new RangeError(`mssMax: expected 0 or ${MSS_MAX_LEAST} to 65535, got ${value}`);
   }
+  if (name === 'windowShift' && (value > WINDOW_SCALE_MAX || !Number.isInteger(value) || value < -1)) {
+    throw new RangeError(`windowShift: expected -1 to ${WINDOW_SCALE_MAX}, got ${value}`);
+  }
+  if (name === 'windowShift') return;
   const least = name.endsWith('Ms') && !MAY_BE_ZERO.includes(name) ? 1 : 0;
   if (value >= least && Number.isFinite(value)) return;
   throw new RangeError(`${name}: expected a number from ${least} on, got ${value}`);

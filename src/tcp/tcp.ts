@@ -26,7 +26,7 @@ import { packetTooBig } from './path-mtu.ts';
 import { ScoreboardPool } from './scoreboard.ts';
 import { BLOCKED, MORE, output } from './send.ts';
 import { type Seq, seq, seqGt, seqLe } from './seq.ts';
-import { ALGORITHMS, mergeSettings, TCP_DEFAULTS, type TcpSettings, windowShift } from './settings.ts';
+import { ALGORITHMS, mergeSettings, shiftOf, TCP_DEFAULTS, type TcpSettings } from './settings.ts';
 import {
   CLOSE_WAIT,
   CLOSED,
@@ -47,7 +47,7 @@ const SHORT_SHIFT = 4;
 export class Tcp implements StreamTransport {
   readonly context: Context;
   readonly ip: Ip;
-  readonly settings: TcpSettings;
+  settings: TcpSettings;
   /** The congestion control algorithms that settings may name. */
   readonly #algorithms: readonly CongestionControl[];
   readonly connections: FlowTable<Connection>;
@@ -78,6 +78,11 @@ export class Tcp implements StreamTransport {
     this.connections = new FlowTable(context.random);
     this.timeWait = new TimeWaitTable(this);
     this.#secrets = new Secrets(context.random);
+  }
+
+  /** Changes what sockets start with from now on. @throws RangeError, TypeError as {@link mergeSettings} does */
+  configure(changes: Partial<TcpSettings>): void {
+    this.settings = this.settingsWith(changes);
   }
 
   /** Settings, by default this stack's, changed by `changes`. */
@@ -220,7 +225,7 @@ export class Tcp implements StreamTransport {
   begin(c: Connection): void {
     c.tsOffset = this.timestampOffset(c.local, c.remote);
     this.setIss(c, this.#secrets.isn(c.local, c.remote, c.portsIn, this.context.now));
-    c.rcvShift = windowShift(c.settings);
+    c.rcvShift = shiftOf(c.settings);
     this.connections.add(c);
   }
 
