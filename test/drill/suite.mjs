@@ -33,7 +33,10 @@ const group = (path) => relative(folder, path).split(sep).slice(0, -1).join('/')
 const topOf = (path) => relative(folder, path).split(sep)[0];
 /** What failed, without the numbers that differ from script to script. */
 const reasonOf = ({ kind, message, differences }) =>
-  [kind, message.split('\n')[0], ...differences].join(' | ').replace(/\d+(\.\d+)?/g, 'N').slice(0, 240);
+  [kind, message.split('\n')[0], ...differences]
+    .join(' | ')
+    .replace(/\d+(\.\d+)?/g, 'N')
+    .slice(0, 240);
 
 const counts = new Map();
 const reasons = new Map();

@@ -10,7 +10,8 @@ export function findScripts(args: readonly string[]): string[] {
   const found = new Set<string>();
   for (const arg of args) {
     const paths = expand(arg);
-    if (paths.length === 0) throw new CommandError(`${arg}: expected a script, a folder with ${SUFFIX} files or a pattern`);
+    if (paths.length === 0)
+      throw new CommandError(`${arg}: expected a script, a folder with ${SUFFIX} files or a pattern`);
     for (const path of paths) found.add(path);
   }
   return [...found];
@@ -22,7 +23,12 @@ function expand(arg: string): string[] {
   if (stat !== undefined) return [arg];
   if (!/[*?[]/.test(arg)) return [];
   const parts = arg.split('/');
-  const fixed = parts.slice(0, parts.findIndex((part) => /[*?[]/.test(part))).join('/');
+  const fixed = parts
+    .slice(
+      0,
+      parts.findIndex((part) => /[*?[]/.test(part)),
+    )
+    .join('/');
   const base = fixed === '' ? (arg.startsWith('/') ? '/' : '.') : fixed;
   if (!statSync(base, { throwIfNoEntry: false })?.isDirectory()) return [];
   const pattern = patternOf(arg);

@@ -25,7 +25,15 @@ export async function runFile(path: string, job: Job): Promise<ScriptResult> {
     source = readFileSync(path, 'utf8');
   } catch (error) {
     const { message } = error as Error;
-    const failure = { kind: 'parse' as const, line: 1, column: 1, message, expected: null, actual: null, differences: [] };
+    const failure = {
+      kind: 'parse' as const,
+      line: 1,
+      column: 1,
+      message,
+      expected: null,
+      actual: null,
+      differences: [],
+    };
     return { name: path, passed: false, failure, trace: [], notes: [], virtualUs: 0 };
   }
   return runScript(source, { name: path, readFile: beside, ...job });

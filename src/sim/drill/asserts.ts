@@ -60,7 +60,8 @@ function runStatement(statement: string, names: Names): void {
   if (/^print\b/.test(statement) || /^(?:import|from|pass)\b/.test(statement)) return;
   const assigned = /^([A-Za-z_]\w*)\s*=(?!=)/.exec(statement);
   const isAssert = /^assert\b/.test(statement);
-  if (assigned === null && !isAssert) throw new AssertError(`expected assert, print or NAME = VALUE, got '${statement}'`);
+  if (assigned === null && !isAssert)
+    throw new AssertError(`expected assert, print or NAME = VALUE, got '${statement}'`);
   const source = statement.slice(isAssert ? 'assert'.length : assigned![0].length);
   const used = new Map<string, number>();
   const parser = new Evaluator(tokens(source), names, used);

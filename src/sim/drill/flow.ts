@@ -127,7 +127,8 @@ export class Flow {
 
   #optionToScript(option: TcpOption): TcpOption {
     const first = this.#firstStamp;
-    if (option.kind === 'TS' && first !== null) return { ...option, val: (option.val - first.live + first.script) >>> 0 };
+    if (option.kind === 'TS' && first !== null)
+      return { ...option, val: (option.val - first.live + first.script) >>> 0 };
     if (option.kind !== 'sack') return option;
     const isn = this.#remoteIsn;
     return { ...option, blocks: option.blocks.map(([a, b]) => [(a - isn) >>> 0, (b - isn) >>> 0] as const) };

@@ -71,7 +71,9 @@ export const ICMP6_ECHO_REPLY = 129;
 
 /** Whether a message carries an identifier and payload, and no packet. */
 export const isEcho = (isV4: boolean, type: number): boolean =>
-  isV4 ? type === ICMP4_ECHO_REPLY || type === ICMP4_ECHO_REQUEST : type >= ICMP6_ECHO_REQUEST && type <= ICMP6_ECHO_REPLY;
+  isV4
+    ? type === ICMP4_ECHO_REPLY || type === ICMP4_ECHO_REQUEST
+    : type >= ICMP6_ECHO_REQUEST && type <= ICMP6_ECHO_REPLY;
 
 const table = (isV4: boolean): Readonly<Record<string, IcmpType>> => (isV4 ? V4 : V6);
 

@@ -35,7 +35,10 @@ function follows(before: Decoded, part: Decoded, isLast: boolean): boolean {
   if (a === null || b === null) return false;
   const sized = isLast ? part.payload.length <= before.payload.length : part.payload.length === before.payload.length;
   return (
-    sized && (a.seq + before.payload.length) >>> 0 === b.seq && (a.flags & ~CHANGING) === (b.flags & ~CHANGING) && a.ack === b.ack
+    sized &&
+    (a.seq + before.payload.length) >>> 0 === b.seq &&
+    (a.flags & ~CHANGING) === (b.flags & ~CHANGING) &&
+    a.ack === b.ack
   );
 }
 
@@ -85,7 +88,8 @@ function describeIcmp(live: Decoded, flow: Flow | null): IcmpBody {
 export function differences(expected: ScriptPacket, live: Decoded, flow: Flow | null, options: DrillOptions): string[] {
   const faults: string[] = live.fault === null ? [] : [live.fault];
   const { body } = expected;
-  const actual = live.tcp !== null ? 'tcp' : live.udp !== null ? 'udp' : live.icmp !== null ? 'icmp' : 'another protocol';
+  const actual =
+    live.tcp !== null ? 'tcp' : live.udp !== null ? 'udp' : live.icmp !== null ? 'icmp' : 'another protocol';
   if (expected.udpEncap !== null && live.udp === null) faults.push('expected TCP in UDP, got plain TCP');
   else if (actual !== body.kind) faults.push(`expected ${body.kind}, got ${actual}`);
   if (faults.length > 0) return faults;
@@ -106,7 +110,8 @@ function compareIp(expected: IpFields, live: Decoded, faults: string[]): void {
   const ecn = ECN_NAMES[tos & ECN_MASK]!;
   const { ecn: wanted } = expected;
   const isEct = ecn === 'ect0' || ecn === 'ect1';
-  if (wanted !== null && wanted !== ecn && !(wanted === 'ect01' && isEct)) faults.push(`expected ${wanted}, got ${ecn}`);
+  if (wanted !== null && wanted !== ecn && !(wanted === 'ect01' && isEct))
+    faults.push(`expected ${wanted}, got ${ecn}`);
   if (expected.tos !== null) compare('tos', expected.tos, tos, faults);
   if (expected.ttl !== null) compare('ttl', expected.ttl, ttl, faults);
   if (expected.flowLabel !== null) compare('flowlabel', expected.flowLabel, flowLabel, faults);

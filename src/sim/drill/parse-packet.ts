@@ -6,20 +6,7 @@ import type { Ecn, IcmpBody, IpFields, Ports, Quote, ScriptPacket, SequenceSpec,
 import { icmpCode, icmpType, icmpTypeNames, isEcho } from './icmp-names.ts';
 import type { Scanner } from './scanner.ts';
 import { ScriptError } from './scanner.ts';
-import {
-  ACK,
-  AE,
-  CWR,
-  ECE,
-  encodeOptions,
-  FIN,
-  OPTION_FAST_OPEN,
-  OPTION_MD5,
-  PSH,
-  RST,
-  SYN,
-  URG,
-} from './wire.ts';
+import { ACK, AE, CWR, ECE, encodeOptions, FIN, OPTION_FAST_OPEN, OPTION_MD5, PSH, RST, SYN, URG } from './wire.ts';
 
 /** Where the three bits of the ACE counter begin: RFC 9768 §3.1.1. */
 const ACE_SHIFT = 6;
@@ -80,7 +67,9 @@ function parseIpFields(s: Scanner): IpFields {
 
 /** `40000 > 8080`, with addresses in front of the ports or without. */
 function parsePorts(s: Scanner): Ports | null {
-  const match = s.take(/(?:[\d.]+:|\[[\da-fA-F:.]+\]:)?(\d+)[ \t]*>[ \t]*(?:[\d.]+:|\[[\da-fA-F:.]+\]:)?(\d+)(?=[ \t])/y);
+  const match = s.take(
+    /(?:[\d.]+:|\[[\da-fA-F:.]+\]:)?(\d+)[ \t]*>[ \t]*(?:[\d.]+:|\[[\da-fA-F:.]+\]:)?(\d+)(?=[ \t])/y,
+  );
   if (match === null) return null;
   const source = Number(match[1]);
   const destination = Number(match[2]);
@@ -139,7 +128,8 @@ function parseTcp(s: Scanner): TcpBody {
   const options = s.sees(/</y) ? parseOptions(s) : [];
   const excess = options === null ? 0 : encodeOptions(options).length % 4;
   // RFC 9293 §3.1: the data offset counts words.
-  if (excess > 0) throw new ScriptError(at, `expected TCP options of a multiple of 4 bytes, got ${excess} too many: add nop or eol`);
+  if (excess > 0)
+    throw new ScriptError(at, `expected TCP options of a multiple of 4 bytes, got ${excess} too many: add nop or eol`);
   return { kind: 'tcp', flags, seq, ack, window, urgent, options };
 }
 

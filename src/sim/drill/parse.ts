@@ -11,8 +11,8 @@ import type {
   Script,
   ScriptEvent,
 } from './ast.ts';
-import { preprocess } from './preprocess.ts';
 import { parsePacket } from './parse-packet.ts';
+import { preprocess } from './preprocess.ts';
 import { Scanner, ScriptError } from './scanner.ts';
 
 /** Events a script may have: a limit that only a mistake reaches. */
@@ -95,9 +95,13 @@ function parseEvent(s: Scanner, isV4: boolean): ScriptEvent {
   const action = parseAction(s, isV4, endUs);
   const isOutbound = action.kind === 'packet' && action.direction === 'out';
   if (!isOutbound && (time.kind === 'any' || time.kind === 'range' || time.kind === 'relativeRange')) {
-    throw new ScriptError(where, `expected a packet of the stack, '>', behind a time that is not fixed, got ${action.kind}`);
+    throw new ScriptError(
+      where,
+      `expected a packet of the stack, '>', behind a time that is not fixed, got ${action.kind}`,
+    );
   }
-  if (endUs !== null && action.kind !== 'call') throw new ScriptError(where, 'expected a system call behind a time with an end');
+  if (endUs !== null && action.kind !== 'call')
+    throw new ScriptError(where, 'expected a system call behind a time with an end');
   return { at, time, action };
 }
 

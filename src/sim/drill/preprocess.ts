@@ -49,7 +49,8 @@ export function preprocess(source: string, defines: ReadonlyMap<string, string>)
     return replaced;
   });
   const open = conditions.at(-1);
-  if (open !== undefined) throw new ScriptError({ line: open.line, column: 1 }, 'expected #endif, got the end of the script');
+  if (open !== undefined)
+    throw new ScriptError({ line: open.line, column: 1 }, 'expected #endif, got the end of the script');
   const columnOf = ({ line, column }: Position): number => {
     const last = shifts.get(line)?.findLast((shift) => shift.at <= column);
     return last === undefined ? column : Math.max(1, column - last.shift);

@@ -2,11 +2,12 @@
  * A fresh stack for one script, in virtual time: time goes from deadline to deadline, and whatever can happen at one
  * moment has happened before it moves on. @module
  */
+
+import { Random } from '../../phy/random.ts';
 import { Posix } from '../../posix/index.ts';
 import { Stack } from '../../stack.ts';
 import type { TcpSettings } from '../../tcp/settings.ts';
 import { Cidr, IpAddress } from '../../wire/address.ts';
-import { Random } from '../../phy/random.ts';
 import { ScriptDevice, type Sent } from './device.ts';
 import type { DrillOptions } from './options.ts';
 

@@ -15,7 +15,9 @@ const whole = (name: string, factor = 1): Variable => {
 const flag = (...names: string[]): Variable => {
   return (value) => (/^\d+$/.test(value) ? Object.fromEntries(names.map((name) => [name, Number(value) !== 0])) : null);
 };
-const word = (name: string): Variable => (value) => ({ [name]: value });
+const word =
+  (name: string): Variable =>
+  (value) => ({ [name]: value });
 
 /** The least shift that shows a window of `bytes`. */
 function shiftFor(bytes: number): number {

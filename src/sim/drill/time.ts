@@ -14,7 +14,13 @@ export const toleranceUs = (options: DrillOptions, sinceUs: number): number =>
   Math.max(options.toleranceUs, (options.tolerancePercent / 100) * sinceUs);
 
 /** What is wrong with a time, or null. */
-export function timeFault(what: string, actualUs: number, fromUs: number, toUs: number, tolerance: number): string | null {
+export function timeFault(
+  what: string,
+  actualUs: number,
+  fromUs: number,
+  toUs: number,
+  tolerance: number,
+): string | null {
   if (actualUs >= fromUs - tolerance && actualUs <= toUs + tolerance) return null;
   const expected = fromUs === toUs ? formatUs(fromUs) : `${formatUs(fromUs)} to ${formatUs(toUs)}`;
   return `${what} at the wrong time: expected ${expected} s, got ${formatUs(actualUs)} s, tolerance ${formatUs(tolerance)} s`;
