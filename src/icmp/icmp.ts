@@ -28,9 +28,37 @@ const IDENTIFIER_DRAWS = 64;
 /** Bytes of replies that wait for a ping socket's reader. */
 const RECEIVE_BYTES = 1 << 16;
 
-/** What an unreachable code means for a socket: RFC 1122 §4.2.3.9, as Linux maps them. */
-const CODES_V4: ErrorCode[] = ['ENETUNREACH', 'EHOSTUNREACH', 'ENOPROTOOPT', 'ECONNREFUSED'];
-const CODES_V6: ErrorCode[] = ['ENETUNREACH', 'EACCES', 'EHOSTUNREACH', 'EHOSTUNREACH', 'ECONNREFUSED'];
+/** What an unreachable code means for a socket: RFC 1122 §3.2.2.1 and §4.2.3.9, RFC 1812 §5.2.7.1, as Linux maps them. */
+const CODES_V4: readonly ErrorCode[] = [
+  'ENETUNREACH',
+  'EHOSTUNREACH',
+  'ENOPROTOOPT',
+  'ECONNREFUSED',
+  'EMSGSIZE', // fragmentation needed
+  'EOPNOTSUPP', // source route failed
+  'ENETUNREACH', // network unknown
+  'EHOSTDOWN', // host unknown
+  'ENONET', // host isolated
+  'ENETUNREACH', // network prohibited
+  'EHOSTUNREACH', // host prohibited
+  'ENETUNREACH', // for this type of service
+  'EHOSTUNREACH',
+  'EHOSTUNREACH', // communication prohibited
+  'EHOSTUNREACH', // precedence
+  'EHOSTUNREACH',
+];
+/** RFC 4443 §3.1. */
+const CODES_V6: readonly ErrorCode[] = [
+  'ENETUNREACH',
+  'EACCES',
+  'EHOSTUNREACH',
+  'EHOSTUNREACH',
+  'ECONNREFUSED',
+  'EACCES',
+  'EACCES',
+];
+/** Codes of IPv6 that leave a handshake alone that nobody waits for: no route, beyond scope, no such address. */
+const PASSING_V6: readonly number[] = [v6.CODE_NO_ROUTE, 2, v6.CODE_ADDRESS];
 
 /** A socket that sends echo requests under one identifier and gets the replies. */
 export class IcmpSocket implements Changed {
@@ -64,7 +92,8 @@ export class IcmpSocket implements Changed {
     const context = { address: to.toString() };
     const path = this.#icmp.ip.path(to, null);
     if (path === null) throw new NetError('ENETUNREACH', 'send', context);
-    if (data.length + HEADER + (to.isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH) > path.mtu)
+    const mtu = to.isV4 ? path.iface.mtu : path.mtu; // routers may fragment what IPv4 sends
+    if (data.length + HEADER + (to.isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH) > mtu)
       throw new NetError('EMSGSIZE', 'send', context);
     return this.#icmp.sendEcho(path, to, this.identifier, sequence, data, this.ttl);
   }
@@ -119,8 +148,10 @@ export class Icmp implements ErrorReporter {
     const type = v4.type(memory.dv, p);
     if (type === (isV4 ? v4.ECHO_REQUEST : v6.ECHO_REQUEST)) this.#reply(packet);
     else if (type === (isV4 ? v4.ECHO_REPLY : v6.ECHO_REPLY)) this.#deliver(packet);
-    else if (type === (isV4 ? v4.UNREACHABLE : v6.UNREACHABLE)) this.#inputUnreachable(packet);
-    else stats.drop('icmp-unknown-type');
+    else if (isV4 && type === v4.SOURCE_QUENCH)
+      stats.drop('icmp-source-quench'); // MUST-55: discarded silently
+    else if (!(isV4 ? this.#inputErrorV4(packet, type) : this.#inputErrorV6(packet, type)))
+      stats.drop('icmp-unknown-type');
   }
 
   /** RFC 1122 §3.2.2.6: every host answers; the data comes back as it was. A ping to a group is not answered. */
@@ -150,15 +181,44 @@ export class Icmp implements ErrorReporter {
     else socket.deliver(packet, v4.sequence(dv, p), p + HEADER, packet.end - p - HEADER);
   }
 
-  /** RFC 1122 §3.2.2.1: passed to the transport, which finds the socket by the quoted packet. */
-  #inputUnreachable(packet: Packet): void {
-    const { stats } = this.context;
-    stats.icmpErrorsIn++;
+  /** RFC 1122 §3.2.2: passed to the transport, which finds the socket by the quoted packet. False: no such type. */
+  #inputErrorV4(packet: Packet, type: number): boolean {
+    const { dv } = this.context.memory;
+    const p = packet.payload;
+    const code = v4.code(dv, p);
+    if (type === v4.UNREACHABLE) {
+      if (code > v4.CODE_MAX) return false;
+      if (code === v4.CODE_FRAGMENTATION_NEEDED) this.#inputTooBig(packet, v4.nextHopMtu(dv, p));
+      // As Linux has it: only these end a handshake that nobody waits for yet.
+      else this.#inputError(packet, CODES_V4[code]!, code === v4.CODE_NET || code === v4.CODE_HOST);
+    } else if (type === v4.TIME_EXCEEDED) this.#inputError(packet, 'EHOSTUNREACH', true, true);
+    else if (type === v4.PARAMETER_PROBLEM) this.#inputError(packet, 'EPROTO', true);
+    else return false;
+    return true;
+  }
+
+  /** The same of RFC 4443 §3. */
+  #inputErrorV6(packet: Packet, type: number): boolean {
+    const { dv } = this.context.memory;
+    const p = packet.payload;
+    const code = v6.code(dv, p);
+    if (type === v6.UNREACHABLE) this.#inputError(packet, CODES_V6[code] ?? 'EPROTO', !PASSING_V6.includes(code));
+    else if (type === v6.PACKET_TOO_BIG) this.#inputTooBig(packet, v6.mtu(dv, p));
+    else if (type === v6.TIME_EXCEEDED) this.#inputError(packet, 'EHOSTUNREACH', false, true);
+    else if (type === v6.PARAMETER_PROBLEM) this.#inputError(packet, 'EPROTO', true);
+    else return false;
+    return true;
+  }
+
+  #inputError(packet: Packet, error: ErrorCode, endsHandshake: boolean, isTransient = false): void {
+    this.context.stats.icmpErrorsIn++;
     if (packet.toGroup) return;
-    const code = v4.code(this.context.memory.dv, packet.payload);
-    if (packet.version === 4 && code === v4.CODE_FRAGMENTATION_NEEDED) return; // path MTU discovery is not here yet
-    const error = (packet.version === 4 ? CODES_V4 : CODES_V6)[code] ?? 'EHOSTUNREACH';
-    this.ip.deliverError(packet.payload + HEADER, packet.end, error);
+    this.ip.deliverError(packet.payload + HEADER, packet.end, error, endsHandshake, isTransient);
+  }
+
+  #inputTooBig(packet: Packet, mtu: number): void {
+    this.context.stats.icmpErrorsIn++;
+    if (!packet.toGroup) this.ip.deliverTooBig(packet.payload + HEADER, packet.end, mtu);
   }
 
   /** Tells the sender of `packet` that nobody serves its protocol or port: RFC 1122 §3.2.2.1, RFC 4443 §3.1. */
@@ -179,6 +239,22 @@ export class Icmp implements ErrorReporter {
     stats.icmpErrorsOut++;
     this.#send(path, packet.source, isV4 ? v4.UNREACHABLE : v6.UNREACHABLE, code, 0, HEADER + quoted, (p) =>
       memory.copy(p, packet.header, quoted),
+    );
+  }
+
+  hostUnreachable(from: IpAddress, to: IpAddress, quote: Uint8Array): void {
+    const { memory, stats } = this.context;
+    const path = this.ip.path(to, from);
+    if (path === null) return;
+    if (!this.#takeToken()) {
+      stats.drop('icmp-rate-limited');
+      return;
+    }
+    stats.icmpErrorsOut++;
+    const isV4 = to.isV4;
+    const code = isV4 ? v4.CODE_HOST : v6.CODE_ADDRESS;
+    this.#send(path, to, isV4 ? v4.UNREACHABLE : v6.UNREACHABLE, code, 0, HEADER + quote.length, (p) =>
+      memory.u8.set(quote, p),
     );
   }
 

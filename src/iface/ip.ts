@@ -12,6 +12,7 @@ import * as ipv6 from '../wire/ipv6.ts';
 import type { Context } from './context.ts';
 import type { Interface } from './interface.ts';
 import { Packet } from './packet.ts';
+import { PathMtus } from './path-mtu.ts';
 import { type Path, Routes } from './routes.ts';
 
 /** RFC 1700: the recommended initial TTL. */
@@ -29,29 +30,38 @@ export interface ErrorTransport extends Transport {
    * Something happened to a packet that this stack sent.
    * @param local - our address and `remote` the peer's, as they stood in the packet
    * @param p - offset of the transport header that was quoted; at least 8 bytes stand there
+   * @param endsHandshake - whether it ends a handshake that nobody waits for yet
    */
-  error(local: IpAddress, remote: IpAddress, p: number, code: ErrorCode): void;
+  error(local: IpAddress, remote: IpAddress, p: number, code: ErrorCode, endsHandshake: boolean): void;
+}
+
+/** A transport that fits its packets to the path. */
+export interface StreamTransport extends ErrorTransport {
+  /** A router dropped a packet of `length` bytes because it takes no more than `mtu`; 0: it did not say. */
+  tooBig(local: IpAddress, remote: IpAddress, p: number, mtu: number, length: number): void;
 }
 
 /** Makes ICMP errors about packets that came in. */
 export interface ErrorReporter extends Transport {
   /** The protocol or the port of `packet` is not served here. */
   unreachable(packet: Packet, what: 'protocol' | 'port'): void;
+  /** Tells `to` that the host it sent `quote`, the beginning of a packet, to cannot be reached through us. */
+  hostUnreachable(from: IpAddress, to: IpAddress, quote: Uint8Array): void;
 }
 
-const quotedV4 = (word: number): IpAddress => IpAddress.v4(word);
-
-const quotedV6 = (dv: DataView, p: number, source: boolean): IpAddress => {
-  const word = source ? ipv6.sourceWord : ipv6.destinationWord;
+function quotedAddress(dv: DataView, p: number, isV6: boolean, isSource: boolean): IpAddress {
+  if (!isV6) return IpAddress.v4(isSource ? ipv4.source(dv, p) : ipv4.destination(dv, p));
+  const word = isSource ? ipv6.sourceWord : ipv6.destinationWord;
   return new IpAddress(word(dv, p, 0), word(dv, p, 1), word(dv, p, 2), word(dv, p, 3));
-};
+}
 
 const isExtensionHeader = (next: number): boolean => ipv6.EXTENSION_HEADERS.includes(next);
 
 export class Ip {
   readonly routes = new Routes();
   readonly interfaces: Interface[] = [];
-  tcp!: ErrorTransport;
+  readonly pathMtus: PathMtus;
+  tcp!: StreamTransport;
   udp!: ErrorTransport;
   icmp!: ErrorReporter;
   readonly #context: Context;
@@ -62,6 +72,7 @@ export class Ip {
 
   constructor(context: Context) {
     this.#context = context;
+    this.pathMtus = new PathMtus(context, this.routes);
   }
 
   /**
@@ -281,7 +292,7 @@ export class Ip {
     const broadcast = iface.isBroadcast(destination.a, destination.b, destination.c, destination.d);
     const resolved = iface.device.medium === 'ethernet' && !broadcast;
     const neighbour = resolved ? iface.neighbours.get(nextHop) : null;
-    return { iface, neighbour, source: from, mtu: iface.mtu, generation };
+    return { iface, neighbour, source: from, mtu: this.pathMtus.get(destination, iface.mtu), generation };
   }
 
   /**
@@ -325,26 +336,52 @@ export class Ip {
 
   /** A packet of ours in `[p, end)` found no neighbour to go to. */
   localUnreachable(p: number, end: number): void {
-    this.deliverError(p, end, 'EHOSTUNREACH');
+    this.deliverError(p, end, 'EHOSTUNREACH', true);
   }
 
   /**
-   * Tells the socket that sent the packet quoted in `[p, end)` what became of it. A quote too short to name a socket
-   * is ignored. RFC 1122 §3.2.2: at least the header and 8 bytes are quoted.
+   * Tells the socket that sent the packet quoted in `[p, end)` what became of it.
+   * @param endsHandshake - see {@link ErrorTransport}   @param isTransient - of no concern to datagrams
    */
-  deliverError(p: number, end: number, code: ErrorCode): void {
+  deliverError(p: number, end: number, code: ErrorCode, endsHandshake: boolean, isTransient = false): void {
+    const header = this.#quotedHeader(p, end);
+    if (header === 0) return;
+    const { dv } = this.#context.memory;
+    const isV6 = header < 0;
+    const transport = p + Math.abs(header);
+    const local = quotedAddress(dv, p, isV6, true);
+    const remote = quotedAddress(dv, p, isV6, false);
+    const protocol = isV6 ? ipv6.nextHeader(dv, p) : ipv4.protocol(dv, p);
+    if (protocol === PROTOCOL_TCP) this.tcp.error(local, remote, transport, code, endsHandshake);
+    else if (protocol === PROTOCOL_UDP && !isTransient) this.udp.error(local, remote, transport, code, endsHandshake);
+  }
+
+  /** The packet quoted in `[p, end)` was too big for a router on its way, which takes `mtu` bytes (0: it did not say). */
+  deliverTooBig(p: number, end: number, mtu: number): void {
+    const header = this.#quotedHeader(p, end);
+    if (header === 0) return;
+    const { dv } = this.#context.memory;
+    const isV6 = header < 0;
+    const protocol = isV6 ? ipv6.nextHeader(dv, p) : ipv4.protocol(dv, p);
+    if (protocol !== PROTOCOL_TCP) return; // only TCP fits its packets to the path
+    const length = isV6 ? ipv6.HEADER_LENGTH + ipv6.payloadLength(dv, p) : ipv4.totalLength(dv, p);
+    const local = quotedAddress(dv, p, isV6, true);
+    this.tcp.tooBig(local, quotedAddress(dv, p, isV6, false), p + Math.abs(header), mtu, length);
+  }
+
+  /**
+   * Length of the header of the packet quoted in `[p, end)`, negative for IPv6; 0 for a quote too short to name a
+   * socket. RFC 1122 §3.2.2: at least the header and 8 bytes are quoted.
+   */
+  #quotedHeader(p: number, end: number): number {
     const { dv } = this.#context.memory;
     const isV6 = p < end && ipv6.version(dv, p) === 6;
     const headerMin = isV6 ? ipv6.HEADER_LENGTH : ipv4.HEADER_LENGTH;
-    if (end - p < headerMin + 8) return;
+    if (end - p < headerMin + 8) return 0;
     const header = isV6 ? headerMin : ipv4.headerLength(dv, p);
-    if (header < headerMin || p + header + 8 > end) return;
-    if (!isV6 && ipv4.fragmentOffset(dv, p) !== 0) return;
-    const local = isV6 ? quotedV6(dv, p, true) : quotedV4(ipv4.source(dv, p));
-    const remote = isV6 ? quotedV6(dv, p, false) : quotedV4(ipv4.destination(dv, p));
-    const protocol = isV6 ? ipv6.nextHeader(dv, p) : ipv4.protocol(dv, p);
-    if (protocol === PROTOCOL_TCP) this.tcp.error(local, remote, p + header, code);
-    else if (protocol === PROTOCOL_UDP) this.udp.error(local, remote, p + header, code);
+    if (header < headerMin || p + header + 8 > end) return 0;
+    if (!isV6 && ipv4.fragmentOffset(dv, p) !== 0) return 0;
+    return isV6 ? -header : header;
   }
 
   /** Drains what the device of `iface` holds, up to `budget` frames; returns how many there were. */

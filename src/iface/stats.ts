@@ -23,6 +23,8 @@ type StackDrop =
   | 'arp-conflict' // another host claims our address
   | 'icmp-unknown-type'
   | 'icmp-no-socket'
+  | 'icmp-source-quench' // RFC 9293 MUST-55
+  | 'icmp-bad-mtu' // a path MTU that cannot be: RFC 5927 §7.2
   | 'icmp-queue-full'
   | 'icmp-group-address' // a ping to everybody
   | 'no-route' // an answer that has no way to go
@@ -42,6 +44,7 @@ type StackDrop =
   | 'tcp-reset-ignored' // outside the window, or for nobody
   | 'tcp-reset-challenged' // RFC 5961 §3.2
   | 'tcp-syn-queue-full'
+  | 'tcp-bad-cookie' // an acknowledgement of a SYN cookie that we never sent: answered with RST
   | 'tcp-accept-queue-full'
   | 'tcp-no-buffer' // data in the window that memory could not hold
   | 'tcp-group-address' // RFC 9293 MUST-57
@@ -68,12 +71,33 @@ export class Stats {
   tcpRetransmits = 0;
   tcpTimeouts = 0;
   tcpFastRetransmits = 0;
+  /** Segments the peer reported to have received twice: RFC 2883. */
+  tcpDsacksIn = 0;
+  /** Times reordering was seen, the peer dropped what it had SACKed, a probe repaired a loss. */
+  tcpReorderings = 0;
+  tcpRenegings = 0;
+  tcpProbesRecovered = 0;
+  /** Reductions of the window taken back; timeouts among them that were for nothing. */
+  tcpUndone = 0;
+  tcpSpuriousTimeouts = 0;
   tcpResetsIn = 0;
   tcpResetsOut = 0;
   tcpActiveOpens = 0;
   tcpPassiveOpens = 0;
   tcpFailures = 0;
   tcpChallengeAcks = 0;
+  /** Challenges not sent: RFC 5961 §7. */
+  tcpChallengeAcksLimited = 0;
+  tcpSynCookiesSent = 0;
+  tcpSynCookiesReceived = 0;
+  tcpSynCookiesFailed = 0;
+  /** SYNs that `onSyn` was told of, and those of them rejected. */
+  tcpSynsHeld = 0;
+  tcpSynsRejected = 0;
+  /** Connections reset when their user let go, because there were too many without one. */
+  tcpOrphansReset = 0;
+  /** Path MTUs lowered because a router said so. */
+  tcpPathMtuChanges = 0;
   /** TIME-WAIT records given up early because the table was full. */
   tcpTimeWaitOverflows = 0;
 

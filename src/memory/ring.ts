@@ -12,7 +12,7 @@ const RESERVE_SHIFT = 3;
 
 export class Ring {
   readonly memory: Memory;
-  /** The most bytes the ring will hold; a power of two. What it holds beyond a lowered one stays. */
+  /** The most bytes the ring will hold; a power of two. It may change while the ring holds any: what is beyond stays. */
   capacity: number;
   /** In-order bytes held. */
   length = 0;

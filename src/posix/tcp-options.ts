@@ -85,8 +85,9 @@ function settingOf(settings: TcpSettings, option: Option): OptionValue | undefin
 }
 
 function congestionOf(settings: TcpSettings): string {
-  const renamed = Object.entries(CONGESTION_NAMES).find(([, ours]) => ours === settings.congestion);
-  return renamed?.[0] ?? settings.congestion;
+  const { congestion } = settings;
+  const name = typeof congestion === 'string' ? congestion : congestion.name;
+  return Object.entries(CONGESTION_NAMES).find(([, ours]) => ours === name)?.[0] ?? name;
 }
 
 /** TCP_INFO of a core that has it. */

@@ -7,6 +7,7 @@ import type { Device } from '../phy/device.ts';
 import type { Clock } from '../sim/clock.ts';
 import { Stack } from '../stack.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
+import { isDrained } from '../tcp/socket.ts';
 import { Cidr, IpAddress, MacAddress, parseIp } from '../wire/address.ts';
 import { checkPort } from '../wire/ip.ts';
 import { asyncDispose } from './dispose.ts';
@@ -299,9 +300,7 @@ export class Host {
     const { clock } = this.#loop;
     const until = clock.now() + LINGER_MS;
     const isFinishing = (): boolean =>
-      this.stack.tcp.connections
-        .values()
-        .some((c) => c.socket === null && c.listener === null && c.sndUna !== c.sndMax);
+      this.stack.tcp.connections.values().some((c) => c.socket === null && c.listener === null && !isDrained(c));
     // First a turn, so that what was just queued is under way.
     this.stack.poll(clock.now());
     this.#loop.hold(1); // or the process could end before this does

@@ -16,7 +16,8 @@ import * as wire from '../wire/tcp.ts';
 import { type CongestionControl, SSTHRESH_MAX } from './congestion/controller.ts';
 import type { Listener } from './listener.ts';
 import type { Reassembly } from './reassembly.ts';
-import { type Seq, seqAdd } from './seq.ts';
+import type { Scoreboard } from './scoreboard.ts';
+import { type Seq, seqAdd, seqDiff } from './seq.ts';
 import type { TcpSettings } from './settings.ts';
 import type { TcpSocket } from './socket.ts';
 import { CLOSED, nextState, type StateEvent } from './state.ts';
@@ -29,10 +30,18 @@ const MSS_DEFAULT_V6 = 1220;
 /** The least MSS believed of a peer; what Linux does. Less would make a flood of tiny segments. */
 const MSS_MIN = 48;
 
-// Where `recovery` stands: see recovery.ts.
+// Where `recovery` stands, in Linux's order: see recovery.ts.
 export const OPEN = 0;
-export const FAST_RECOVERY = 1;
-export const LOSS = 2;
+/** Something was SACKed, or acknowledged twice, and nothing is taken for lost yet. */
+export const DISORDER = 1;
+/** The window is being reduced because the network said so (ECN), not for a loss. */
+export const CWR = 2;
+export const RECOVERY = 3;
+/** A timeout has struck. */
+export const LOSS = 4;
+
+/** Segments that may arrive out of order before a hole counts as a loss, to begin with: RFC 5681 §3.2, RFC 6675 §2. */
+export const DUP_THRESH = 3;
 
 const ZERO = 0 as Seq;
 
@@ -43,6 +52,12 @@ export const ANSWER_MS = 500;
 
 /** A deadline that is not set: all deadlines are ms of the stack's clock, above 0. */
 export const UNSET = 0;
+
+const ipHeaderOf = (isV4: boolean): number => (isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH);
+
+/** Payload of a segment without options in a packet of `mtu` bytes. @param mssMax - the user's limit, 0: none */
+export const mssOf = (mtu: number, isV4: boolean, mssMax: number): number =>
+  Math.min(mtu - ipHeaderOf(isV4) - wire.HEADER_LENGTH, mssMax === 0 ? mtu : mssMax);
 
 /** All fields are set here, integers as 0, so that every connection has one shape: the hot paths depend on it. */
 export class Connection implements Flow, Timed {
@@ -56,8 +71,9 @@ export class Connection implements Flow, Timed {
   readonly hash: number;
   /** Sum of the pseudo-header of what we send, without the length. */
   readonly pseudoSum: number;
+  /** Changed by `TcpSocket.configure`. */
   settings: TcpSettings;
-  readonly congestion: CongestionControl;
+  congestion: CongestionControl;
   /** The algorithm's own memory of this connection; null where it needs none. */
   congestionState: unknown = null;
   path: Path;
@@ -87,10 +103,14 @@ export class Connection implements Flow, Timed {
   rcvShift = 0;
   /** The peer's SYN had a window scale option: RFC 7323 §2.2, both or neither scale. */
   peerScales = false;
+  /** SendMSS: what the peer's SYN said, or the default. */
+  peerMss = MSS_DEFAULT_V4;
   /** Eff.snd.MSS: payload bytes of a full segment, the options of every segment taken off. */
   mss = MSS_DEFAULT_V4;
   /** Bytes not yet acknowledged; the oldest has sequence number `txSeq`. Null until the first byte. */
   tx: Ring | null = null;
+  /** What the send buffer may hold now; see autotune.ts. */
+  txBytes: number;
   txSeq = ZERO;
   /** The user closed the sending half: a FIN follows the queued bytes. */
   finQueued = false;
@@ -104,7 +124,13 @@ export class Connection implements Flow, Timed {
   rcvAdv = ZERO;
   /** Bytes in order that wait for the reader, and behind them what came out of order. */
   rx: Ring | null = null;
+  /** What the receive buffer may hold now; see autotune.ts. */
+  rxBytes: number;
   reassembly: Reassembly | null = null;
+  rcvOutOfOrder = 0;
+  /** Bytes received twice, to be told in the next acknowledgement: RFC 2883 §4. Nothing when equal. */
+  dsackStart = ZERO;
+  dsackEnd = ZERO;
   /** The peer's FIN was seen, with this sequence number; maybe not in order yet. */
   finSeen = false;
   finSeq = ZERO;
@@ -112,6 +138,14 @@ export class Connection implements Flow, Timed {
   rcvClosed = false;
   /** Payload of the largest segment lately received: two of them call for an acknowledgement. */
   rcvMss = MSS_DEFAULT_V4;
+  /** Round-trip time as the receiver sees it, 0: unknown; the window's worth that is timed ends at `rcvRoundEnd`. */
+  rcvRttUs = 0;
+  rcvRoundEnd = ZERO;
+  rcvRoundAtUs = 0;
+  /** Where the reader stood at `readFromUs`, and how much he read in the round trip before that. */
+  readFrom = ZERO;
+  readFromUs = 0;
+  readBytes = 0;
   /** Bytes received since the last acknowledgement went out. */
   unackedBytes = 0;
   /** Acknowledgements still sent at once, while the peer is in slow start. */
@@ -126,29 +160,137 @@ export class Connection implements Flow, Timed {
   /** Last.ACK.sent: RFC 7323 §4.3. */
   lastAckSent = ZERO;
 
-  // Round-trip time, retransmission, congestion.
+  // Round-trip time: rtt.ts. SRTT in us, and in eighths of it; four deviations, and the most of them in this round.
   srttUs = 0;
+  srtt8Us = 0;
+  mdev4Us = 0;
+  mdevMaxUs = 0;
   rttvarUs = 0;
+  rttSeq = ZERO;
+  /** The least round trip lately: RFC 8985 §6.2 step 1. -1: none yet. */
+  minRttUs = -1;
+  minRttAtMs = 0;
   rtoMs: number;
-  /** Times the timer fired without an answer. */
+  /** Doublings of the timeout; a measurement ends them (Karn's algorithm). */
   backoff = 0;
+  /** Timeouts since the peer last acknowledged something new. */
+  retransmits = 0;
+  // The handshake is timed by hand, everything later by the records of `sent`.
   isTiming = false;
-  timedSeq = ZERO;
   timedAtUs = 0;
+
+  // What is under way: scoreboard.ts. Null while nothing is.
+  sent: Scoreboard | null = null;
+  /** Bytes SACKed; without SACK, those that duplicate acknowledgements speak of. */
+  sackedBytes = 0;
+  /** Bytes taken for lost, and of those the ones sent again. */
+  lostBytes = 0;
+  retransBytes = 0;
+  /** Records with LOST that wait to be sent again stand at or behind this number. */
+  lostFrom = ZERO;
+  /** The highest number SACKed: SND.FACK. */
+  sndFack = ZERO;
+
+  // Congestion and recovery: recovery.ts.
   cwnd = 0;
   ssthresh = SSTHRESH_MAX;
   avoidanceBytes = 0;
   dupAcks = 0;
-  /** The oldest segment is to be sent again at the next turn. */
-  retransmitDue = false;
+  recovery = OPEN;
+  /** RecoveryPoint: SND.NXT when the loss was seen. */
+  recover = ZERO;
+  /** Segments that may overtake each other: grows as reordering is seen. */
+  reordering = DUP_THRESH;
+  reorderSeen = 0;
+  // RFC 6937: proportional rate reduction.
+  prrDelivered = 0;
+  prrOut = 0;
+  /** cwnd and ssthresh before the last reduction, and whether it may still turn out to be a mistake. */
+  priorCwnd = 0;
+  priorSsthresh = 0;
+  undoMarker = ZERO;
+  mayUndo = false;
+  /** Segments sent again that the peer has not reported as duplicates: 0 of them means none was needed. -1: none sent. */
+  undoRetrans = -1;
+  /** Our timestamp when the first segment was sent again in this episode: RFC 3522. */
+  retransTs = 0;
+  hasRetransTs = false;
+  /** RFC 5682: whether a timeout is being tested, and new data goes out instead of retransmissions. */
+  isFrto = false;
+  sendsNew = false;
+
+  // RFC 8985: RACK.xmit_ts, RACK.end_seq, RACK.rtt, the window of reordering in quarters of min_RTT.
+  rackUs = 0;
+  rackEnd = ZERO;
+  rackRttUs = 0;
+  rackReoSteps = 1;
+  rackReoPersist = 0;
+  rackDsackRound = ZERO;
+  hasRackSample = false;
+  // TLP: the number sent as probe, whether it was old data, and whether one is to be sent now.
+  tlpEnd = ZERO;
+  isTlpPending = false;
+  isTlpRetrans = false;
+  probeDue = false;
+
+  // Delivery: draft-cheng-iccrg-delivery-rate-estimation §3. Counts of bytes pass 2^31: they begin above it, so that V8
+  // holds them as doubles from the first; the constructor sets them to 0.
+  delivered = 2 ** 40;
+  bytesSent = 2 ** 40;
+  bytesRetrans = 2 ** 40;
+  bytesReceived = 2 ** 40;
+  bytesAcked = 2 ** 40;
+  lostBytesTotal = 2 ** 40;
+  deliveredUs = 0;
+  firstSentUs = 0;
+  /** `delivered`, as an int32, at which the lull of the application is over. */
+  appLimitedEnd = 0;
+  isAppLimited = false;
+  /** Whether the window was in use when data last left: RFC 7661 in Linux's form. */
+  isCwndLimited = false;
+  initialCwnd = 0;
+  // For TCP_INFO: info.ts.
+  segsIn = 0;
+  segsOut = 0;
+  dataSegsIn = 0;
+  dataSegsOut = 0;
+  /** Our SYN counts as delivered. */
+  deliveredSegments = 1;
+  deliveredCeSegments = 0;
+  lastDataInAt = 0;
+  /** The last sample of the rate of delivery. */
+  rateBytes = 0;
+  rateIntervalUs = 0;
+  chrono = 0;
+  chronoAtUs = 0;
+  busyUs = 0;
+  windowLimitedUs = 0;
+  bufferLimitedUs = 0;
+  totalRtoRecoveries = 0;
+  totalRtoMs = 0;
+  totalRetrans = 0;
+  totalRto = 0;
+  dsackDups = 0;
+  /** When data last left. */
+  lastDataAt = 0;
+  /** What was agreed on about ECN: ecn.ts. */
+  ecn = 0;
+  ecnSeen = false;
+  maxFlight = 0;
+  cwndUsageSeq = ZERO;
+  /** Bytes a second; 0: not paced. */
+  pacingRate = 0;
+  pacedUntilUs = 0;
   /** The window has held a small segment back for long enough: it may go. */
   overrideSws = false;
-  recovery = OPEN;
-  /** RFC 6582 §3.2: the highest sequence number sent when the loss was seen. */
-  recover = ZERO;
 
   // Deadlines in ms, UNSET where not running. The heap holds the earliest, or an earlier one.
   retransmitAt = UNSET;
+  /** RFC 8985 §7: the probe timeout; §6.2 step 5: the reordering timer. */
+  probeAt = UNSET;
+  reorderAt = UNSET;
+  /** The pacer lets the next segment go. */
+  paceAt = UNSET;
   persistAt = UNSET;
   ackAt = UNSET;
   keepAliveAt = UNSET;
@@ -156,17 +298,23 @@ export class Connection implements Flow, Timed {
   lingerAt = UNSET;
   /** Memory had no send buffer for the user: he is told to try again. */
   roomAt = UNSET;
+  /** The handshake must be done, or a held SYN be decided on. */
+  handshakeAt = UNSET;
+  /** The user timeout, and where SND.UNA stood when it began. */
+  userAt = UNSET;
+  userUna = ZERO;
   timerAt = 0;
   timerIndex = -1;
   lastReceivedAt = 0;
-  lastSentAt = 0;
   /** Window probes, and keep-alive probes, since the peer last answered. */
   probes = 0;
   keepAliveProbes = 0;
   /** When an empty segment that was not acceptable was last answered. */
   answeredAt = -ANSWER_MS;
 
-  /** Whether it stands in the ready queue. Written by Tcp only. */
+  /** The user has let go of it, and it is counted as an orphan. Written by Tcp only. */
+  isOrphan = false;
+  /** Whether it stands in the ready queue, or must not: a held SYN. Written by Tcp only. */
   isReady = false;
 
   constructor(tcp: Tcp, path: Path, remote: IpAddress, localPort: number, remotePort: number, settings: TcpSettings) {
@@ -180,8 +328,12 @@ export class Connection implements Flow, Timed {
     this.hash = tcp.connections.hash(this.local, remote, this.portsIn);
     this.pseudoSum = pseudoHeaderSum(this.local, remote, PROTOCOL_TCP);
     this.settings = settings;
-    this.congestion = tcp.congestionNamed(settings.congestion);
+    this.congestion = tcp.congestionOf(settings);
     this.rtoMs = settings.rtoInitialMs;
+    this.txBytes = settings.sendBufferBytes;
+    this.rxBytes = settings.receiveBufferBytes;
+    this.delivered = this.bytesSent = this.bytesRetrans = 0;
+    this.bytesReceived = this.bytesAcked = this.lostBytesTotal = 0;
   }
 
   get localPort(): number {
@@ -197,6 +349,30 @@ export class Connection implements Flow, Timed {
     this.state = nextState(this.state, event);
   }
 
+  /** From now on `algorithm` has the window, as it is. */
+  congest(algorithm: CongestionControl): void {
+    if (algorithm === this.congestion) return;
+    const { cwnd, ssthresh } = this;
+    this.congestion = algorithm;
+    this.congestionState = null;
+    if (cwnd === 0) return; // not established yet: init comes then
+    this.pacingRate = 0;
+    algorithm.init(this);
+    this.cwnd = cwnd;
+    this.ssthresh = ssthresh;
+  }
+
+  /** Bytes under way: RFC 6675 §4 (pipe), as far as is known. */
+  inFlight(): number {
+    return seqDiff(this.sndNxt, this.sndUna) - this.sackedBytes - this.lostBytes + this.retransBytes;
+  }
+
+  /** The records of what is under way, taken from the pool at the first byte. */
+  board(): Scoreboard {
+    this.sent ??= this.tcp.boards.take(this.sndUna);
+    return this.sent;
+  }
+
   /** Sequence number behind the queued bytes: that of our FIN, if there is one. */
   get txEnd(): Seq {
     return this.tx === null ? this.txSeq : seqAdd(this.txSeq, this.tx.length);
@@ -204,12 +380,12 @@ export class Connection implements Flow, Timed {
 
   /** The send buffer, made at the first byte. */
   txRing(): Ring {
-    this.tx ??= new Ring(this.context.memory, this.settings.sendBufferBytes);
+    this.tx ??= new Ring(this.context.memory, this.txBytes);
     return this.tx;
   }
 
   rxRing(): Ring {
-    this.rx ??= new Ring(this.context.memory, this.settings.receiveBufferBytes);
+    this.rx ??= new Ring(this.context.memory, this.rxBytes);
     return this.rx;
   }
 
@@ -220,23 +396,28 @@ export class Connection implements Flow, Timed {
 
   /** RFC 9293 §3.7.1: what we tell the peer, from the MTU of our interface; options are not taken off (RFC 6691). */
   get advertisedMss(): number {
-    return this.path.iface.mtu - this.ipHeaderLength - wire.HEADER_LENGTH;
+    return mssOf(this.path.iface.mtu, this.local.isV4, this.settings.mssMax);
   }
 
   get ipHeaderLength(): number {
-    return this.local.isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH;
+    return ipHeaderOf(this.local.isV4);
+  }
+
+  /** Takes what the peer's SYN said of its MSS (0: nothing). */
+  setMss(fromPeer: number): void {
+    const byDefault = this.local.isV4 ? MSS_DEFAULT_V4 : MSS_DEFAULT_V6;
+    this.peerMss = fromPeer === 0 ? byDefault : Math.max(fromPeer, MSS_MIN);
+    this.fitMss();
+    this.rcvMss = this.mss;
   }
 
   /**
-   * Sets `mss` from what the peer's SYN said (0: nothing) and from the path: RFC 9293 §3.7.1,
+   * Sets `mss` from what the peer said and from the path as it is now: RFC 9293 §3.7.1,
    * Eff.snd.MSS = min(SendMSS + 20, MMS_S) - TCPhdrsize - IPoptionsize.
    */
-  setMss(fromPeer: number): void {
-    const byDefault = this.local.isV4 ? MSS_DEFAULT_V4 : MSS_DEFAULT_V6;
-    const peer = fromPeer === 0 ? byDefault : Math.max(fromPeer, MSS_MIN);
-    const own = this.path.mtu - this.ipHeaderLength - wire.HEADER_LENGTH;
-    this.mss = Math.min(peer, own) - (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
-    this.rcvMss = this.mss;
+  fitMss(): void {
+    const most = Math.min(this.peerMss, mssOf(this.path.mtu, this.local.isV4, this.settings.mssMax));
+    this.mss = most - (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
   }
 
   expire(nowMs: number): void {

@@ -29,7 +29,8 @@ export function emitSegment(c: Connection, seq: Seq, length: number, flags: numb
   const { dv } = memory;
   const isV4 = c.local.isV4;
   const ipLength = isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH;
-  const sacks = c.reassembly !== null && c.useSack ? sackBlocks(c, c.reassembly.count, length) : 0;
+  const hasBlocks = c.reassembly !== null || c.dsackStart !== c.dsackEnd;
+  const sacks = hasBlocks && c.useSack ? sackBlocks(c, length) : 0;
   const header = wire.HEADER_LENGTH + (c.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0) + (sacks > 0 ? 4 + 8 * sacks : 0);
   const frame = allocFrame(memory, ipLength + header + length);
   if (frame === 0) {
@@ -70,10 +71,16 @@ export function emitSegment(c: Connection, seq: Seq, length: number, flags: numb
   }
   setFrameBounds(memory, frame, ip, end);
   acknowledged(c);
-  c.lastSentAt = c.context.nowMs;
-  c.context.stats.tcpSegmentsOut++;
+  countOut(c, length);
   c.path.iface.transmit(frame, c.path.neighbour);
   return true;
+}
+
+function countOut(c: Connection, length: number): void {
+  const segments = length > c.mss ? Math.ceil(length / c.mss) : 1;
+  c.segsOut += segments;
+  if (length > 0) c.dataSegsOut += segments;
+  c.context.stats.tcpSegmentsOut++;
 }
 
 /** What was just sent acknowledges all there is: RFC 9293 §3.8.6.3. */
@@ -85,18 +92,29 @@ function acknowledged(c: Connection): void {
 }
 
 /** Blocks that fit beside `length` bytes: RFC 6691 §2, options must not make a segment larger than the path takes. */
-function sackBlocks(c: Connection, count: number, length: number): number {
-  const fitting = (c.mss - length - 4) >> 3;
-  return Math.max(0, Math.min(count, SACK_BLOCKS_MAX, fitting));
+function sackBlocks(c: Connection, length: number): number {
+  const count = (c.reassembly === null ? 0 : c.reassembly.sackCount) + (c.dsackStart === c.dsackEnd ? 0 : 1);
+  const most = c.useTimestamps ? SACK_BLOCKS_MAX : SACK_BLOCKS_MAX + 1;
+  return Math.max(0, Math.min(count, most, (c.mss - length - 4) >> 3));
 }
 
+/** RFC 2883 §4: the duplicate first, once; then RFC 2018 §4. */
 function emitSacks(c: Connection, option: number, count: number): void {
   const { dv } = c.context.memory;
-  const reassembly = c.reassembly!;
+  const { reassembly } = c;
   wire.emitSackHead(dv, option, count);
-  for (let i = 0; i < count; i++) {
-    dv.setInt32(option + 4 + 8 * i, reassembly.sackStart(i));
-    dv.setInt32(option + 8 + 8 * i, reassembly.sackEnd(i));
+  let p = option + 4;
+  const isDuplicate = c.dsackStart !== c.dsackEnd;
+  if (isDuplicate) {
+    dv.setInt32(p, c.dsackStart);
+    dv.setInt32(p + 4, c.dsackEnd);
+    c.dsackEnd = c.dsackStart;
+    p += 8;
+  }
+  for (let i = 0; i < count - (isDuplicate ? 1 : 0); i++, p += 8) {
+    const index = reassembly!.sackIndex(i);
+    dv.setInt32(p, reassembly!.start(index));
+    dv.setInt32(p + 4, reassembly!.end(index));
   }
 }
 
@@ -133,6 +151,7 @@ export function emitSyn(c: Connection, flags: number): boolean {
   wire.emit(memory.dv, p, c.portsOut, c.iss, isReply ? c.rcvNxt : 0, header, flags, wnd);
   c.rcvAdv = seqAdd(c.rcvNxt, wnd);
   acknowledged(c);
+  c.segsOut++;
   c.context.stats.tcpSegmentsOut++;
   finish(c.tcp.ip, c, frame, header);
   return true;

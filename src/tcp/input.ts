@@ -3,25 +3,18 @@
  * recovery.ts. @module
  */
 
-import { REACHABLE } from '../iface/neighbours.ts';
 import type { Packet } from '../iface/packet.ts';
 import * as wire from '../wire/tcp.ts';
-import { ANSWER_MS, type Connection, FAST_RECOVERY, OPEN, UNSET } from './connection.ts';
+import { arriveAck } from './ack.ts';
+import { answerOld, challenge } from './answer.ts';
+import { rcvRoundDone, startRightSizing } from './autotune.ts';
+import { type Connection, OPEN, UNSET } from './connection.ts';
 import { emitReset, resetStray } from './emit.ts';
 import { CLOSED_EVENT, CONNECTED, READABLE, WRITABLE } from './events.ts';
-import {
-  acceptable,
-  acksUnsent,
-  isOldTimestamp,
-  receiveText,
-  receiveWindow,
-  scheduleAck,
-  updateTsRecent,
-} from './receive.ts';
-import { duplicateAck, newDataAcked } from './recovery.ts';
-import { backedOffRto, rttOnAck } from './rtt.ts';
-import { finAcknowledged, restartRetransmitTimer } from './send.ts';
-import { type Seq, seqAdd, seqDiff, seqGt, seqLe, seqLt, seqMin } from './seq.ts';
+import { acceptable, isOldTimestamp, receiveText, receiveWindow, scheduleAck, updateTsRecent } from './receive.ts';
+import { rttOfHandshake } from './rtt.ts';
+import { finAcknowledged } from './send.ts';
+import { type Seq, seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt } from './seq.ts';
 import {
   CLOSE_WAIT,
   CLOSING,
@@ -42,6 +35,9 @@ const PAWS_IDLE_MS = 24 * 24 * 3600 * 1000;
 
 /** Takes in a segment for connection `c`. */
 export function segmentArrives(c: Connection, segment: wire.Segment, packet: Packet): void {
+  const segments = segment.gsoSize > 0 ? Math.ceil(segment.length / segment.gsoSize) : 1;
+  c.segsIn += segments;
+  if (segment.length > 0) c.dataSegsIn += segments;
   if (c.state === SYN_SENT) {
     arriveInSynSent(c, segment, packet);
     return;
@@ -63,7 +59,7 @@ export function segmentArrives(c: Connection, segment: wire.Segment, packet: Pac
   }
   if (c.state === SYN_RECEIVED && !completeHandshake(c, segment, packet)) return;
   if (c.useTimestamps && segment.hasTimestamps) updateTsRecent(c, segment);
-  if (!arriveAck(c, segment)) return;
+  if (!arriveAck(c, segment) || (finAcknowledged(c) && !finIsAcknowledged(c))) return;
   if (segment.length > 0 || (flags & FIN) !== 0) arriveText(c, segment);
   if (c.ackNow) c.tcp.ready(c);
 }
@@ -107,19 +103,6 @@ function isAcceptable(c: Connection, segment: wire.Segment): boolean {
 }
 
 /**
- * "If an incoming segment is not acceptable, an acknowledgment should be sent in reply (unless the RST bit is set)". To
- * empty segments not too often (RFC 5961 §7), or two peers that disagree would answer each other for ever.
- */
-function answerOld(c: Connection, segment: wire.Segment): void {
-  if (segment.length === 0 && (segment.flags & (SYN | FIN)) === 0) {
-    if (c.context.nowMs - c.answeredAt < ANSWER_MS) return;
-    c.answeredAt = c.context.nowMs;
-  }
-  c.ackNow = true;
-  c.tcp.ready(c);
-}
-
-/**
  * In SYN-RECEIVED the peer's SYN comes again: alone, our SYN-ACK was lost; with an ACK, it is the other half of a
  * simultaneous open (RFC 9293 §3.5, figure 8), and goes on as an acknowledgement.
  */
@@ -155,12 +138,6 @@ function arriveReset(c: Connection, segment: wire.Segment): void {
   }
 }
 
-function challenge(c: Connection): void {
-  c.context.stats.tcpChallengeAcks++;
-  c.ackNow = true;
-  c.tcp.ready(c);
-}
-
 /** RFC 9293 §3.10.7.3: the states before the peer's SYN is known. */
 function arriveInSynSent(c: Connection, segment: wire.Segment, packet: Packet): void {
   const { flags } = segment;
@@ -181,8 +158,8 @@ function arriveInSynSent(c: Connection, segment: wire.Segment, packet: Packet): 
   if ((flags & SYN) === 0) return;
   learnSyn(c, segment);
   if (hasAck) {
-    rttOnAck(c, ack, segment.hasTimestamps, segment.tsEcr);
     c.sndUna = ack;
+    rttOfHandshake(c, segment.hasTimestamps, segment.tsEcr);
     if (seqLt(c.sndNxt, ack)) c.sndNxt = ack; // the SYN was about to be sent again
     c.transition('receive-syn-ack');
     c.ackNow = true;
@@ -223,11 +200,13 @@ function established(c: Connection): void {
   c.congestion.init(c);
   // RFC 6928 §2: after more than one lost SYN the initial window is one segment.
   if (synTimeouts > 1) c.cwnd = c.mss;
+  c.initialCwnd = c.cwnd;
   c.recovery = OPEN;
   c.dupAcks = 0;
   c.recover = c.iss; // RFC 6582 §3.2 (1)
   c.probes = 0;
   startKeepAlive(c);
+  startRightSizing(c);
   c.socket?.report(CONNECTED | WRITABLE);
   // CLOSE was called before: RFC 9293 §3.10.4, "queue for processing after entering ESTABLISHED state".
   if (c.finQueued) c.transition('close');
@@ -243,7 +222,7 @@ function completeHandshake(c: Connection, segment: wire.Segment, packet: Packet)
   }
   if (c.listener !== null && !c.listener.admit(c)) return false;
   c.transition('receive-syn-ack');
-  rttOnAck(c, ack, segment.hasTimestamps, segment.tsEcr);
+  rttOfHandshake(c, segment.hasTimestamps, segment.tsEcr);
   c.sndUna = seqAdd(c.iss, 1);
   if (seqLt(c.sndNxt, c.sndUna)) c.sndNxt = c.sndUna;
   c.sndWnd = segment.wnd << c.sndShift;
@@ -251,88 +230,6 @@ function completeHandshake(c: Connection, segment: wire.Segment, packet: Packet)
   established(c);
   c.tcp.ready(c);
   return true;
-}
-
-/** RFC 9293 §3.10.7.4 fifth: the acknowledgement. Returns false where the segment ends here. */
-function arriveAck(c: Connection, segment: wire.Segment): boolean {
-  const ack = segment.ack as Seq;
-  if (acksUnsent(c, ack)) {
-    c.context.stats.drop('tcp-bad-ack');
-    answerOld(c, segment);
-    return false;
-  }
-  const advance = seqDiff(ack, c.sndUna);
-  // RFC 5961 §5.2: an acknowledgement older than any window ever offered is nobody's.
-  if (advance < 0 && -advance > c.sndWndMax) {
-    c.context.stats.drop('tcp-bad-ack');
-    challenge(c);
-    return false;
-  }
-  const wnd = segment.wnd << c.sndShift;
-  if (advance > 0) acknowledge(c, ack, segment);
-  else if (advance === 0 && c.sndMax !== c.sndUna && isDuplicate(c, segment, wnd)) duplicateAck(c);
-  if (advance >= 0) updateSendWindow(c, segment, wnd, advance > 0);
-  c.probes = 0;
-  if (c.finQueued ? seqLe(c.sndNxt, c.txEnd) : seqLt(c.sndNxt, c.txEnd)) c.tcp.ready(c);
-  return advance <= 0 || !finAcknowledged(c) || finIsAcknowledged(c);
-}
-
-/** RFC 5681 §2, definition of a duplicate acknowledgement. */
-const isDuplicate = (c: Connection, segment: wire.Segment, wnd: number): boolean =>
-  segment.length === 0 && (segment.flags & FIN) === 0 && wnd === c.sndWnd;
-
-/** New data, up to `ack`, is acknowledged. */
-function acknowledge(c: Connection, ack: Seq, segment: wire.Segment): void {
-  const flight = seqDiff(c.sndNxt, c.sndUna);
-  const advance = seqDiff(ack, c.sndUna);
-  // Karn's algorithm, second half (RFC 6298 §5): without a measurement the timeout keeps its backed-off value.
-  if (!rttOnAck(c, ack, segment.hasTimestamps, segment.tsEcr)) c.rtoMs = backedOffRto(c);
-  c.backoff = 0;
-  c.sndUna = ack;
-  if (seqLt(c.sndNxt, ack)) c.sndNxt = ack;
-  c.softError = null;
-  c.keepAliveProbes = 0;
-  releaseAcknowledged(c, ack);
-  newDataAcked(c, advance, flight);
-  // RFC 6298 (5.2), (5.3). In recovery a partial acknowledgement restarts the timer too: RFC 6582 §4 (slow but steady).
-  if (c.sndUna === c.sndMax) c.retransmitAt = UNSET;
-  else if (c.recovery !== FAST_RECOVERY || c.retransmitAt !== UNSET) restartRetransmitTimer(c);
-  const { neighbour } = c.path;
-  if (neighbour !== null && neighbour.state !== REACHABLE) neighbour.confirm();
-}
-
-/** Gives back the bytes of the send buffer below `ack`. */
-function releaseAcknowledged(c: Connection, ack: Seq): void {
-  const { tx } = c;
-  if (tx === null) return;
-  const bytes = seqDiff(seqMin(ack, c.txEnd), c.txSeq);
-  if (bytes <= 0) return;
-  tx.advance(bytes);
-  c.txSeq = seqAdd(c.txSeq, bytes);
-  if (tx.length === 0) tx.release();
-  if (c.wantsRoom && tx.length <= c.settings.sendBufferBytes >> 1) {
-    c.wantsRoom = false;
-    c.socket?.report(WRITABLE);
-  }
-}
-
-/**
- * RFC 9293 §3.10.7.4: SND.WL1 and SND.WL2 "prevent using old segments to update the window". A segment that acknowledges
- * new data is not old, even if one with a higher number came before it: its window counts from the new SND.UNA, and the
- * old one would reach too far. What Linux does.
- */
-function updateSendWindow(c: Connection, segment: wire.Segment, wnd: number, isAdvance: boolean): void {
-  const seq = segment.seq as Seq;
-  const ack = segment.ack as Seq;
-  if (!isAdvance && !(seqLt(c.sndWl1, seq) || (c.sndWl1 === seq && seqLe(c.sndWl2, ack)))) return;
-  if (wnd > c.sndWnd && c.persistAt !== UNSET) {
-    c.persistAt = UNSET;
-    c.backoff = 0;
-  }
-  c.sndWnd = wnd;
-  if (wnd > c.sndWndMax) c.sndWndMax = wnd;
-  c.sndWl1 = seq;
-  c.sndWl2 = ack;
 }
 
 /** Our FIN is acknowledged. Returns false where the connection is gone. */
@@ -366,7 +263,12 @@ function arriveText(c: Connection, segment: wire.Segment): void {
   const before = c.rcvNxt;
   const finInOrder = receiveText(c, segment);
   const arrived = seqDiff(c.rcvNxt, before);
-  if (arrived > 0) scheduleAck(c, arrived, segment.gsoSize);
+  c.bytesReceived += arrived;
+  c.lastDataInAt = c.context.nowMs;
+  if (arrived > 0) {
+    scheduleAck(c, arrived, segment.gsoSize);
+    if (seqGe(c.rcvNxt, c.rcvRoundEnd)) rcvRoundDone(c, segment.hasTimestamps, segment.tsEcr);
+  }
   if (finInOrder) arriveFin(c);
 }
 

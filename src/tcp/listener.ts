@@ -6,20 +6,22 @@ import type { Packet } from '../iface/packet.ts';
 import type { IpAddress } from '../wire/address.ts';
 import * as wire from '../wire/tcp.ts';
 import { Connection } from './connection.ts';
+import { COOKIE_MS } from './cookie.ts';
 import { ACCEPTABLE } from './events.ts';
-import { learnSyn } from './input.ts';
+import { learnSyn, segmentArrives } from './input.ts';
+import { timestampNow } from './rtt.ts';
 import { type Seq, seqAdd, seqGt } from './seq.ts';
 import type { TcpSettings } from './settings.ts';
 import type { TcpSocket } from './socket.ts';
+import { CLOSED } from './state.ts';
+import { type OnSyn, SynRequest } from './syn-request.ts';
 import type { Tcp } from './tcp.ts';
+import { ISS_STEP } from './time-wait.ts';
 
 /** Backlog where the user names none; Node's. */
 export const BACKLOG_DEFAULT = 511;
-/** Half-open connections of a listener, at least; a SYN beyond the limit is dropped, and its sender tries again. */
+/** Half-open connections of a listener, at least; a SYN beyond the limit is answered with a cookie, or dropped. */
 const SYN_QUEUE_MIN = 256;
-
-/** How far above those of a connection in TIME-WAIT the next one's numbers begin: a window without scaling. */
-const ISS_STEP = 1 << 16;
 
 export class Listener {
   readonly tcp: Tcp;
@@ -27,18 +29,31 @@ export class Listener {
   readonly local: IpAddress;
   readonly port: number;
   backlog: number;
+  /** Of connections to come; changed by `TcpSocket.configure`. */
   settings: TcpSettings;
   readonly socket: TcpSocket;
+  readonly onSyn: OnSyn | null;
+  /** When the last SYN cookie was sent, ms. */
+  #cookieAt = Number.NEGATIVE_INFINITY;
   readonly #halfOpen = new Set<Connection>();
   #accepted: Connection[] = [];
 
-  constructor(tcp: Tcp, socket: TcpSocket, local: IpAddress, port: number, backlog: number, settings: TcpSettings) {
+  constructor(
+    tcp: Tcp,
+    socket: TcpSocket,
+    local: IpAddress,
+    port: number,
+    backlog: number,
+    settings: TcpSettings,
+    onSyn: OnSyn | null,
+  ) {
     this.tcp = tcp;
     this.socket = socket;
     this.local = local;
     this.port = port;
     this.backlog = backlog;
     this.settings = settings;
+    this.onSyn = onSyn;
   }
 
   get pending(): number {
@@ -49,7 +64,11 @@ export class Listener {
     return this.#halfOpen.size;
   }
 
-  /** A SYN came in: RFC 9293 §3.10.7.2 third. Returns whether there is a connection for it now. */
+  /**
+   * A SYN came in: RFC 9293 §3.10.7.2 third. @param after - the last number of a connection in TIME-WAIT that it may
+   * take over; such a SYN has shown that it is no spoofed one
+   * @returns whether there is a connection for it now
+   */
   arriveSyn(packet: Packet, segment: wire.Segment, after: Seq | null): boolean {
     const { tcp } = this;
     const { stats } = tcp.context;
@@ -58,27 +77,92 @@ export class Listener {
       stats.drop('tcp-accept-queue-full');
       return false;
     }
-    if (this.#halfOpen.size >= Math.max(this.backlog, SYN_QUEUE_MIN) || tcp.isMemoryShort()) {
+    const isFull = this.#halfOpen.size >= Math.max(this.backlog, SYN_QUEUE_MIN);
+    if (this.#wantsCookie(isFull) && after === null && !tcp.isMemoryShort()) {
+      this.#cookieAt = tcp.context.nowMs;
+      tcp.cookies.answer(packet, segment, this.settings);
+      return false;
+    }
+    if (isFull || tcp.isMemoryShort()) {
       stats.drop('tcp-syn-queue-full');
       return false;
     }
+    const c = this.#open(packet, segment);
+    if (c === null) return false;
+    // A sequence number above those of a connection that is in TIME-WAIT: RFC 9293 §3.6.1, MAY-2.
+    if (after !== null && !seqGt(c.iss, after)) tcp.setIss(c, seqAdd(after, ISS_STEP));
+    if (this.onSyn === null) tcp.ready(c);
+    else this.#hold(c, this.onSyn, new SynRequest(c, packet, segment));
+    return c.state !== CLOSED;
+  }
+
+  /** A cookie accepts before the user is asked: a listener that decides about SYNs drops those it has no room for. */
+  #wantsCookie(isFull: boolean): boolean {
+    const { synCookies } = this.settings;
+    return this.onSyn === null && (synCookies === 'always' || (isFull && synCookies === 'auto'));
+  }
+
+  /** A half-open connection of what `syn` says, or null where no route leads back. */
+  #open(packet: Packet, syn: wire.Segment): Connection | null {
+    const { tcp } = this;
+    const { memory, stats } = tcp.context;
     const remote = packet.source;
     const path = tcp.ip.path(remote, packet.destination);
     if (path === null) {
       stats.drop('no-route');
-      return false;
+      return null;
     }
-    const remotePort = wire.sourcePort(tcp.context.memory.dv, packet.payload);
-    const c = new Connection(tcp, path, remote, this.port, remotePort, this.settings);
+    const c = new Connection(tcp, path, remote, this.port, wire.sourcePort(memory.dv, packet.payload), this.settings);
     tcp.begin(c);
-    // A sequence number above those of a connection that is in TIME-WAIT: RFC 9293 §3.6.1, MAY-2.
-    if (after !== null && !seqGt(c.iss, after)) tcp.setIss(c, seqAdd(after, ISS_STEP));
-    learnSyn(c, segment);
+    learnSyn(c, syn);
     c.transition('receive-syn');
     c.listener = this;
     this.#halfOpen.add(c);
     stats.tcpPassiveOpens++;
-    tcp.ready(c);
+    return c;
+  }
+
+  /** Keeps the SYN unanswered until the user has decided; what comes of it meanwhile is absorbed. */
+  #hold(c: Connection, onSyn: OnSyn, request: SynRequest): void {
+    const { context } = this.tcp;
+    this.tcp.hold(c);
+    context.stats.tcpSynsHeld++;
+    c.handshakeAt = context.nowMs + this.settings.synDeadlineMs;
+    context.timers.atMost(c, c.handshakeAt);
+    try {
+      onSyn(request);
+    } catch {
+      request.reject();
+    }
+  }
+
+  /**
+   * An ACK came for which there is no connection: RFC 4987 §3.6: it may acknowledge a cookie.
+   * @returns whether it was dealt with; else it is answered with a RST, RFC 9293 §3.10.7.2 second
+   */
+  arriveAck(packet: Packet, segment: wire.Segment): boolean {
+    const { tcp } = this;
+    const { nowMs, stats } = tcp.context;
+    if ((segment.flags & wire.SYN) !== 0 || nowMs - this.#cookieAt > COOKIE_MS) return false;
+    const syn = tcp.cookies.check(packet, segment, this.settings);
+    if (syn === null) {
+      stats.tcpSynCookiesFailed++;
+      stats.drop('tcp-bad-cookie');
+      return false;
+    }
+    stats.tcpSynCookiesReceived++;
+    const isFull = this.#accepted.length >= this.backlog;
+    if (isFull || tcp.isMemoryShort()) {
+      stats.drop(isFull ? 'tcp-accept-queue-full' : 'tcp-syn-queue-full');
+      return true;
+    }
+    const c = this.#open(packet, syn);
+    if (c === null) return true;
+    tcp.setIss(c, seqAdd(segment.ack as Seq, -1));
+    c.sndNxt = c.sndMax = segment.ack as Seq;
+    // What the low bits of our timestamp said is no time: an echo from the future measures nothing.
+    segment.tsEcr = (timestampNow(c) + 1) | 0;
+    segmentArrives(c, segment, packet);
     return true;
   }
 

@@ -34,7 +34,7 @@ function icmpError(packet: Uint8Array, code: number, type: number = icmpv4.UNREA
 
 test('open: the options of the SYN, and each of them off', () => {
   const synOf = (tcp: object) => {
-    const peer = new TestPeer({ tcp });
+    const peer = new TestPeer({ tcp: { receiveBufferMaxBytes: 1 << 19, ...tcp } });
     peer.socket = peer.stack.tcpSocket();
     peer.socket.connect({ address: REMOTE, port: PORT });
     peer.poll();
@@ -58,7 +58,7 @@ test('open: the options of the SYN, and each of them off', () => {
 
 test('open: a SYN-ACK has an option only if the SYN had it', () => {
   const answerTo = (syn: object) => {
-    const peer = listening();
+    const peer = listening({ tcp: { receiveBufferMaxBytes: 1 << 19 } });
     peer.send('S', { seq: 0, ...syn });
     const [answer] = peer.take();
     peer.end();
@@ -348,7 +348,7 @@ test('listener: an ACK that finds the backlog full is as if lost: the SYN-ACK co
 });
 
 test('listener: a flood of SYNs is bounded, and what is half-open is given back', () => {
-  const peer = listening({ backlog: 4 });
+  const peer = listening({ backlog: 4, tcp: { synCookies: 'never' } });
   for (let i = 0; i < 2000; i++) peer.send('S', { seq: 0, peerPort: 1024 + i });
   assert.ok(peer.stack.tcp.connections.count <= 256);
   assert.ok(peer.stack.stats.drops['tcp-syn-queue-full']! > 1700);

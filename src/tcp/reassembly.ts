@@ -6,13 +6,18 @@ import { type Seq, seqGe, seqGt, seqLe, seqLt, seqMax, seqMin } from './seq.ts';
 
 /** Intervals remembered. A segment that would make one more is dropped, and comes again. */
 export const INTERVALS_MAX = 256;
+/** Intervals whose order is remembered: as many as an option can name. */
+const RECENT_MAX = 4;
 
 export class Reassembly {
   /** Interval i is [starts[i], ends[i]); sorted, disjoint, not touching. */
   readonly #starts: Seq[] = [];
   readonly #ends: Seq[] = [];
-  /** Start of the interval that the latest segment fell into: RFC 2018 §4 reports it first. */
-  #latest: Seq = 0 as Seq;
+  /** Starts of the intervals that changed last, the latest first: RFC 2018 §4 reports them in this order. */
+  readonly #recent: Seq[] = [];
+  /** Bytes that arrived out of order and had been there before: RFC 2883 §4.1. Empty when equal. */
+  duplicateStart = 0 as Seq;
+  duplicateEnd = 0 as Seq;
 
   get count(): number {
     return this.#starts.length;
@@ -24,21 +29,39 @@ export class Reassembly {
     return this.#starts.some((s, i) => seqLe(s, end) && seqGe(this.#ends[i]!, start));
   }
 
-  /** Adds [start, end), merging what overlaps or touches. */
+  /** Adds [start, end), merging what overlaps or touches. What of it was there already is the duplicate. */
   add(start: Seq, end: Seq): void {
     const starts = this.#starts;
     const ends = this.#ends;
+    this.duplicateStart = this.duplicateEnd = start;
     let first = 0;
     while (first < starts.length && seqLt(ends[first]!, start)) first++;
     let last = first; // one past the intervals to merge
-    while (last < starts.length && seqLe(starts[last]!, end)) {
+    const from = start;
+    const to = end;
+    while (last < starts.length && seqLe(starts[last]!, to)) {
+      this.#noteDuplicate(seqMax(from, starts[last]!), seqMin(to, ends[last]!));
+      this.#forget(starts[last]!);
       start = seqMin(start, starts[last]!);
       end = seqMax(end, ends[last]!);
       last++;
     }
     starts.splice(first, last - first, start);
     ends.splice(first, last - first, end);
-    this.#latest = start;
+    this.#recent.unshift(start);
+    if (this.#recent.length > RECENT_MAX) this.#recent.pop();
+  }
+
+  /** RFC 2883 §4: one contiguous range is reported, the first of several. */
+  #noteDuplicate(start: Seq, end: Seq): void {
+    if (this.duplicateStart !== this.duplicateEnd || !seqLt(start, end)) return;
+    this.duplicateStart = start;
+    this.duplicateEnd = end;
+  }
+
+  #forget(start: Seq): void {
+    const index = this.#recent.indexOf(start);
+    if (index >= 0) this.#recent.splice(index, 1);
   }
 
   /** All up to `rcvNxt` is in order now: drops it and returns the end of what follows without a gap. */
@@ -49,6 +72,7 @@ export class Reassembly {
     let done = 0;
     while (done < starts.length && seqLe(starts[done]!, next)) {
       if (seqGt(ends[done]!, next)) next = ends[done]!;
+      this.#forget(starts[done]!);
       done++;
     }
     starts.splice(0, done);
@@ -56,18 +80,25 @@ export class Reassembly {
     return next;
   }
 
-  /** Start of block `i` for a SACK option: the latest first (RFC 2018 §4), the others in order. */
-  sackStart(i: number): Seq {
-    return this.#starts[this.#sackIndex(i)]!;
+  /** How many blocks {@link sackIndex} can name. */
+  get sackCount(): number {
+    return Math.min(this.count, RECENT_MAX);
   }
 
-  sackEnd(i: number): Seq {
-    return this.#ends[this.#sackIndex(i)]!;
+  /** The interval for block `i` of a SACK option: the latest first, then those that were reported before (RFC 2018 §4). */
+  sackIndex(i: number): number {
+    const recent = this.#recent[i];
+    if (recent !== undefined) return this.#starts.indexOf(recent);
+    // Older than those remembered: any that are not among them.
+    let left = i - this.#recent.length;
+    return this.#starts.findIndex((start) => !this.#recent.includes(start) && left-- === 0);
   }
 
-  #sackIndex(i: number): number {
-    const latest = Math.max(0, this.#starts.indexOf(this.#latest));
-    if (i === 0) return latest;
-    return i <= latest ? i - 1 : i;
+  start(index: number): Seq {
+    return this.#starts[index]!;
+  }
+
+  end(index: number): Seq {
+    return this.#ends[index]!;
   }
 }

@@ -139,31 +139,32 @@ test('receive: RFC 2018 §4: SACK blocks, the latest first, no more than fit', (
   ]);
   assert.deepEqual(sacksAfter(41), [
     [41, 51],
-    [21, 31],
     [61, 71],
+    [21, 31],
   ]);
   assert.deepEqual(sacksAfter(101), [
     [101, 111],
-    [21, 31],
     [41, 51],
+    [61, 71],
+    [21, 31],
   ]);
   assert.deepEqual(
     sacksAfter(31),
     [
       [21, 41 + 10],
-      [61, 71],
       [101, 111],
+      [61, 71],
     ],
     'what closes a gap merges its neighbours',
   );
   assert.deepEqual(sacksAfter(1), [
     [21, 51],
-    [61, 71],
     [101, 111],
+    [61, 71],
   ]);
   assert.deepEqual(sacksAfter(11), [
-    [61, 71],
     [101, 111],
+    [61, 71],
   ]);
   peer.end();
 });

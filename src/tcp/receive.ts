@@ -3,6 +3,7 @@
  * acknowledgement is due. RFC 9293 §3.4, §3.8.6, §3.10.7.4; RFC 5681 §4.2. @module
  */
 import * as wire from '../wire/tcp.ts';
+import { rightSize } from './autotune.ts';
 import { type Connection, UNSET } from './connection.ts';
 import { emitSegment } from './emit.ts';
 import { READABLE } from './events.ts';
@@ -35,9 +36,9 @@ export const receiveWindow = (c: Connection): number => Math.max(0, seqDiff(c.rc
 
 /** Bytes we could take now: room in the buffer, less when memory is short. */
 function roomBytes(c: Connection): number {
-  if (c.rcvClosed) return c.settings.receiveBufferBytes; // bytes are answered with RST, not stored
+  if (c.rcvClosed) return c.rxBytes; // bytes are answered with RST, not stored
   // The window is rounded up to what its scale can say; the buffer keeps as much back.
-  const room = c.settings.receiveBufferBytes - c.readable - ((1 << c.rcvShift) - 1);
+  const room = c.rxBytes - c.readable - ((1 << c.rcvShift) - 1);
   if (!isUnderPressure(c)) return room;
   const held = c.rx === null ? 0 : c.rx.heldBytes - c.rx.length;
   return Math.min(room, Math.max(held, c.context.memory.freeBytes >>> PRESSURE_PART_SHIFT));
@@ -52,7 +53,7 @@ const isUnderPressure = (c: Connection): boolean =>
  */
 function newEdge(c: Connection): Seq {
   const edge = seqAdd(c.rcvNxt, roomBytes(c));
-  const step = Math.min(c.settings.receiveBufferBytes >> 1, c.rcvMss);
+  const step = Math.min(c.rxBytes >> 1, c.rcvMss);
   return seqDiff(edge, c.rcvAdv) >= step ? edge : c.rcvAdv;
 }
 
@@ -68,9 +69,9 @@ export function offeredWindow(c: Connection): number {
 /** After the user has read: whether the window opened far enough to be worth a segment of its own. */
 export function windowUpdateDue(c: Connection): boolean {
   const gain = seqDiff(newEdge(c), c.rcvAdv);
-  if (gain < 2 * c.rcvMss) return gain >= c.settings.receiveBufferBytes >> 1;
+  if (gain < 2 * c.rcvMss) return gain >= c.rxBytes >> 1;
   // Two segments of gain are enough when the peer may be waiting; otherwise a quarter of the buffer.
-  const capacity = c.settings.receiveBufferBytes;
+  const capacity = c.rxBytes;
   return gain >= capacity >> 2 || receiveWindow(c) <= capacity >> 3;
 }
 
@@ -88,6 +89,7 @@ export function receiveText(c: Connection, segment: wire.Segment): boolean {
   if (duplicate > 0) {
     // RFC 9293 §3.10.7.4: trimmed so that it begins at RCV.NXT.
     const cut = Math.min(duplicate, length);
+    if (cut > 0) reportDuplicate(c, start, seqAdd(start, cut));
     start = seqAdd(start, cut);
     p += cut;
     length -= cut;
@@ -110,6 +112,13 @@ export function receiveText(c: Connection, segment: wire.Segment): boolean {
   c.rcvAdv = seqGe(c.rcvAdv, c.rcvNxt) ? c.rcvAdv : c.rcvNxt;
   c.ackNow = true;
   return true;
+}
+
+/** RFC 2883 §4: the next acknowledgement says that `[start, end)` came twice. */
+export function reportDuplicate(c: Connection, start: Seq, end: Seq): void {
+  if (!c.settings.dsack || start === end) return;
+  c.dsackStart = start;
+  c.dsackEnd = end;
 }
 
 /** Whether bytes out of order may be stored: few gaps, and no buffer made for them while memory is short. */
@@ -136,6 +145,8 @@ function store(c: Connection, start: Seq, p: number, length: number): void {
     if (c.ackNow && c.path.iface.device.room() > 0) emitSegment(c, c.sndMax, 0, wire.ACK);
     c.reassembly ??= new Reassembly();
     c.reassembly.add(start, seqAdd(start, length));
+    reportDuplicate(c, c.reassembly.duplicateStart, c.reassembly.duplicateEnd);
+    c.rcvOutOfOrder++;
     c.ackNow = true;
     return;
   }
@@ -182,6 +193,7 @@ export function updateTsRecent(c: Connection, segment: wire.Segment): void {
 /** The reader took bytes: gives the buffer back when it is empty, and says if the window should be told. */
 export function consumed(c: Connection): boolean {
   const { rx } = c;
+  if (c.rxBytes < c.settings.receiveBufferMaxBytes) rightSize(c);
   if (rx !== null && rx.length === 0 && c.reassembly === null) {
     rx.release();
     c.tcp.unread.delete(c);

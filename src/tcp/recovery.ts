@@ -1,78 +1,405 @@
 /**
- * Loss recovery: fast retransmit and fast recovery as NewReno has them (RFC 5681 §3.2, RFC 6582 §3.2), and what follows
- * a timeout (RFC 6298 §5, RFC 5681 §3.1). @module
+ * Loss recovery: when it begins, how fast it sends, when it ends, and when it turns out to have been a mistake. RFC 5681,
+ * RFC 6582 (NewReno, where there is no SACK), RFC 6675, RFC 8985 (RACK-TLP), RFC 6937 (PRR), RFC 5682 (F-RTO), RFC 3522 and
+ * RFC 4015 (Eifel), RFC 2883 and RFC 3708 (undo by D-SACK), RFC 3042 (limited transmit). @module
  */
-import { type Connection, FAST_RECOVERY, LOSS, OPEN, UNSET } from './connection.ts';
-import { retransmitSoon } from './send.ts';
-import { seqDiff, seqGe, seqGt } from './seq.ts';
+import { Acked } from './acked.ts';
+import type { Cause } from './congestion/controller.ts';
+import { CWND_MAX } from './congestion/controller.ts';
+import { type Connection, CWR, DISORDER, LOSS, OPEN, RECOVERY, UNSET } from './connection.ts';
+import { detectLoss, isRecent, markLost, updateReorderingWindow } from './rack.ts';
+import { FLAGS, LOST, SACKED } from './scoreboard.ts';
+import { restartRetransmitTimer, startRetransmitTimer } from './send.ts';
+import { type Seq, seqAdd, seqDiff, seqGe, seqGt } from './seq.ts';
 
-/** RFC 5681 §3.2: the third duplicate is taken for a loss. */
-const DUPLICATES = 3;
+/** What the acknowledgement in hand brought has been written down; now it is judged. Linux's tcp_fastretrans_alert. */
+export function judge(c: Connection, acked: Acked, tsEcr: number, hasTimestamps: boolean): void {
+  const isDelayed = hasTimestamps && isEchoOfOriginal(c, tsEcr);
+  if (c.recovery !== OPEN && seqGe(c.sndUna, c.recover) && leave(c, acked, isDelayed)) return;
+  switch (c.recovery) {
+    case RECOVERY:
+      if (!inRecovery(c, acked, isDelayed)) return;
+      break;
+    case LOSS:
+      if (!inLoss(c, acked, isDelayed)) return;
+      break;
+    default:
+      beforeRecovery(c, acked);
+      return;
+  }
+  if (c.lostBytes > c.retransBytes) c.tcp.ready(c);
+}
 
-/** A duplicate acknowledgement (RFC 5681 §2) came in. */
-export function duplicateAck(c: Connection): void {
-  c.dupAcks++;
-  if (c.recovery === FAST_RECOVERY) {
-    c.cwnd += c.mss; // RFC 6582 §3.2 (4): each says that a segment has left the network
+/** OPEN, DISORDER, CWR: is something lost? */
+function beforeRecovery(c: Connection, acked: Acked): void {
+  if (!c.useSack) {
+    if (acked.advance > 0) c.sackedBytes = 0;
+    else if (acked.isDuplicate) addDuplicate(c, acked);
+  }
+  if (c.recovery === DISORDER) undoByDsack(c);
+  identifyLoss(c, acked);
+  if (c.lostBytes > 0) {
+    enterRecovery(c);
     c.tcp.ready(c);
-    return;
+  } else if (c.recovery !== CWR) {
+    c.recovery = c.sackedBytes > 0 ? DISORDER : OPEN;
   }
-  if (c.dupAcks !== DUPLICATES) return;
-  // RFC 6582 §3.2 (1): not again for the losses of a window that a timeout or recovery has dealt with.
-  if (c.recovery === LOSS || !seqGt(c.sndUna, c.recover)) return;
-  enterFastRecovery(c);
+  // RFC 3042: what a duplicate says has left the network makes room for new data: the pipe counts it off.
+  if (acked.isSacking || acked.isDuplicate) c.tcp.ready(c);
 }
 
-function enterFastRecovery(c: Connection): void {
-  c.congestion.reduce(c, seqDiff(c.sndNxt, c.sndUna), 'loss');
-  c.recovery = FAST_RECOVERY;
-  c.recover = c.sndMax;
-  c.context.stats.tcpFastRetransmits++;
-  retransmitSoon(c);
-  c.cwnd = c.ssthresh + DUPLICATES * c.mss;
+function inRecovery(c: Connection, acked: Acked, isDelayed: boolean): boolean {
+  if (acked.advance === 0) {
+    if (!c.useSack && acked.isDuplicate) addDuplicate(c, acked);
+  } else if (isDelayed && mayUndo(c, isDelayed)) {
+    // A partial acknowledgement of an original: nothing was lost, or not that. Linux's tcp_try_undo_partial.
+    for (let i = 0; i < c.sent!.count; i++) unmarkLost(c, i);
+    undoReduction(c);
+    c.recovery = OPEN;
+    c.context.stats.tcpUndone++;
+    return true;
+  }
+  if (undoByDsack(c)) {
+    c.recovery = c.sackedBytes > 0 ? DISORDER : OPEN;
+    return false;
+  }
+  identifyLoss(c, acked);
+  c.tcp.ready(c);
+  return true;
 }
 
-/** `ackedBytes` of new data were acknowledged; `flight` was outstanding before. */
-export function newDataAcked(c: Connection, ackedBytes: number, flight: number): void {
-  c.dupAcks = 0;
-  if (c.recovery === OPEN) {
-    // RFC 7661 in its simplest form: a window that was not in use is no evidence for a larger one.
-    if (flight * 2 >= c.cwnd) c.congestion.acked(c, ackedBytes, -1);
-  } else if (seqGe(c.sndUna, c.recover)) {
-    leaveRecovery(c);
-  } else if (c.recovery === FAST_RECOVERY) {
-    partialAck(c, ackedBytes);
-  } else {
-    c.congestion.acked(c, Math.min(ackedBytes, c.mss), -1); // slow start after a timeout: RFC 3465 §2.3, L = 1
+/** After a timeout: RFC 5682 §3.1 while it is being tested, slow start afterwards. */
+function inLoss(c: Connection, acked: Acked, isDelayed: boolean): boolean {
+  c.sendsNew = false;
+  if (acked.advance > 0 && undoLoss(c, isDelayed && mayUndo(c, true))) return false;
+  if (c.isFrto) {
+    // (3.b): something was acknowledged that was sent but once, so the timeout was for nothing.
+    if (acked.isOriginal && undoLoss(c, true)) return false;
+    if (seqGt(c.sndNxt, c.recover)) {
+      if (acked.isSacking || acked.isDuplicate) c.isFrto = false; // (3.a): a loss after all
+    } else if (acked.advance > 0) {
+      c.recover = c.sndNxt;
+      c.isFrto = seqDiff(c.txEnd, c.sndNxt) > 0 && seqDiff(c.sndNxt, c.sndUna) < c.sndWnd;
+      // (2.b): two new segments instead of old ones, to see what comes back.
+      c.sendsNew = c.isFrto;
+      if (c.sendsNew) {
+        c.tcp.ready(c);
+        return false;
+      }
+    }
+  }
+  if (!c.useSack && acked.isDuplicate && seqGt(c.sndNxt, c.recover)) addDuplicate(c, acked);
+  if (!c.useSack && acked.advance > 0) c.sackedBytes = 0;
+  identifyLoss(c, acked);
+  c.tcp.ready(c);
+  return true;
+}
+
+/** SND.UNA has reached the recovery point. Returns whether nothing is left to judge. */
+function leave(c: Connection, acked: Acked, isDelayed: boolean): boolean {
+  switch (c.recovery) {
+    case CWR:
+      if (c.sndUna === c.recover && seqGt(c.sndNxt, c.sndUna)) return false;
+      endReduction(c);
+      c.recovery = OPEN;
+      return false;
+    case RECOVERY:
+      if (!c.useSack) c.sackedBytes = 0;
+      if (mayUndo(c, isDelayed)) {
+        undoReduction(c);
+        c.context.stats.tcpUndone++;
+      } else {
+        endReduction(c);
+      }
+      // RFC 6582 §4: without SACK a duplicate of old data may still come: not before more is acknowledged.
+      if (!c.useSack && c.sndUna === c.recover && seqGt(c.sndNxt, c.sndUna)) return true;
+      c.mayUndo = false;
+      c.recovery = OPEN;
+      return false;
+    case LOSS:
+      if (undoLoss(c, mayUndo(c, isDelayed) || (c.isFrto && acked.isOriginal))) return true;
+      if (!c.useSack && c.sndUna === c.recover && seqGt(c.sndNxt, c.sndUna)) return true;
+      finishLoss(c);
+      return false;
+    default:
+      return false;
   }
 }
 
-function leaveRecovery(c: Connection): void {
-  // RFC 6582 §3.2 (3), full acknowledgement, first option: no burst.
-  if (c.recovery === FAST_RECOVERY) {
-    c.cwnd = Math.min(c.ssthresh, Math.max(seqDiff(c.sndNxt, c.sndUna), c.mss) + c.mss);
-  }
+function finishLoss(c: Connection): void {
+  c.isFrto = c.sendsNew = false;
+  c.mayUndo = false;
+  c.retransmits = 0;
   c.recovery = OPEN;
+  if (!c.useSack) c.sackedBytes = 0;
 }
 
-/** RFC 6582 §3.2 (3), partial acknowledgement: the next hole is filled, the window deflated by what left. */
-function partialAck(c: Connection, ackedBytes: number): void {
-  retransmitSoon(c);
-  c.cwnd = Math.max(c.cwnd - ackedBytes, 0) + (ackedBytes >= c.mss ? c.mss : 0);
-  if (c.cwnd < c.mss) c.cwnd = c.mss;
+/** RFC 6582, RFC 3042: a duplicate acknowledgement says that one more segment has arrived out of order. */
+function addDuplicate(c: Connection, acked: Acked): void {
+  const most = seqDiff(c.sndNxt, c.sndUna) - c.lostBytes - c.mss;
+  const more = Math.min(c.mss, most - c.sackedBytes);
+  if (more <= 0) return;
+  c.sackedBytes += more;
+  c.delivered += more;
+  acked.newlyDelivered += more;
 }
 
-/** The retransmission timer fired: everything is sent again from SND.UNA, in slow start. RFC 6298 (5.4)-(5.6). */
+function identifyLoss(c: Connection, acked: Acked): void {
+  const before = c.lostBytesTotal;
+  if (c.useSack) {
+    updateReorderingWindow(c, acked);
+    if (c.sackedBytes > 0 || c.retransBytes > 0 || c.recovery !== OPEN) detectLoss(c, acked);
+  } else {
+    markFirstLost(c, acked);
+    c.sackedBytes = Math.max(0, Math.min(c.sackedBytes, seqDiff(c.sndNxt, c.sndUna) - c.lostBytes));
+  }
+  acked.newlyLost += c.lostBytesTotal - before;
+}
+
+/** Without SACK: the third duplicate, and in recovery each partial acknowledgement, point at the first segment. */
+function markFirstLost(c: Connection, acked: Acked): void {
+  const board = c.sent;
+  if (board === null || board.count === 0) return;
+  const isThird = c.recovery < RECOVERY && c.sackedBytes >= c.reordering * c.mss;
+  // Few segments may be under way: the last of three cannot be answered by three duplicates (RFC 5827 would say two).
+  const isPartial = c.recovery >= RECOVERY && acked.advance > 0;
+  if (!isThird && !isPartial) return;
+  // RFC 6582 §3.2 (1): not again for the losses of a window that recovery or a timeout has dealt with.
+  if (isThird && !seqGe(c.sndUna, c.recover)) return;
+  if ((board.flags(0) & LOST) !== 0) return;
+  if (seqDiff(board.end(0), c.sndUna) > c.mss) board.split(0, seqAdd(c.sndUna, c.mss));
+  markLost(c, board, 0);
+}
+
+function enterRecovery(c: Connection): void {
+  c.context.stats.tcpFastRetransmits++;
+  beginUndo(c);
+  if (c.recovery < CWR) beginReduction(c, 'loss');
+  c.recovery = RECOVERY;
+  c.recover = c.sndNxt;
+  c.probeAt = UNSET;
+  startRetransmitTimer(c);
+}
+
+/** RFC 6937: the window is brought down to ssthresh in step with what is delivered. */
+export function beginReduction(c: Connection, cause: Cause): void {
+  c.priorCwnd = c.cwnd;
+  c.priorSsthresh = c.ssthresh;
+  c.prrDelivered = 0;
+  c.prrOut = 0;
+  c.isTlpPending = false;
+  c.recover = c.sndNxt;
+  c.congestion.reduce(c, seqDiff(c.sndNxt, c.sndUna), cause);
+}
+
+/** ECN, or a probe that repaired a loss: less is sent, nothing is sent again. */
+export function enterCwr(c: Connection, cause: Cause): void {
+  c.mayUndo = false;
+  if (c.recovery >= CWR) return;
+  beginReduction(c, cause);
+  c.recovery = CWR;
+}
+
+function endReduction(c: Connection): void {
+  if (c.congestion.ownsWindow) return;
+  if (c.recovery === CWR || c.mayUndo) c.cwnd = Math.max(c.ssthresh, c.mss);
+}
+
+/**
+ * The window during a reduction. RFC 6937 §3.1 with the safe bound of RFC 9937: in proportion while more is under way than
+ * ssthresh, then slow start back up to it as long as nothing new is lost.
+ */
+export function reduceProportionally(c: Connection, acked: Acked): void {
+  if (c.congestion.ownsWindow || c.priorCwnd === 0 || acked.newlyDelivered <= 0) return;
+  c.prrDelivered += acked.newlyDelivered;
+  const { mss, ssthresh } = c;
+  const inFlight = c.inFlight();
+  const below = ssthresh - inFlight;
+  let more: number;
+  if (below < 0) {
+    const share = (ssthresh * c.prrDelivered) / c.priorCwnd;
+    more = Math.ceil((share - c.prrOut) / mss - 1e-9) * mss;
+  } else {
+    more = Math.max(c.prrDelivered - c.prrOut, acked.newlyDelivered);
+    if (acked.advance > 0 && acked.newlyLost === 0) more += mss;
+    more = Math.min(more, below);
+  }
+  // The first retransmission goes out whatever the arithmetic says, and without SACK what a partial acknowledgement
+  // points at: RFC 6582 §3.2 (3).
+  const isForced = c.prrOut === 0 || (!c.useSack && acked.advance > 0 && c.lostBytes > c.retransBytes);
+  c.cwnd = inFlight + Math.max(more, isForced ? mss : 0);
+}
+
+/** Where a window may grow, it grows. */
+export function growWindow(c: Connection, acked: Acked): void {
+  if (acked.newlyDelivered === 0 || !isWindowUsed(c)) return;
+  const progress = c.reordering > c.settings.reordering ? acked.newlyDelivered > 0 : acked.advance > 0;
+  if (progress) c.congestion.acked(c, acked.newlyDelivered, acked.rttUs);
+}
+
+/** RFC 7661 as Linux has it: a window that was not in use is no evidence for a larger one. */
+const isWindowUsed = (c: Connection): boolean => c.isCwndLimited || (c.cwnd < c.ssthresh && c.cwnd < 2 * c.maxFlight);
+
+/** After a burst was sent: was it the congestion window that ended it? */
+export function validateWindow(c: Connection): void {
+  const flight = seqDiff(c.sndNxt, c.sndUna);
+  const isLimited = c.cwnd - c.inFlight() < c.mss;
+  if (seqGe(c.sndUna, c.cwndUsageSeq) || isLimited || (!c.isCwndLimited && flight > c.maxFlight)) {
+    c.isCwndLimited = isLimited;
+    c.maxFlight = flight;
+    c.cwndUsageSeq = c.sndNxt;
+  }
+}
+
+// Undoing.
+
+function beginUndo(c: Connection): void {
+  c.undoMarker = c.sndUna;
+  c.mayUndo = true;
+  // What a probe sent before may be what caused the D-SACK to come.
+  c.undoRetrans = c.retransBytes > 0 ? Math.ceil(c.retransBytes / c.mss) : -1;
+  if (c.retransBytes === 0) c.hasRetransTs = false;
+}
+
+/** RFC 3522 §3.2 (4): the acknowledgement echoes a timestamp from before the first retransmission. */
+const isEchoOfOriginal = (c: Connection, tsEcr: number): boolean =>
+  c.useTimestamps && c.hasRetransTs && ((tsEcr - c.retransTs) | 0) < 0;
+
+const mayUndo = (c: Connection, isDelayed: boolean): boolean =>
+  c.mayUndo && c.settings.undo && (c.undoRetrans === 0 || (isDelayed && c.undoRetrans > 0));
+
+/** RFC 4015 §3.2: back to the window there was. */
+function undoReduction(c: Connection): void {
+  c.cwnd = Math.min(Math.max(c.cwnd, c.priorCwnd), CWND_MAX);
+  c.ssthresh = Math.max(c.ssthresh, c.priorSsthresh);
+  c.congestion.undo(c);
+  c.mayUndo = false;
+}
+
+/** RFC 2883 §5, RFC 3708: every segment that was sent again has come back as a duplicate. */
+function undoByDsack(c: Connection): boolean {
+  if (!c.mayUndo || c.undoRetrans !== 0 || !c.settings.undo) return false;
+  undoReduction(c);
+  if (c.sent !== null) for (let i = 0; i < c.sent.count; i++) unmarkLost(c, i);
+  c.context.stats.tcpUndone++;
+  return true;
+}
+
+function unmarkLost(c: Connection, i: number): void {
+  const board = c.sent!;
+  const at = board.at(i);
+  if ((board.words[at + FLAGS]! & LOST) === 0) return;
+  board.words[at + FLAGS]! &= ~LOST;
+  c.lostBytes -= seqDiff(board.end(i), board.start(i));
+}
+
+/** The timeout was for nothing: RFC 5682 §3.1 (3.b), RFC 4015. */
+function undoLoss(c: Connection, isSpurious: boolean): boolean {
+  if (!isSpurious || !c.settings.undo) return false;
+  if (c.sent !== null) for (let i = 0; i < c.sent.count; i++) unmarkLost(c, i);
+  undoReduction(c);
+  c.context.stats.tcpSpuriousTimeouts++;
+  c.context.stats.tcpUndone++;
+  c.retransmits = 0;
+  c.isFrto = c.sendsNew = false;
+  c.recovery = OPEN;
+  if (!c.useSack) c.sackedBytes = 0;
+  c.tcp.ready(c);
+  return true;
+}
+
+/**
+ * The retransmission timer fired: RFC 6298 (5.4)-(5.6). All that is under way and was not SACKed is taken for lost, and
+ * sent again in slow start.
+ */
 export function retransmissionTimeout(c: Connection): void {
   c.context.stats.tcpTimeouts++;
-  c.congestion.timedOut(c, seqDiff(c.sndNxt, c.sndUna), c.backoff === 0);
+  c.totalRto++;
+  c.retransmitAt = c.probeAt = c.reorderAt = UNSET;
+  enterLoss(c);
+  c.retransmits++;
   c.backoff++;
-  c.isTiming = false;
-  c.dupAcks = 0;
-  c.recovery = LOSS;
-  c.recover = c.sndMax; // RFC 6582 §4: and no fast retransmit for what was sent before
-  c.sndNxt = c.sndUna;
-  c.retransmitDue = false; // it comes first anyway
-  c.retransmitAt = UNSET;
   c.tcp.ready(c);
+}
+
+function enterLoss(c: Connection): void {
+  const isNew = c.recovery < RECOVERY;
+  const flight = seqDiff(c.sndNxt, c.sndUna);
+  markAllLost(c);
+  const isFirst = c.recovery <= DISORDER || seqGe(c.sndUna, c.recover) || (c.recovery === LOSS && c.retransmits === 0);
+  if (isFirst) {
+    c.priorCwnd = c.cwnd;
+    c.priorSsthresh = c.ssthresh;
+    beginUndo(c);
+  }
+  c.congestion.timedOut(c, flight, isFirst);
+  c.cwnd = c.inFlight() + c.mss; // RFC 5681 §3.1: the loss window is one segment
+  // Reordering that made recovery wait so long is not to be relied on.
+  if (c.recovery <= DISORDER && c.sackedBytes >= c.settings.reordering * c.mss) {
+    c.reordering = Math.min(c.reordering, c.settings.reordering);
+  }
+  c.recovery = LOSS;
+  c.recover = c.sndNxt;
+  c.isTlpPending = c.sendsNew = false;
+  // RFC 5682 §3.1 (1): not for a timeout of what recovery has sent again already.
+  c.isFrto = c.settings.frto && (isNew || c.retransmits > 0);
+}
+
+function markAllLost(c: Connection): void {
+  const board = c.sent;
+  if (board === null) return;
+  // RFC 2018 §8: the peer may have thrown away what it SACKed; if the first was, it would have been acknowledged.
+  const isReneging = board.count > 0 && (board.flags(0) & SACKED) !== 0;
+  if (isReneging || !c.useSack) {
+    c.sackedBytes = 0;
+    if (isReneging) c.context.stats.tcpRenegings++;
+  }
+  for (let i = 0; i < board.count; i++) {
+    const at = board.at(i);
+    if (isReneging) board.words[at + FLAGS]! &= ~SACKED;
+    if ((board.words[at + FLAGS]! & SACKED) !== 0) continue;
+    if (i > 0 && !isReneging && c.useSack && isRecent(c, board.words, at)) continue;
+    markLost(c, board, i);
+  }
+}
+
+/** What was sent was too large for the path: it is sent again in smaller pieces. Not congestion. */
+export function resendAll(c: Connection): void {
+  const board = c.sent;
+  if (board === null) return;
+  for (let i = 0; i < board.count; i++) if ((board.flags(i) & SACKED) === 0) markLost(c, board, i);
+  c.tcp.ready(c);
+}
+
+const timedOut = new Acked();
+
+/** The reordering timer fired: RFC 8985 §6.3. */
+export function onReorderingTimer(c: Connection): void {
+  c.reorderAt = UNSET;
+  if (detectLoss(c, null)) {
+    if (c.recovery < RECOVERY) enterRecovery(c);
+    timedOut.begin(c);
+    timedOut.newlyDelivered = c.mss;
+    timedOut.newlyLost = c.mss;
+    if (c.recovery === RECOVERY) reduceProportionally(c, timedOut);
+    c.tcp.ready(c);
+  }
+  if (c.retransmitAt === UNSET && c.sent !== null) restartRetransmitTimer(c);
+}
+
+/** An acknowledgement of what was sent as a probe: RFC 8985 §7.4.2. */
+export function probeAcked(c: Connection, ack: Seq, acked: Acked): void {
+  if (!seqGe(ack, c.tlpEnd)) return;
+  if (!c.isTlpRetrans || acked.isDsack) {
+    c.isTlpPending = false; // new data was acknowledged, or both copies arrived
+  } else if (seqGt(ack, c.tlpEnd)) {
+    // The probe repaired a loss that nobody else saw.
+    c.isTlpPending = false;
+    c.context.stats.tcpProbesRecovered++;
+    enterCwr(c, 'loss');
+    endReduction(c);
+    c.recovery = c.sackedBytes > 0 || c.lostBytes > 0 ? DISORDER : OPEN;
+  } else if (acked.advance === 0 && !acked.isSacking) {
+    c.isTlpPending = false; // a duplicate: the original had arrived
+  }
 }

@@ -3,10 +3,26 @@
  * RFC 5681 §3.1. @module
  */
 import * as wire from '../wire/tcp.ts';
-import { type Connection, LOSS, UNSET } from './connection.ts';
+import { type Connection, CWR, RECOVERY, UNSET } from './connection.ts';
 import { emitSegment, emitSyn } from './emit.ts';
+import { CHRONO_BUFFER, CHRONO_BUSY, CHRONO_WINDOW, setChrono } from './info.ts';
+import { isPaced, paceAfter } from './pacing.ts';
+import { armProbe } from './rack.ts';
+import { validateWindow } from './recovery.ts';
+import { retransmitLost, sendProbe } from './retransmit.ts';
 import { backedOffRto, startTiming } from './rtt.ts';
-import { seqAdd, seqDiff, seqGt, seqLt } from './seq.ts';
+import {
+  APP_LIMITED,
+  DELIVERED,
+  DELIVERED_US,
+  END,
+  FIRST_US,
+  FLAGS,
+  IN_FLIGHT,
+  LOST_BEFORE,
+  SENT_US,
+} from './scoreboard.ts';
+import { type Seq, seqAdd, seqDiff, seqGt } from './seq.ts';
 import {
   CLOSED,
   CLOSING,
@@ -26,6 +42,8 @@ const OVERRIDE_MS = 200;
 /** What one connection sends before the next one has its turn. */
 const TURN_BYTES = 64 * 1024;
 const TURN_BYTES_OFFLOAD = 4 * 64 * 1024;
+/** Payload that records of one turn may share. */
+const RECORD_BYTES_MAX = 1 << 20;
 
 /** Starts the retransmission timer unless it runs: RFC 6298 (5.1). */
 export function startRetransmitTimer(c: Connection): void {
@@ -44,7 +62,7 @@ export const IDLE = 0;
 export const MORE = 1;
 export const BLOCKED = 2;
 
-/** Sends what may be sent: SYN, data, FIN, an acknowledgement that is due. Says why it stopped. */
+/** Sends what may be sent: SYN, what was lost, data, FIN, an acknowledgement that is due. Says why it stopped. */
 export function output(c: Connection): number {
   if (!c.tcp.ip.isCurrent(c.path) && !c.tcp.refreshPath(c)) {
     // No way there now. The timer tries again, and gives up as it would for a peer that does not answer.
@@ -53,11 +71,12 @@ export function output(c: Connection): number {
   }
   if (c.path.iface.device.room() <= 0) return BLOCKED;
   if (!isSynchronized(c.state)) return outputHandshake(c);
-  if (c.retransmitDue && !retransmitFirst(c)) return BLOCKED;
-  const more = c.state !== TIME_WAIT && (c.tx !== null || c.finQueued) ? sendData(c) : IDLE;
-  // At the highest number sent, not at SND.NXT, which a timeout takes back: an old one is not acceptable to the peer.
-  if (c.ackNow && c.path.iface.device.room() > 0) emitSegment(c, c.sndMax, 0, wire.ACK);
-  return more;
+  let stopped = IDLE;
+  if (c.lostBytes > c.retransBytes && !c.sendsNew) stopped = retransmitLost(c);
+  if (stopped === IDLE && c.state !== TIME_WAIT && (c.tx !== null || c.finQueued)) stopped = sendData(c);
+  if (c.probeDue) sendProbe(c);
+  if (c.ackNow && c.path.iface.device.room() > 0) emitSegment(c, c.sndNxt, 0, wire.ACK);
+  return stopped;
 }
 
 function outputHandshake(c: Connection): number {
@@ -71,66 +90,156 @@ function outputHandshake(c: Connection): number {
     return IDLE;
   }
   c.sndNxt = seqAdd(c.iss, 1);
-  if (c.sndMax === c.iss) startTiming(c, c.sndNxt);
+  if (c.sndMax === c.iss) startTiming(c);
   c.sndMax = c.sndNxt;
   startRetransmitTimer(c);
   return IDLE;
 }
 
+/** The most payload of one segment on this path: the MSS, or that of a super-segment. */
+export const segmentBytes = (c: Connection): number =>
+  c.path.iface.offload ? Math.max(1, Math.floor(SUPER_BYTES / c.mss)) * c.mss : c.mss;
+
+/** Bytes of a turn. */
+export const turnBytes = (c: Connection): number => (c.path.iface.offload ? TURN_BYTES_OFFLOAD : TURN_BYTES);
+
 /** Sends data and the FIN as far as both windows, Nagle and the turn allow. */
 function sendData(c: Connection): number {
+  const before = c.sndNxt;
+  const stopped = sendNew(c);
+  if (c.sndNxt !== before) {
+    validateWindow(c);
+    armProbe(c);
+  }
+  return stopped;
+}
+
+function sendNew(c: Connection): number {
   const { device } = c.path.iface;
-  const offload = c.path.iface.offload;
-  let budget = offload ? TURN_BYTES_OFFLOAD : TURN_BYTES;
-  const fullLength = offload ? Math.max(1, Math.floor(SUPER_BYTES / c.mss)) * c.mss : c.mss;
+  const fullLength = segmentBytes(c);
+  let budget = turnBytes(c);
   for (;;) {
     const queued = seqDiff(c.txEnd, c.sndNxt); // negative once our FIN is out
     const flight = seqDiff(c.sndNxt, c.sndUna);
-    const usable = Math.min(c.sndWnd, c.cwnd) - flight;
     const wantsFin = c.finQueued && queued >= 0;
-    if (queued <= 0 && !wantsFin) return IDLE;
-    let length = Math.min(queued, usable, fullLength);
+    if (queued <= 0 && !wantsFin) {
+      setChrono(c, c.wantsRoom ? CHRONO_BUFFER : CHRONO_BUSY);
+      return noteAppLimited(c);
+    }
+    let length = Math.min(queued, c.sndWnd - flight, c.cwnd - c.inFlight(), fullLength);
     if (length < 0) length = 0;
     // Only full segments in a super-segment, but for the last of what is queued.
     if (length > c.mss && length < queued) length -= length % c.mss;
     // The FIN occupies one number of the window, but is not held back by congestion.
     const fin = wantsFin && length === queued && flight + length < c.sndWnd;
     if (!fin && (length === 0 || !worthSending(c, length, queued, flight))) {
+      setChrono(c, c.sndWnd - flight < c.mss ? CHRONO_WINDOW : CHRONO_BUSY);
       if (flight === 0) startPersistTimer(c);
       return IDLE;
     }
+    if (isPaced(c)) return IDLE;
     if (device.room() <= 0) return BLOCKED;
     if (budget <= 0) return MORE;
-    const flags = wire.ACK | (length === queued ? wire.PSH : 0) | (fin ? wire.FIN : 0);
-    if (!emitSegment(c, c.sndNxt, length, length > 0 ? flags : flags & ~wire.PSH)) {
-      startRetransmitTimer(c);
-      return IDLE;
-    }
+    if (flight === 0 && c.sent === null) startFlight(c);
+    if (!emitNew(c, length, fin) || fin) return IDLE;
     budget -= length;
-    sent(c, length + (fin ? 1 : 0));
-    if (fin) return IDLE;
   }
 }
 
-/** Sequence space `occupied` was just sent at SND.NXT. */
-function sent(c: Connection, occupied: number): void {
+/** Sends `length` new bytes, and the FIN behind them. False when memory has no frame: the timer tries again. */
+export function emitNew(c: Connection, length: number, fin: boolean): boolean {
+  const push = length > 0 && length === seqDiff(c.txEnd, c.sndNxt) ? wire.PSH : 0;
+  if (!emitSegment(c, c.sndNxt, length, wire.ACK | push | (fin ? wire.FIN : 0))) {
+    startRetransmitTimer(c);
+    return false;
+  }
+  sent(c, length + (fin ? 1 : 0), length);
+  return true;
+}
+
+/** There is nothing to send although the window would let it: samples of the rate say little until this is delivered. */
+function noteAppLimited(c: Connection): number {
+  const room = c.cwnd - c.inFlight();
+  if (room > 0 && c.lostBytes <= c.retransBytes) {
+    c.isAppLimited = true;
+    c.appLimitedEnd = (c.delivered + c.inFlight()) | 0;
+  }
+  return IDLE;
+}
+
+/** The first data after a lull. RFC 5681 §4.1: after an RTO of idleness the window is a guess again. */
+function startFlight(c: Connection): void {
+  const { nowMs, nowUs } = c.context;
+  c.firstSentUs = c.deliveredUs = nowUs;
+  const idleMs = nowMs - c.lastDataAt;
+  if (c.lastDataAt === 0) return;
+  c.congestion.restart?.(c, idleMs);
+  if (!c.settings.slowStartAfterIdle || c.congestion.ownsWindow || idleMs <= c.rtoMs) return;
+  const restart = Math.min(c.initialCwnd, c.cwnd);
+  // RFC 2861 §3.2, RFC 7661 §4.4: halved for each timeout that has passed, and ssthresh remembers.
+  c.ssthresh = Math.max(c.ssthresh, (c.cwnd >> 1) + (c.cwnd >> 2));
+  const halvings = Math.min(30, Math.floor(idleMs / c.rtoMs));
+  c.cwnd = Math.max(restart, c.cwnd >> halvings);
+}
+
+/** Sequence space `occupied` was just sent for the first time, at SND.NXT. */
+function sent(c: Connection, occupied: number, length: number): void {
   const end = seqAdd(c.sndNxt, occupied);
-  if (seqLt(c.sndNxt, c.sndMax)) c.context.stats.tcpRetransmits++;
-  else startTiming(c, end);
-  c.sndNxt = end;
-  if (seqGt(end, c.sndMax)) c.sndMax = end;
+  const { nowUs } = c.context;
+  record(c, end, occupied, nowUs);
+  c.sndNxt = c.sndMax = end;
+  c.bytesSent += length;
+  c.lastDataAt = c.context.nowMs;
   c.persistAt = UNSET;
   c.overrideSws = false;
+  if (c.recovery === CWR || c.recovery === RECOVERY) c.prrOut += length;
+  if (c.pacingRate > 0) paceAfter(c, length);
   startRetransmitTimer(c);
+}
+
+/** Writes down what was sent, in the last record where it is of one piece with it. */
+function record(c: Connection, end: Seq, occupied: number, nowUs: number): void {
+  const board = c.board();
+  const { words } = board;
+  if (board.count > 0) {
+    const last = board.at(board.count - 1);
+    const length = seqDiff(c.sndNxt, board.start(board.count - 1));
+    if (
+      words[last + SENT_US] === nowUs &&
+      words[last + FLAGS] === 0 &&
+      !c.isAppLimited &&
+      length % c.mss === 0 &&
+      length < RECORD_BYTES_MAX &&
+      words[last + DELIVERED] === (c.delivered | 0)
+    ) {
+      words[last + END] = end;
+      words[last + IN_FLIGHT] = words[last + IN_FLIGHT]! + occupied;
+      return;
+    }
+  }
+  const at = board.push();
+  fill(c, board.words, at, nowUs);
+  board.words[at + END] = end;
+  board.words[at + FLAGS] = c.isAppLimited ? APP_LIMITED : 0;
+  board.words[at + IN_FLIGHT] = c.inFlight() + occupied;
+}
+
+/** Fills in what every transmission, first or again, remembers of the connection at that moment. */
+export function fill(c: Connection, words: Int32Array, at: number, nowUs: number): void {
+  words[at + SENT_US] = nowUs;
+  words[at + DELIVERED] = c.delivered | 0;
+  words[at + DELIVERED_US] = c.deliveredUs;
+  words[at + FIRST_US] = c.firstSentUs;
+  words[at + LOST_BEFORE] = c.lostBytesTotal | 0;
+  words[at + IN_FLIGHT] = c.inFlight();
 }
 
 /** RFC 9293 §3.8.6.2.1: the sender's SWS avoidance, with the Nagle algorithm in its clause (2). */
 function worthSending(c: Connection, length: number, queued: number, flight: number): boolean {
   if (length >= c.mss || c.overrideSws) return true;
-  // What was sent before and lost is sent again as it comes.
-  if (c.recovery === LOSS && seqLt(c.sndNxt, c.sndMax)) return true;
   if (length === queued) return flight === 0 || c.settings.noDelay || c.finQueued;
-  return length >= c.sndWndMax >> 1;
+  // What the congestion window leaves of a segment waits for the rest: the next acknowledgement brings it.
+  return length >= c.sndWndMax >> 1 && c.sndWnd - flight < c.mss;
 }
 
 /**
@@ -141,28 +250,6 @@ function startPersistTimer(c: Connection): void {
   if (c.persistAt !== UNSET) return;
   c.persistAt = c.context.nowMs + (c.sndWnd > 0 ? OVERRIDE_MS : backedOffRto(c));
   c.context.timers.atMost(c, c.persistAt);
-}
-
-/** Has the oldest unacknowledged segment sent again, at the connection's turn. */
-export function retransmitSoon(c: Connection): void {
-  c.retransmitDue = true;
-  c.tcp.ready(c);
-}
-
-/** Sends the oldest unacknowledged segment again, without moving SND.NXT. False when memory has no frame for it. */
-function retransmitFirst(c: Connection): boolean {
-  const queued = seqDiff(c.txEnd, c.sndUna);
-  // Only what was sent before: the rest may be beyond the window.
-  const length = Math.max(0, Math.min(queued, c.mss, seqDiff(c.sndMax, c.sndUna)));
-  // The FIN goes with it if it was sent before.
-  const fin = c.finQueued && length === queued && seqGt(c.sndMax, c.txEnd);
-  c.retransmitDue = false;
-  if (length === 0 && !fin) return true;
-  c.isTiming = false; // Karn's algorithm: RFC 6298 §3
-  c.context.stats.tcpRetransmits++;
-  const isSent = emitSegment(c, c.sndUna, length, wire.ACK | (length > 0 ? wire.PSH : 0) | (fin ? wire.FIN : 0));
-  c.retransmitDue = !isSent;
-  return isSent;
 }
 
 /** The user queued bytes or a FIN. */
@@ -176,5 +263,5 @@ export const finAcknowledged = (c: Connection): boolean =>
 /** Bytes of the send buffer that are free. */
 export function sendRoom(c: Connection): number {
   if (c.state === CLOSED || !canQueue(c)) return 0;
-  return c.settings.sendBufferBytes - (c.tx === null ? 0 : c.tx.length);
+  return c.txBytes - (c.tx === null ? 0 : c.tx.length);
 }

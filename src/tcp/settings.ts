@@ -1,12 +1,23 @@
 /** What can be set of TCP, for a stack or a socket, with defaults and where they come from. @module */
-
 import { WINDOW_SCALE_MAX } from '../wire/tcp.ts';
+import type { CongestionControl } from './congestion/controller.ts';
+import { cubic } from './congestion/cubic.ts';
+import { newreno } from './congestion/newreno.ts';
 
 export interface TcpSettings {
-  /** Bytes that wait for the reader, at most: the window offered. A power of two, 64 B to 16 MiB. Default 512 KiB. */
+  /**
+   * Bytes that wait for the reader, at most, when a connection begins: the window offered. A power of two, 64 B to
+   * 16 MiB. Default 128 KiB. Who sets it and no maximum has it fixed.
+   */
   readonly receiveBufferBytes: number;
-  /** Bytes queued or unacknowledged, at most. A power of two, 64 B to 16 MiB. Default 512 KiB. */
+  /** What the receive buffer may grow to when the path and the reader are fast enough. Default 8 MiB. */
+  readonly receiveBufferMaxBytes: number;
+  /** Bytes queued or unacknowledged, at most, when a connection begins. As above. Default 128 KiB. */
   readonly sendBufferBytes: number;
+  /** What the send buffer may grow to: twice the congestion window. Default 4 MiB. */
+  readonly sendBufferMaxBytes: number;
+  /** The largest MSS announced and used, 88 to 65535 bytes; 0, the default: what the interface gives. */
+  readonly mssMax: number;
   /** RFC 7323 timestamps. Default true. */
   readonly timestamps: boolean;
   /** RFC 7323 window scaling. Default true. */
@@ -35,6 +46,26 @@ export interface TcpSettings {
   readonly keepAliveIntervalMs: number;
   /** Unanswered probes before giving up. Default 9. */
   readonly keepAliveProbesMax: number;
+  /**
+   * RFC 5482, Linux's TCP_USER_TIMEOUT: how long data may stay unacknowledged, or a window closed, once it had to be sent
+   * again or probed; then the connection ends with ETIMEDOUT. It replaces `retriesMax`, and the count of keep-alive
+   * probes. Default 0: off.
+   */
+  readonly userTimeoutMs: number;
+  /** How long an attempt to connect may take, whatever was sent. Default 0: the retransmissions of the SYN decide. */
+  readonly connectTimeoutMs: number;
+  /** How long a SYN that `onSyn` was told of may wait for its decision; then it is rejected. Default 30 s. */
+  readonly synDeadlineMs: number;
+  /** RFC 4987 §3.6: SYN cookies when the SYN queue is full, for every SYN, or never. Default `auto`. */
+  readonly synCookies: SynCookieMode;
+  /** Connections without a user that the stack keeps; beyond it a connection let go is reset. Default 16384. */
+  readonly orphansMax: number;
+  /** RFC 5961 §7: challenge ACKs of the whole stack a second, about. Default 1000. */
+  readonly challengeAcksMax: number;
+  /** RFC 1337 §3 (F1): a RST does not end TIME-WAIT. Default true; false is Linux's default. */
+  readonly rfc1337: boolean;
+  /** RFC 6191: our own connects may take over a TIME-WAIT when timestamps make it safe. Default true. */
+  readonly timeWaitReuse: boolean;
   /** How long FIN-WAIT-2 lasts once the user is gone. Default 60 s, as on Linux. */
   readonly finWait2Ms: number;
   /** 2 MSL: RFC 9293 §3.4.2 says 4 minutes; default 60 s, as on Linux. */
@@ -43,19 +74,52 @@ export interface TcpSettings {
   readonly windowShift: number;
   /** The order and padding of the options of a SYN, which no RFC fixes. Default `linux`. */
   readonly synOptions: SynOptions;
-  /** The congestion control algorithm. Default `newreno`. */
-  readonly congestion: CongestionName;
+  /** RFC 2883: segments that came twice are reported. Default true. */
+  readonly dsack: boolean;
+  /** RFC 8985 §7. Default true. */
+  readonly tailLossProbe: boolean;
+  /** RFC 5682. Default true. */
+  readonly frto: boolean;
+  /** Whether a reduction of the window that was a mistake is taken back: RFC 4015, RFC 3708. Default true. */
+  readonly undo: boolean;
+  /** Segments that may overtake each other before one counts as lost, to begin with and at most. Default 3 and 300. */
+  readonly reordering: number;
+  readonly reorderingMax: number;
+  /** RFC 5681 §4.1: after idleness of a timeout the window opens anew. Default true. */
+  readonly slowStartAfterIdle: boolean;
+  /** Spreads segments over the round trip, for algorithms that do not do it themselves. Default false. */
+  readonly pacing: boolean;
+  /** Bytes a second, at most; 0: no limit. */
+  readonly maxPacingRate: number;
+  /** The congestion control algorithm, by name or as an object of one's own. Default `cubic`. */
+  readonly congestion: CongestionName | CongestionControl;
 }
 
-const CONGESTION_NAMES = ['newreno'] as const;
-export type CongestionName = (typeof CONGESTION_NAMES)[number];
+/** `bbr` is known to stacks that were made with it: hosts are, and others may be (`StackOptions.congestion`). */
+export type CongestionName = 'newreno' | 'cubic' | 'bbr';
+
+/** The algorithms that every stack knows. */
+export const ALGORITHMS: readonly CongestionControl[] = [newreno, cubic];
+export const CONGESTION_NAMES: readonly CongestionName[] = ['newreno', 'cubic'];
+
+const SYN_COOKIE_MODES = ['auto', 'always', 'never'] as const;
+export type SynCookieMode = (typeof SYN_COOKIE_MODES)[number];
 
 const SYN_OPTIONS = ['linux', 'freebsd'] as const;
 export type SynOptions = (typeof SYN_OPTIONS)[number];
 
+/** Settings that are one of a few words. */
+const CHOICES: Readonly<Record<string, readonly string[]>> = {
+  synCookies: SYN_COOKIE_MODES,
+  synOptions: SYN_OPTIONS,
+};
+
 export const TCP_DEFAULTS: TcpSettings = {
-  receiveBufferBytes: 1 << 19,
-  sendBufferBytes: 1 << 19,
+  receiveBufferBytes: 1 << 17,
+  receiveBufferMaxBytes: 1 << 23,
+  sendBufferBytes: 1 << 17,
+  sendBufferMaxBytes: 1 << 22,
+  mssMax: 0,
   timestamps: true,
   windowScaling: true,
   sack: true,
@@ -70,12 +134,36 @@ export const TCP_DEFAULTS: TcpSettings = {
   keepAliveMs: 0,
   keepAliveIntervalMs: 75_000,
   keepAliveProbesMax: 9,
+  userTimeoutMs: 0,
+  connectTimeoutMs: 0,
+  synDeadlineMs: 30_000,
+  synCookies: 'auto',
+  orphansMax: 1 << 14,
+  challengeAcksMax: 1000,
+  rfc1337: true,
+  timeWaitReuse: true,
   finWait2Ms: 60_000,
   timeWaitMs: 60_000,
   windowShift: -1,
   synOptions: 'linux',
-  congestion: 'newreno',
+  dsack: true,
+  tailLossProbe: true,
+  frto: true,
+  undo: true,
+  reordering: 3,
+  reorderingMax: 300,
+  slowStartAfterIdle: true,
+  pacing: false,
+  maxPacingRate: 0,
+  congestion: 'cubic',
 };
+
+/** RFC 7323 §2.3: the least shift that lets the whole buffer be offered, however large it grows. */
+export function shiftOf({ windowScaling, windowShift, receiveBufferMaxBytes }: TcpSettings): number {
+  let shift = windowScaling ? Math.max(0, windowShift) : 0;
+  while (windowScaling && receiveBufferMaxBytes >>> shift > 0xffff && shift < WINDOW_SCALE_MAX) shift++;
+  return shift;
+}
 
 const BUFFER_MIN = 1 << 6;
 const BUFFER_MAX = 1 << 24;
@@ -86,34 +174,68 @@ const powerOfTwo = (bytes: number): number => {
 };
 
 /** Durations that may be 0: off. All others are at least 1 ms. */
-const MAY_BE_ZERO: readonly string[] = ['keepAliveMs', 'delayedAckMs'];
+const MAY_BE_ZERO: readonly string[] = ['keepAliveMs', 'delayedAckMs', 'userTimeoutMs', 'connectTimeoutMs'];
+/** The least MSS a user may ask for: Linux's. */
+const MSS_MAX_LEAST = 88;
 
 /**
  * `base` changed by `changes`, buffers rounded; what is undefined stays as it was.
+ * @param algorithms - those that may be named
  * @throws RangeError for a name that is none, a number out of range; TypeError for a value of another type
  */
-export function mergeSettings(base: TcpSettings, changes: Partial<TcpSettings>): TcpSettings {
+export function mergeSettings(
+  base: TcpSettings,
+  changes: Partial<TcpSettings>,
+  algorithms: readonly CongestionControl[] = ALGORITHMS,
+): TcpSettings {
   const given = Object.entries(changes).filter(([, value]) => value !== undefined);
-  for (const [name, value] of given) checkSetting(name, value);
+  for (const [name, value] of given) {
+    if (name === 'congestion') checkCongestion(value, algorithms);
+    else checkSetting(name, value);
+  }
   const merged = { ...base, ...Object.fromEntries(given) };
+  const { receiveBufferBytes, receiveBufferMaxBytes, sendBufferBytes, sendBufferMaxBytes } = changes;
+  const receive = bufferSizes(
+    merged.receiveBufferBytes,
+    merged.receiveBufferMaxBytes,
+    receiveBufferBytes,
+    receiveBufferMaxBytes,
+  );
+  const send = bufferSizes(merged.sendBufferBytes, merged.sendBufferMaxBytes, sendBufferBytes, sendBufferMaxBytes);
   return {
     ...merged,
-    receiveBufferBytes: powerOfTwo(merged.receiveBufferBytes),
-    sendBufferBytes: powerOfTwo(merged.sendBufferBytes),
+    receiveBufferBytes: receive[0],
+    receiveBufferMaxBytes: receive[1],
+    sendBufferBytes: send[0],
+    sendBufferMaxBytes: send[1],
   };
+}
+
+/** A size and its maximum: a size given alone is fixed, as by SO_RCVBUF, and a maximum given alone bounds the size. */
+function bufferSizes(
+  size: number,
+  max: number,
+  sizeGiven: number | undefined,
+  maxGiven: number | undefined,
+): readonly [number, number] {
+  const first = powerOfTwo(size);
+  if (maxGiven === undefined) return [first, sizeGiven === undefined ? powerOfTwo(max) : first];
+  const most = powerOfTwo(max);
+  return sizeGiven === undefined ? [Math.min(first, most), most] : [first, Math.max(first, most)];
 }
 
 function checkSetting(name: string, value: unknown): void {
   if (!Object.hasOwn(TCP_DEFAULTS, name)) throw new RangeError(`tcp: expected a known setting, got ${name}`);
   const expected = typeof TCP_DEFAULTS[name as keyof TcpSettings];
   if (typeof value !== expected) throw new TypeError(`${name}: expected a ${expected}, got ${typeof value}`);
-  if (name === 'congestion' && !CONGESTION_NAMES.includes(value as CongestionName)) {
-    throw new RangeError(`congestion: expected ${CONGESTION_NAMES.join(', ')}, got ${value}`);
-  }
-  if (name === 'synOptions' && !SYN_OPTIONS.includes(value as SynOptions)) {
-    throw new RangeError(`synOptions: expected ${SYN_OPTIONS.join(', ')}, got ${value}`);
+  const choices = CHOICES[name];
+  if (choices !== undefined && !choices.includes(value as string)) {
+    throw new RangeError(`${name}: expected ${choices.join(', ')}, got ${value}`);
   }
   if (typeof value !== 'number') return;
+  if (name === 'mssMax' && value !== 0 && !(value >= MSS_MAX_LEAST && value <= 0xffff)) {
+    throw new RangeError(`mssMax: expected 0 or ${MSS_MAX_LEAST} to 65535, got ${value}`);
+  }
   if (name === 'windowShift' && (value > WINDOW_SCALE_MAX || !Number.isInteger(value) || value < -1)) {
     throw new RangeError(`windowShift: expected -1 to ${WINDOW_SCALE_MAX}, got ${value}`);
   }
@@ -121,4 +243,17 @@ function checkSetting(name: string, value: unknown): void {
   const least = name.endsWith('Ms') && !MAY_BE_ZERO.includes(name) ? 1 : 0;
   if (value >= least && Number.isFinite(value)) return;
   throw new RangeError(`${name}: expected a number from ${least} on, got ${value}`);
+}
+
+/** What every algorithm has; what else it may have is optional. */
+const METHODS = ['init', 'acked', 'reduce', 'timedOut', 'undo'];
+
+function checkCongestion(value: unknown, algorithms: readonly CongestionControl[]): void {
+  if (typeof value === 'object' && value !== null) {
+    const missing = METHODS.find((method) => typeof (value as Record<string, unknown>)[method] !== 'function');
+    if (missing !== undefined) throw new TypeError(`congestion: expected an algorithm, got one without ${missing}()`);
+  } else if (!algorithms.some(({ name }) => name === value)) {
+    const names = algorithms.map(({ name }) => name).join(', ');
+    throw new RangeError(`congestion: expected ${names} or an algorithm, got ${value}`);
+  }
 }

@@ -7,11 +7,14 @@ import type { Changed } from '../iface/context.ts';
 import type { IpAddress } from '../wire/address.ts';
 import { UNSPECIFIED_V6 } from '../wire/address.ts';
 import { checkPort } from '../wire/ip.ts';
+import { resizeBuffers, sendCapacity } from './autotune.ts';
 import type { Connection } from './connection.ts';
+import { infoOf, type TcpInfo } from './info.ts';
 import { BACKLOG_DEFAULT, Listener } from './listener.ts';
 import { consumed } from './receive.ts';
 import { canQueue, sendRoom } from './send.ts';
-import { mergeSettings, type TcpSettings } from './settings.ts';
+import { seqAdd } from './seq.ts';
+import type { TcpSettings } from './settings.ts';
 import {
   CLOSED,
   LISTEN,
@@ -22,6 +25,7 @@ import {
   type TcpState,
   TIME_WAIT,
 } from './state.ts';
+import type { OnSyn } from './syn-request.ts';
 import type { Tcp } from './tcp.ts';
 import { restartKeepAlive, startRoomTimer } from './timers.ts';
 
@@ -30,6 +34,21 @@ export interface Endpoint {
   readonly address: IpAddress;
   readonly port: number;
 }
+
+/** What a listener is asked for. */
+export interface ListenOptions {
+  /** 0: a free one is chosen. */
+  readonly port: number;
+  /** By default all, of both families. */
+  readonly address?: IpAddress | undefined;
+  /** Connections that may wait for {@link TcpSocket.accept}. */
+  readonly backlog?: number | undefined;
+  /** Decides about each SYN before it is answered. */
+  readonly onSyn?: OnSyn | undefined;
+}
+
+/** Whether everything queued, and the FIN if there is one, was sent and acknowledged. */
+export const isDrained = (c: Connection): boolean => c.sndUna === seqAdd(c.txEnd, c.finQueued ? 1 : 0);
 
 export class TcpSocket implements Changed {
   isChanged = false;
@@ -44,15 +63,14 @@ export class TcpSocket implements Changed {
   /** Usually made by `stack.tcpSocket()`. */
   constructor(tcp: Tcp, settings: Partial<TcpSettings> = {}) {
     this.#tcp = tcp;
-    this.#settings = Object.keys(settings).length === 0 ? tcp.settings : mergeSettings(tcp.settings, settings);
+    this.#settings = Object.keys(settings).length === 0 ? tcp.settings : tcp.settingsWith(settings);
   }
 
   /**
    * Passive OPEN: takes connections to `port`, up to `backlog` waiting for {@link accept}.
-   * @param options.port - 0: a free one is chosen   @param options.address - by default all, of both families
    * @throws NetError EADDRINUSE, EADDRNOTAVAIL, EISCONN
    */
-  listen(options: { port: number; address?: IpAddress | undefined; backlog?: number | undefined }): void {
+  listen(options: ListenOptions): void {
     const address = options.address ?? UNSPECIFIED_V6;
     const context = { address: address.toString(), port: checkPort(options.port, 0) };
     if (this.#connection !== null || this.#listener !== null) throw new NetError('EISCONN', 'listen', context);
@@ -61,7 +79,7 @@ export class TcpSocket implements Changed {
     }
     const port = options.port === 0 ? this.#tcp.ephemeralListenPort() : options.port;
     const backlog = Math.max(1, Math.trunc(options.backlog ?? BACKLOG_DEFAULT) || BACKLOG_DEFAULT);
-    const listener = new Listener(this.#tcp, this, address, port, backlog, this.#settings);
+    const listener = new Listener(this.#tcp, this, address, port, backlog, this.#settings, options.onSyn ?? null);
     const error = port === 0 ? 'EADDRINUSE' : this.#tcp.listen(listener);
     if (error !== null) throw new NetError(error, 'listen', context);
     this.#listener = listener;
@@ -79,25 +97,6 @@ export class TcpSocket implements Changed {
   /** What the socket was made with, and {@link configure} changed. */
   get settings(): TcpSettings {
     return this.#settings;
-  }
-
-  /**
-   * Changes settings in any state: of the connection, and of those that a listener will take. What the handshake has
-   * fixed (timestamps, window scale, SACK, congestion control) stays as it is for a connection that has begun.
-   * @throws RangeError, TypeError: see `mergeSettings`
-   */
-  configure(changes: Partial<TcpSettings>): void {
-    const before = this.#settings;
-    const settings = mergeSettings(before, changes);
-    this.#settings = settings;
-    if (this.#listener !== null) this.#listener.settings = settings;
-    const c = this.#connection;
-    if (c === null) return;
-    c.settings = settings;
-    if (c.tx !== null) c.tx.capacity = settings.sendBufferBytes;
-    // What was offered must find its place: the receive ring only grows.
-    if (c.rx !== null) c.rx.capacity = Math.max(c.rx.capacity, settings.receiveBufferBytes);
-    if (settings.keepAliveMs !== before.keepAliveMs) restartKeepAlive(c);
   }
 
   /** Connections that wait for {@link accept}. */
@@ -143,7 +142,10 @@ export class TcpSocket implements Changed {
     const c = this.#open('send');
     if (!canQueue(c)) throw new NetError(c.error ?? 'EPIPE', 'write', this.#context());
     if (to <= from) return 0;
-    const taken = c.txRing().append(data, from, to - from);
+    const ring = c.txRing();
+    let taken = ring.append(data, from, to - from);
+    // No room for all of it: the buffer may be larger by now.
+    if (taken < to - from && c.txBytes < sendCapacity(c)) taken += ring.append(data, from + taken, to - from - taken);
     if (taken < to - from) c.wantsRoom = true;
     if (c.wantsRoom && c.tx!.length === 0) startRoomTimer(c);
     if (taken > 0) this.#tcp.ready(c);
@@ -214,11 +216,39 @@ export class TcpSocket implements Changed {
     else if (this.#connection !== null) this.#tcp.shutdown(this.#connection);
   }
 
-  /** Lets go: what is queued and a FIN are still sent; unread or later bytes are answered with a RST. */
-  release(): void {
+  /**
+   * Lets go: what is queued and a FIN are still sent; unread or later bytes are answered with a RST.
+   * @param options.lingerMs - 0: a RST at once instead, as by SO_LINGER with no time
+   */
+  release(options: { lingerMs?: number | undefined } = {}): void {
     if (this.#listener !== null) this.#unlisten();
     const c = this.#connection;
-    if (c !== null && c.socket === this) this.#tcp.release(c);
+    if (c === null || c.socket !== this) return;
+    if (options.lingerMs === 0) this.#tcp.abort(c);
+    this.#tcp.release(c);
+  }
+
+  /** Whether the peer has acknowledged everything that was sent, and the FIN if there was one. */
+  isDrained(): boolean {
+    return this.#connection === null || this.isClosed() || isDrained(this.#connection);
+  }
+
+  /**
+   * Changes settings of the socket as it is: a connection obeys them from now on, a listener for connections to come.
+   * Options that were agreed on in the handshake stay as they are.
+   * @throws RangeError, TypeError: see {@link TcpSettings}
+   */
+  configure(changes: Partial<TcpSettings>): void {
+    this.#settings = this.#tcp.settingsWith(changes, this.#settings);
+    if (this.#listener !== null) this.#listener.settings = this.#settings;
+    const c = this.#connection;
+    if (c === null) return;
+    c.settings = this.#settings;
+    if (changes.congestion !== undefined) c.congest(this.#tcp.congestionOf(this.#settings));
+    resizeBuffers(c, changes);
+    if (changes.mssMax !== undefined && c.state > SYN_RECEIVED) c.fitMss();
+    if (changes.keepAliveMs !== undefined) restartKeepAlive(c);
+    this.#tcp.ready(c); // what Nagle held back may go, and the window may open
   }
 
   /** Resets the connection: RFC 9293 §3.10.5. */
@@ -259,6 +289,11 @@ export class TcpSocket implements Changed {
   get remote(): Endpoint | null {
     const c = this.#connection;
     return c === null ? null : { address: c.remote, port: c.remotePort };
+  }
+
+  /** Everything known of the connection, under the names of Linux's TCP_INFO; null before there is one. */
+  info(): TcpInfo | null {
+    return this.#connection === null ? null : infoOf(this.#connection);
   }
 
   /** The connection itself, for tools that look inside. */

@@ -6,23 +6,27 @@ import type { ErrorCode } from '../errors.ts';
 import type { Context } from '../iface/context.ts';
 import { FlowTable, portsIn } from '../iface/flow-table.ts';
 import type { Interface } from '../iface/interface.ts';
-import type { ErrorTransport, Ip } from '../iface/ip.ts';
+import type { Ip, StreamTransport } from '../iface/ip.ts';
 import type { Packet } from '../iface/packet.ts';
 import { clashes, covers, drawPort } from '../iface/ports.ts';
 import type { Path } from '../iface/routes.ts';
 import type { IpAddress } from '../wire/address.ts';
 import * as wire from '../wire/tcp.ts';
+import { Acked } from './acked.ts';
+import { ChallengeLimit } from './challenge.ts';
 import type { CongestionControl } from './congestion/controller.ts';
-import { newreno } from './congestion/newreno.ts';
 import { Connection, UNSET } from './connection.ts';
+import { SynCookies } from './cookie.ts';
 import { emitReset, emitSegment, resetStray } from './emit.ts';
 import { CLOSED_EVENT, READABLE, WRITABLE } from './events.ts';
 import { segmentArrives } from './input.ts';
 import { Secrets } from './isn.ts';
 import type { Listener } from './listener.ts';
+import { packetTooBig } from './path-mtu.ts';
+import { ScoreboardPool } from './scoreboard.ts';
 import { BLOCKED, MORE, output } from './send.ts';
 import { type Seq, seq, seqGt, seqLe } from './seq.ts';
-import { type CongestionName, mergeSettings, TCP_DEFAULTS, type TcpSettings } from './settings.ts';
+import { ALGORITHMS, mergeSettings, shiftOf, TCP_DEFAULTS, type TcpSettings } from './settings.ts';
 import {
   CLOSE_WAIT,
   CLOSED,
@@ -40,16 +44,23 @@ import { TurnQueue } from './turn-queue.ts';
 /** New connections are refused while less than this part of the memory is free: one sixteenth. */
 const SHORT_SHIFT = 4;
 
-const CONGESTION: Record<CongestionName, CongestionControl> = { newreno };
-
-export class Tcp implements ErrorTransport {
+export class Tcp implements StreamTransport {
   readonly context: Context;
   readonly ip: Ip;
   settings: TcpSettings;
+  /** The congestion control algorithms that settings may name. */
+  readonly #algorithms: readonly CongestionControl[];
   readonly connections: FlowTable<Connection>;
   readonly timeWait: TimeWaitTable;
+  readonly boards = new ScoreboardPool();
+  /** What the acknowledgement in hand brings. */
+  readonly acked = new Acked();
   readonly #listeners = new Map<number, Listener[]>();
   readonly #secrets: Secrets;
+  readonly challenges = new ChallengeLimit();
+  #cookies: SynCookies | null = null;
+  /** Connections that live on without a user. */
+  #orphans = 0;
   readonly #segment = new wire.Segment();
   /** Connections that have something to send, each in it once. */
   readonly #ready = new TurnQueue();
@@ -59,10 +70,11 @@ export class Tcp implements ErrorTransport {
   /** Connections that are over, with bytes that nobody has read yet. */
   readonly unread = new Set<Connection>();
 
-  constructor(context: Context, ip: Ip, settings: Partial<TcpSettings>) {
+  constructor(context: Context, ip: Ip, settings: Partial<TcpSettings>, algorithms: readonly CongestionControl[] = []) {
     this.context = context;
     this.ip = ip;
-    this.settings = mergeSettings(TCP_DEFAULTS, settings);
+    this.#algorithms = [...ALGORITHMS, ...algorithms];
+    this.settings = mergeSettings(TCP_DEFAULTS, settings, this.#algorithms);
     this.connections = new FlowTable(context.random);
     this.timeWait = new TimeWaitTable(this);
     this.#secrets = new Secrets(context.random);
@@ -70,11 +82,17 @@ export class Tcp implements ErrorTransport {
 
   /** Changes what sockets start with from now on. @throws RangeError, TypeError as {@link mergeSettings} does */
   configure(changes: Partial<TcpSettings>): void {
-    this.settings = mergeSettings(this.settings, changes);
+    this.settings = this.settingsWith(changes);
   }
 
-  congestionNamed(name: CongestionName): CongestionControl {
-    return CONGESTION[name];
+  /** Settings, by default this stack's, changed by `changes`. */
+  settingsWith(changes: Partial<TcpSettings>, base = this.settings): TcpSettings {
+    return mergeSettings(base, changes, this.#algorithms);
+  }
+
+  /** The algorithm that checked settings ask for. */
+  congestionOf({ congestion }: TcpSettings): CongestionControl {
+    return typeof congestion === 'string' ? this.#algorithms.find(({ name }) => name === congestion)! : congestion;
   }
 
   /** Takes in one packet. RFC 9293 §3.10.7. */
@@ -119,7 +137,7 @@ export class Tcp implements ErrorTransport {
       return;
     }
     if ((flags & wire.ACK) !== 0) {
-      resetStray(this, packet, segment);
+      if (!listener.arriveAck(packet, segment)) resetStray(this, packet, segment);
     } else if ((flags & (wire.SYN | wire.FIN)) === wire.SYN) {
       const isOpened = listener.arriveSyn(packet, segment, after === 'none' ? null : after);
       if (isOpened && after !== 'none') this.timeWait.forget(packet, ports);
@@ -177,16 +195,27 @@ export class Tcp implements ErrorTransport {
     const path = this.ip.path(remote, local);
     if (path === null) return 'ENETUNREACH';
     if (this.isMemoryShort()) return 'ENOBUFS';
-    const isFree = (port: number): boolean =>
-      this.connections.get(path.source, remote, portsIn(port, remotePort)) === null &&
-      !this.timeWait.has(path.source, remote, portsIn(port, remotePort));
+    const isUsed = (p: number): boolean => this.connections.get(path.source, remote, portsIn(p, remotePort)) !== null;
+    const isWaiting = (p: number): boolean => this.timeWait.has(path.source, remote, portsIn(p, remotePort));
+    const mayReuse = (p: number): boolean =>
+      settings.timeWaitReuse &&
+      settings.timestamps &&
+      this.timeWait.mayReuse(path.source, remote, portsIn(p, remotePort));
+    const isFree = (p: number): boolean => !this.#listeners.has(p) && !isUsed(p);
     const port =
-      localPort === 0 ? drawPort(this.context.random, (p) => !this.#listeners.has(p) && isFree(p)) : localPort;
+      localPort ||
+      drawPort(this.context.random, (p) => isFree(p) && !isWaiting(p)) ||
+      drawPort(this.context.random, (p) => isFree(p) && mayReuse(p));
     if (port === 0) return 'EADDRNOTAVAIL';
-    if (localPort !== 0 && !isFree(localPort)) return 'EADDRINUSE';
+    if (isUsed(port) || (isWaiting(port) && !mayReuse(port))) return 'EADDRINUSE';
     const c = new Connection(this, path, remote, port, remotePort, settings);
     this.begin(c);
+    this.timeWait.takeOver(c);
     c.transition('open');
+    if (settings.connectTimeoutMs > 0) {
+      c.handshakeAt = this.context.nowMs + settings.connectTimeoutMs;
+      this.context.timers.atMost(c, c.handshakeAt);
+    }
     this.context.stats.tcpActiveOpens++;
     this.ready(c);
     return c;
@@ -194,15 +223,20 @@ export class Tcp implements ErrorTransport {
 
   /** Gives a new connection its secret numbers, and its place in the table. */
   begin(c: Connection): void {
-    const { settings } = c;
-    c.tsOffset = this.#secrets.timestampOffset(c.local, c.remote);
+    c.tsOffset = this.timestampOffset(c.local, c.remote);
     this.setIss(c, this.#secrets.isn(c.local, c.remote, c.portsIn, this.context.now));
-    // RFC 7323 §2.3: the least shift that lets the whole buffer be offered.
-    if (settings.windowScaling) {
-      c.rcvShift = Math.max(0, settings.windowShift);
-      while (settings.receiveBufferBytes >>> c.rcvShift > 0xffff && c.rcvShift < wire.WINDOW_SCALE_MAX) c.rcvShift++;
-    }
+    c.rcvShift = shiftOf(c.settings);
     this.connections.add(c);
+  }
+
+  timestampOffset(local: IpAddress, remote: IpAddress): number {
+    return this.#secrets.timestampOffset(local, remote);
+  }
+
+  /** Made when the first is needed. */
+  get cookies(): SynCookies {
+    this.#cookies ??= new SynCookies(this);
+    return this.#cookies;
   }
 
   setIss(c: Connection, iss: Seq): void {
@@ -224,6 +258,16 @@ export class Tcp implements ErrorTransport {
     if (c.isReady || c.state === CLOSED) return;
     c.isReady = true;
     this.#ready.push(c);
+  }
+
+  /** Keeps `c` from sending anything: its SYN is not decided on. */
+  hold(c: Connection): void {
+    c.isReady = true; // though it stands in no queue
+  }
+
+  unhold(c: Connection): void {
+    c.isReady = false;
+    this.ready(c);
   }
 
   /** Whether a connection would send something if it had its turn now. */
@@ -276,7 +320,9 @@ export class Tcp implements ErrorTransport {
   refreshPath(c: Connection): boolean {
     const path: Path | null = this.ip.path(c.remote, c.local);
     if (path === null || !this.ip.isLocalAddress(c.local)) return false;
+    const hasChanged = path.mtu !== c.path.mtu;
     c.path = path;
+    if (hasChanged && isSynchronized(c.state)) c.fitMss(); // before, the SYN decides
     return true;
   }
 
@@ -305,7 +351,21 @@ export class Tcp implements ErrorTransport {
     }
     c.rcvClosed = true;
     this.shutdown(c);
+    if (c.state === CLOSED) return;
+    // Nobody will close what is over the limit, and each may take minutes to end by itself.
+    if (this.#orphans >= this.settings.orphansMax) {
+      this.context.stats.tcpOrphansReset++;
+      this.abort(c);
+      return;
+    }
+    c.isOrphan = true;
+    this.#orphans++;
     if (c.state === FIN_WAIT_2) this.startLinger(c);
+  }
+
+  /** Connections that live on without a user. */
+  get orphans(): number {
+    return this.#orphans;
   }
 
   /** ABORT: RFC 9293 §3.10.5: a RST in the states where the peer still counts on us. */
@@ -351,7 +411,13 @@ export class Tcp implements ErrorTransport {
   #detach(c: Connection): void {
     this.connections.remove(c);
     this.context.timers.cancel(c);
-    c.retransmitAt = c.persistAt = c.ackAt = c.keepAliveAt = c.lingerAt = c.roomAt = UNSET;
+    c.retransmitAt = c.probeAt = c.reorderAt = c.paceAt = UNSET;
+    c.persistAt = c.ackAt = c.keepAliveAt = c.lingerAt = c.roomAt = UNSET;
+    c.handshakeAt = c.userAt = UNSET;
+    if (c.isOrphan) this.#orphans--;
+    c.isOrphan = false;
+    if (c.sent !== null) this.boards.give(c.sent);
+    c.sent = null;
     c.tx?.release();
     // Out-of-order bytes will never be in order now; in-order ones may still be read.
     c.reassembly = null;
@@ -360,10 +426,9 @@ export class Tcp implements ErrorTransport {
   }
 
   /** An ICMP error, or no neighbour: RFC 9293 §3.9.2.2, RFC 5461, RFC 5927 §4. */
-  error(local: IpAddress, remote: IpAddress, p: number, code: ErrorCode): void {
+  error(local: IpAddress, remote: IpAddress, p: number, code: ErrorCode, endsHandshake: boolean): void {
     const { dv } = this.context.memory;
-    const ports = portsIn(wire.sourcePort(dv, p), wire.destinationPort(dv, p));
-    const c = this.connections.get(local, remote, ports);
+    const c = this.#quoted(local, remote, p);
     if (c === null) return;
     // RFC 5927 §4.1: only an error about data that is under way can be genuine.
     const quoted = seq(wire.sequence(dv, p));
@@ -371,7 +436,21 @@ export class Tcp implements ErrorTransport {
     // MUST-56 would have unreachables never end a connection. Before the handshake they do here, as RFC 5461 §4.1 allows
     // and Linux does: the user should not wait minutes for what is known. Afterwards they are only remembered.
     if (isSynchronized(c.state)) c.softError = code;
-    else this.remove(c, c.listener === null ? code : null);
+    else if (c.listener === null) this.remove(c, code);
+    else if (endsHandshake) this.remove(c, null);
+  }
+
+  /** RFC 1191, RFC 8201: a packet of ours was too big for the path. */
+  tooBig(local: IpAddress, remote: IpAddress, p: number, mtu: number, length: number): void {
+    const c = this.#quoted(local, remote, p);
+    if (c === null) this.context.stats.drop('icmp-no-socket');
+    else packetTooBig(c, remote, seq(wire.sequence(this.context.memory.dv, p)), mtu, length);
+  }
+
+  /** The connection of the segment of ours whose first 8 bytes stand at `p`. */
+  #quoted(local: IpAddress, remote: IpAddress, p: number): Connection | null {
+    const { dv } = this.context.memory;
+    return this.connections.get(local, remote, portsIn(wire.sourcePort(dv, p), wire.destinationPort(dv, p)));
   }
 
   /** Aborts everything and gives all memory back. */
@@ -379,7 +458,9 @@ export class Tcp implements ErrorTransport {
     for (const listeners of this.#listeners.values()) for (const listener of listeners) listener.close();
     this.#listeners.clear();
     for (const c of this.connections.values()) {
-      this.abort(c);
+      // The peer has all of it and need not lose what it has not read yet to a RST.
+      if (c.isOrphan && c.state === FIN_WAIT_2) this.remove(c, null);
+      else this.abort(c);
     }
     for (const c of [...this.unread]) this.#discardReceived(c);
   }

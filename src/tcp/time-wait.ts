@@ -14,6 +14,9 @@ import type { Tcp } from './tcp.ts';
 
 /** Records kept; beyond, the oldest is given up and counted. */
 const TIME_WAIT_MAX = 1 << 14;
+const REUSE_MS = 1000;
+/** How far above those of a connection in TIME-WAIT the next one's numbers begin: a window without scaling. */
+export const ISS_STEP = 1 << 16;
 
 class TimeWait implements Flow {
   readonly local: IpAddress;
@@ -25,6 +28,8 @@ class TimeWait implements Flow {
   readonly tsOffset: number;
   readonly tsRecent: number;
   readonly useTimestamps: boolean;
+  /** When its last segment came. */
+  lastAt: number;
   /** ms of the stack's clock; moved on by a FIN that comes again. */
   expiresAt: number;
   answeredAt: number;
@@ -42,6 +47,7 @@ class TimeWait implements Flow {
     this.tsOffset = c.tsOffset;
     this.tsRecent = c.tsRecent;
     this.useTimestamps = c.useTimestamps;
+    this.lastAt = nowMs;
     this.expiresAt = nowMs + c.settings.timeWaitMs;
     this.answeredAt = nowMs - ANSWER_MS;
   }
@@ -67,6 +73,24 @@ export class TimeWaitTable implements Timed {
 
   has(local: IpAddress, remote: IpAddress, ports: number): boolean {
     return this.#table.count > 0 && this.#table.get(local, remote, ports) !== null;
+  }
+
+  /**
+   * RFC 6191 §2, for our own side: whether a connect of ours may take the flow over: with timestamps, and after one tick
+   * of the slowest clock of any peer (RFC 7323 §5.4: a second), PAWS keeps old segments out. What Linux's tcp_tw_reuse does.
+   */
+  mayReuse(local: IpAddress, remote: IpAddress, ports: number): boolean {
+    const record = this.#table.get(local, remote, ports);
+    if (record === null || !record.useTimestamps) return false;
+    return this.#tcp.context.nowMs - record.lastAt >= REUSE_MS;
+  }
+
+  /** A new connection of ours takes the place of the record of its flow, if there is one, with numbers above its own. */
+  takeOver(c: Connection): void {
+    const record = this.#table.count === 0 ? null : this.#table.get(c.local, c.remote, c.portsIn);
+    if (record === null) return;
+    if (!seqGt(c.iss, record.sndNxt)) this.#tcp.setIss(c, seqAdd(record.sndNxt, ISS_STEP));
+    this.#remove(record);
   }
 
   add(c: Connection): void {
@@ -109,14 +133,18 @@ export class TimeWaitTable implements Timed {
     const record = this.#table.find(packet, ports);
     if (record === null) return 'none';
     const { flags } = segment;
-    // RFC 1337 §3 (F1): a RST is ignored, or an old duplicate would end the wait too early.
-    if ((flags & wire.RST) !== 0) return 'done';
+    if ((flags & wire.RST) !== 0) {
+      // RFC 1337 §3 (F1): a RST is ignored, or an old duplicate would end the wait too early.
+      if (!this.#tcp.settings.rfc1337 && segment.seq === record.rcvNxt) this.#remove(record);
+      return 'done';
+    }
     if ((flags & (wire.SYN | wire.ACK)) === wire.SYN && mayReopen(record, segment)) return record.sndNxt;
     const occupied = segment.length + (flags & wire.FIN) + ((flags & wire.SYN) >> 1);
     const isFinAgain = (flags & wire.FIN) !== 0 && seqAdd(segment.seq as Seq, occupied) === record.rcvNxt;
     const { nowMs, stats } = this.#tcp.context;
     // "The only thing that can arrive in this state is a retransmission of the remote FIN. Acknowledge it, and restart".
     if (isFinAgain) {
+      record.lastAt = nowMs;
       record.expiresAt = nowMs + this.#tcp.settings.timeWaitMs;
       record.isProlonged = true;
     } else {

@@ -3,10 +3,14 @@ import * as wire from '../wire/tcp.ts';
 import { type Connection, UNSET } from './connection.ts';
 import { emitReset, emitSegment } from './emit.ts';
 import { WRITABLE } from './events.ts';
-import { retransmissionTimeout } from './recovery.ts';
+import { onPace } from './pacing.ts';
+import { onReorderingTimer, retransmissionTimeout } from './recovery.ts';
 import { backedOffRto } from './rtt.ts';
+import { restartRetransmitTimer } from './send.ts';
 import { seqAdd, seqDiff } from './seq.ts';
+import type { TcpSettings } from './settings.ts';
 import { CLOSED, isSynchronized, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from './state.ts';
+import { onHandshakeLimit, watchUser } from './user-timeout.ts';
 
 /** RFC 6298 (5.7): when the SYN had to be sent again, data starts with this timeout. */
 const RTO_AFTER_SYN_LOSS_MS = 3000;
@@ -23,21 +27,44 @@ export function expireConnection(c: Connection, nowMs: number): void {
     c.ackNow = true;
     c.tcp.ready(c);
   }
+  if (isDue(c.paceAt, nowMs)) onPace(c);
+  if (isDue(c.reorderAt, nowMs)) onReorderingTimer(c);
+  if (isDue(c.probeAt, nowMs)) onProbe(c);
   if (isDue(c.retransmitAt, nowMs)) onRetransmit(c);
   if (isDue(c.persistAt, nowMs)) onPersist(c);
   if (isDue(c.keepAliveAt, nowMs)) onKeepAlive(c, nowMs);
   if (isDue(c.lingerAt, nowMs)) c.tcp.remove(c, null); // FIN-WAIT-2, and nobody there: without a word
   if (isDue(c.roomAt, nowMs)) onRoom(c);
+  if (isDue(c.handshakeAt, nowMs)) onHandshakeLimit(c);
+  if (c.settings.userTimeoutMs > 0) watchUser(c, nowMs);
   arm(c);
 }
 
 function arm(c: Connection): void {
   if (c.state === CLOSED) return;
   let next = c.ackAt;
-  for (const at of [c.retransmitAt, c.persistAt, c.keepAliveAt, c.lingerAt, c.roomAt]) {
-    if (at !== UNSET && (next === UNSET || at < next)) next = at;
-  }
+  next = sooner(next, c.retransmitAt);
+  next = sooner(next, c.probeAt);
+  next = sooner(next, c.reorderAt);
+  next = sooner(next, c.paceAt);
+  next = sooner(next, c.persistAt);
+  next = sooner(next, c.keepAliveAt);
+  next = sooner(next, c.lingerAt);
+  next = sooner(next, c.roomAt);
+  next = sooner(next, c.handshakeAt);
+  next = sooner(next, c.userAt);
   if (next !== UNSET) c.context.timers.atMost(c, next);
+}
+
+const sooner = (a: number, b: number): number => (a === UNSET || (b !== UNSET && b < a) ? b : a);
+
+/** RFC 8985 §7.3: the probe leaves at the connection's turn; the retransmission timer watches from now on. */
+function onProbe(c: Connection): void {
+  c.probeAt = UNSET;
+  if (c.sent === null) return;
+  c.probeDue = !c.isTlpPending;
+  restartRetransmitTimer(c);
+  c.tcp.ready(c);
 }
 
 function onRetransmit(c: Connection): void {
@@ -48,18 +75,31 @@ function onRetransmit(c: Connection): void {
       ? settings.synRetriesMax
       : c.state === SYN_RECEIVED
         ? settings.synAckRetriesMax
-        : settings.retriesMax;
+        : retriesMax(settings);
   // RFC 9293 §3.8.3 (c): R2 is reached.
-  if (c.backoff >= limit) {
+  if (c.retransmits >= limit) {
     giveUp(c);
     return;
   }
-  if (!isSynchronized(c.state)) c.rtoMs = Math.max(c.rtoMs, settings.rtoInitialMs);
-  retransmissionTimeout(c);
+  if (isSynchronized(c.state)) {
+    retransmissionTimeout(c);
+    return;
+  }
+  c.rtoMs = Math.max(c.rtoMs, settings.rtoInitialMs);
+  c.context.stats.tcpTimeouts++;
+  c.retransmits++;
+  c.backoff++;
+  c.isTiming = false; // Karn's algorithm
+  c.sndNxt = c.iss;
+  c.tcp.ready(c);
 }
 
+/** RFC 9293 §3.8.3: R2; the user timeout takes its place where there is one. */
+const retriesMax = ({ userTimeoutMs, retriesMax }: TcpSettings): number =>
+  userTimeoutMs > 0 ? Number.POSITIVE_INFINITY : retriesMax;
+
 /** RFC 9293 §3.8.3: the connection is closed; what was learned on the way, if anything, is the reason. */
-function giveUp(c: Connection): void {
+export function giveUp(c: Connection): void {
   c.tcp.remove(c, c.softError ?? 'ETIMEDOUT');
 }
 
@@ -67,6 +107,7 @@ function giveUp(c: Connection): void {
 export function rtoAfterHandshake(c: Connection): void {
   if (c.backoff > 0 && c.srttUs === 0) c.rtoMs = Math.max(c.rtoMs, RTO_AFTER_SYN_LOSS_MS);
   c.backoff = 0;
+  c.retransmits = 0;
 }
 
 /**
@@ -83,7 +124,7 @@ function onPersist(c: Connection): void {
     return;
   }
   // MUST-36: the connection stays for as long as the probes are answered: each answer clears `probes`.
-  if (c.probes >= c.settings.retriesMax) {
+  if (c.probes >= retriesMax(c.settings)) {
     giveUp(c);
     return;
   }
@@ -95,7 +136,7 @@ function onPersist(c: Connection): void {
 
 /** RFC 9293 §3.8.4: sent only when no data was received for the interval (MUST-26); SEG.SEQ = SND.NXT-1. */
 function onKeepAlive(c: Connection, nowMs: number): void {
-  const { keepAliveMs, keepAliveIntervalMs, keepAliveProbesMax } = c.settings;
+  const { keepAliveMs, keepAliveIntervalMs, keepAliveProbesMax, userTimeoutMs } = c.settings;
   c.keepAliveAt = UNSET;
   if (keepAliveMs === 0) return;
   const idleUntil = c.lastReceivedAt + keepAliveMs;
@@ -105,8 +146,12 @@ function onKeepAlive(c: Connection, nowMs: number): void {
     c.keepAliveAt = Math.max(idleUntil, nowMs + (busy ? keepAliveMs : 1));
     return;
   }
-  // MUST-29: one unanswered probe is no proof of death.
-  if (c.keepAliveProbes >= keepAliveProbesMax) {
+  // MUST-29: one unanswered probe is no proof of death. With a user timeout it decides, not the count: as on Linux.
+  const isDead =
+    userTimeoutMs > 0
+      ? c.keepAliveProbes > 0 && nowMs - c.lastReceivedAt >= userTimeoutMs
+      : c.keepAliveProbes >= keepAliveProbesMax;
+  if (isDead) {
     emitReset(c);
     giveUp(c);
     return;

@@ -116,7 +116,9 @@ export class UdpSocket implements Changed, Flow {
     if (path === null) throw new NetError('ENETUNREACH', 'send', { address: address.toString(), port });
     const header = (address.isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH) + wire.HEADER_LENGTH;
     // Fragments are not made yet: what the path does not carry whole is refused.
-    if (data.length > PAYLOAD_MAX || data.length + header > path.mtu) {
+    // Routers may fragment what IPv4 sends; what IPv6 sends must fit the whole path.
+    const mtu = address.isV4 ? path.iface.mtu : path.mtu;
+    if (data.length > PAYLOAD_MAX || data.length + header > mtu) {
       throw new NetError('EMSGSIZE', 'send', { address: address.toString(), port });
     }
     return this.#udp.output(path, data, address, this.#port, port, this.ttl, this.tos);

@@ -11,6 +11,9 @@ export const HEADER_LENGTH = 8;
 
 export const ECHO_REPLY = 0;
 export const UNREACHABLE = 3;
+/** Deprecated: RFC 6633. */
+export const SOURCE_QUENCH = 4;
+export const REDIRECT = 5;
 export const ECHO_REQUEST = 8;
 export const TIME_EXCEEDED = 11;
 export const PARAMETER_PROBLEM = 12;
@@ -20,6 +23,8 @@ export const CODE_HOST = 1;
 export const CODE_PROTOCOL = 2;
 export const CODE_PORT = 3;
 export const CODE_FRAGMENTATION_NEEDED = 4;
+/** The highest code of an unreachable: RFC 1812 §5.2.7.1. */
+export const CODE_MAX = 15;
 
 /** Why a message was dropped. */
 export type Drop = 'icmp-truncated' | 'icmp-bad-checksum';
@@ -37,8 +42,8 @@ export const isError = (messageType: number): boolean =>
   messageType === UNREACHABLE ||
   messageType === TIME_EXCEEDED ||
   messageType === PARAMETER_PROBLEM ||
-  messageType === 4 || // source quench
-  messageType === 5; // redirect
+  messageType === SOURCE_QUENCH ||
+  messageType === REDIRECT;
 
 /** Says why the message in `[p, end)` must be dropped, or null. After null no accessor reads out of bounds. */
 export function check(o: Octets, p: number, end: number): Drop | null {

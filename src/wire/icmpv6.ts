@@ -1,4 +1,4 @@
-/** ICMPv6 messages a host answers without neighbour discovery: RFC 4443 §4 (echo), §3.1 (unreachable). @module */
+/** ICMPv6 messages a host answers without neighbour discovery: RFC 4443 §4 (echo), §3 (errors). @module */
 import { fold, type Octets, swap } from './octets.ts';
 
 const TYPE = 0; // u8
@@ -6,9 +6,13 @@ const CODE = 1; // u8
 const CHECKSUM = 2; // u16, over the pseudo-header too
 const IDENTIFIER = 4; // u16 (echo)
 const SEQUENCE = 6; // u16 (echo)
+const MTU = 4; // u32 (packet too big)
 export const HEADER_LENGTH = 8;
 
 export const UNREACHABLE = 1;
+export const PACKET_TOO_BIG = 2;
+export const TIME_EXCEEDED = 3;
+export const PARAMETER_PROBLEM = 4;
 export const ECHO_REQUEST = 128;
 export const ECHO_REPLY = 129;
 
@@ -23,6 +27,7 @@ export const type = (dv: DataView, p: number): number => dv.getUint8(p + TYPE);
 export const code = (dv: DataView, p: number): number => dv.getUint8(p + CODE);
 export const identifier = (dv: DataView, p: number): number => dv.getUint16(p + IDENTIFIER);
 export const sequence = (dv: DataView, p: number): number => dv.getUint16(p + SEQUENCE);
+export const mtu = (dv: DataView, p: number): number => dv.getUint32(p + MTU);
 
 /** RFC 4443 §2.1: types below 128 are errors. */
 export const isError = (messageType: number): boolean => messageType < 128;

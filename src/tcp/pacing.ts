@@ -1,0 +1,48 @@
+/**
+ * Pacing: segments leave at the rate of the congestion control instead of in bursts. A paced connection waits for a
+ * deadline like any other; nobody polls for it. draft-ietf-ccwg-bbr §5.6.2, Linux's sk_pacing. @module
+ */
+import { type Connection, UNSET } from './connection.ts';
+
+/** What may leave early: the timers have ms, and a paced flow above one burst a ms sends that burst at once. */
+const SLACK_US = 1000;
+
+/** Whether the pacer holds the next segment back; it has set a deadline then. */
+export function isPaced(c: Connection): boolean {
+  if (c.pacingRate === 0) return false;
+  const waitUs = (c.pacedUntilUs - c.context.nowUs) | 0;
+  if (waitUs <= 0) return false;
+  c.paceAt = c.context.nowMs + Math.max(1, Math.ceil(waitUs / 1000));
+  c.context.timers.atMost(c, c.paceAt);
+  return true;
+}
+
+/** `length` bytes have just left: the next ones may when these have had their time on the wire. */
+export function paceAfter(c: Connection, length: number): void {
+  const { nowUs } = c.context;
+  const durationUs = (length * 1e6) / c.pacingRate;
+  // A credit for the time between the last deadline and now, or the rate would fall short by the timers' granularity.
+  const late = (nowUs - c.pacedUntilUs) | 0;
+  const from = late > SLACK_US ? (nowUs - SLACK_US) | 0 : c.pacedUntilUs;
+  c.pacedUntilUs = Math.floor(from + durationUs) | 0;
+}
+
+/**
+ * For algorithms that set no rate of their own: twice the window a round trip in slow start, 1.2 times it afterwards,
+ * when the user asked for pacing. Linux's tcp_update_pacing_rate.
+ */
+export function updatePacingRate(c: Connection): void {
+  const { maxPacingRate, pacing } = c.settings;
+  if (!pacing && maxPacingRate === 0) return;
+  if (pacing && c.srttUs > 0) {
+    const window = Math.max(c.cwnd, c.inFlight());
+    c.pacingRate = Math.ceil(((c.cwnd < c.ssthresh >> 1 ? 2 : 1.2) * window * 1e6) / c.srttUs);
+  }
+  if (maxPacingRate > 0) c.pacingRate = Math.min(c.pacingRate === 0 ? maxPacingRate : c.pacingRate, maxPacingRate);
+}
+
+/** The pacer's deadline has come. */
+export function onPace(c: Connection): void {
+  c.paceAt = UNSET;
+  c.tcp.ready(c);
+}
