@@ -31,7 +31,7 @@ const buffer = (name: string, withShift: boolean): Variable => {
   return (value) => {
     const [, usual, most] = value.split(/\s+/).map(Number);
     if (usual === undefined || most === undefined || Number.isNaN(usual + most)) return null;
-    return withShift ? { [name]: usual, windowShift: shiftFor(most) } : { [name]: usual };
+    return withShift ? { [`${name}Bytes`]: usual, windowShift: shiftFor(most) } : { [`${name}Bytes`]: usual };
   };
 };
 
@@ -40,8 +40,8 @@ const LINUX: Readonly<Record<string, Variable>> = {
   tcp_window_scaling: flag('windowScaling'),
   tcp_sack: flag('sack'),
   tcp_dsack: flag('dsack'),
-  tcp_rmem: buffer('receiveBufferBytes', true),
-  tcp_wmem: buffer('sendBufferBytes', false),
+  tcp_rmem: buffer('receiveBuffer', true),
+  tcp_wmem: buffer('sendBuffer', false),
   tcp_syn_retries: whole('synRetriesMax'),
   tcp_synack_retries: whole('synAckRetriesMax'),
   tcp_retries2: whole('retriesMax'),
