@@ -53,7 +53,9 @@ const isUnderPressure = (c: Connection): boolean =>
  */
 function newEdge(c: Connection): Seq {
   const edge = seqAdd(c.rcvNxt, roomBytes(c));
-  const step = Math.min(c.rxBytes >> 1, c.rcvMss);
+  // A window that is wide open anyway cannot become silly: there it follows the buffer. What Linux and FreeBSD do.
+  const isOpen = receiveWindow(c) >= Math.max(c.rxBytes >> 2, 2 * c.rcvMss);
+  const step = isOpen ? 0 : Math.min(c.rxBytes >> 1, c.rcvMss);
   return seqDiff(edge, c.rcvAdv) >= step ? edge : c.rcvAdv;
 }
 

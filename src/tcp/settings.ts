@@ -74,6 +74,11 @@ export interface TcpSettings {
   readonly windowShift: number;
   /** The receive buffer is rounded up to whole segments when the connection begins, as FreeBSD does. Default false. */
   readonly wholeSegments: boolean;
+  /** RFC 5961 §3 and §4 turned off: any RST in the window resets, any SYN in it too. Default false. */
+  readonly insecureReset: boolean;
+  readonly insecureSyn: boolean;
+  /** A FIN that crosses ours is answered with ours again, as FreeBSD does, and not with an ACK alone. Default false. */
+  readonly resendsFin: boolean;
   /** The order and padding of the options of a SYN, which no RFC fixes. Default `linux`. */
   readonly synOptions: SynOptions;
   /**
@@ -163,6 +168,9 @@ export const TCP_DEFAULTS: TcpSettings = {
   timeWaitMs: 60_000,
   windowShift: -1,
   wholeSegments: false,
+  insecureReset: false,
+  insecureSyn: false,
+  resendsFin: false,
   synOptions: 'linux',
   ecn: 'passive',
   tos: 0,

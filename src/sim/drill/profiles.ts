@@ -37,6 +37,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
       sendBufferBytes: 1 << 15,
       windowShift: 6,
       wholeSegments: true,
+      resendsFin: true,
       synOptions: 'freebsd',
       rtoMinMs: 230,
       delayedAckMs: 40,
