@@ -149,7 +149,7 @@ export class Connection implements Flow, Timed {
   /** Bytes received since the last acknowledgement went out. */
   unackedBytes = 0;
   /** Acknowledgements still sent at once, while the peer is in slow start. */
-  quickAcks = QUICK_ACKS;
+  quickAcks: number;
   ackNow = false;
 
   // Options.
@@ -332,6 +332,7 @@ export class Connection implements Flow, Timed {
     this.rtoMs = settings.rtoInitialMs;
     this.txBytes = settings.sendBufferBytes;
     this.rxBytes = settings.receiveBufferBytes;
+    this.quickAcks = settings.bsd ? 0 : QUICK_ACKS;
     this.delivered = this.bytesSent = this.bytesRetrans = 0;
     this.bytesReceived = this.bytesAcked = this.lostBytesTotal = 0;
   }
@@ -409,6 +410,7 @@ export class Connection implements Flow, Timed {
     this.peerMss = fromPeer === 0 ? byDefault : Math.max(fromPeer, MSS_MIN);
     this.fitMss();
     this.rcvMss = this.mss;
+    if (this.settings.bsd) this.rxBytes = Math.ceil(this.rxBytes / this.mss) * this.mss;
   }
 
   /**

@@ -11,7 +11,7 @@ import { rcvRoundDone, startRightSizing } from './autotune.ts';
 import { type Connection, OPEN, UNSET } from './connection.ts';
 import { emitReset, resetStray } from './emit.ts';
 import { CLOSED_EVENT, CONNECTED, READABLE, WRITABLE } from './events.ts';
-import { acceptable, isOldTimestamp, receiveText, receiveWindow, scheduleAck, updateTsRecent } from './receive.ts';
+import { acceptable, acceptedWindow, isOldTimestamp, receiveText, receiveWindow, scheduleAck, updateTsRecent } from './receive.ts';
 import { rttOfHandshake } from './rtt.ts';
 import { finAcknowledged } from './send.ts';
 import { type Seq, seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt } from './seq.ts';
@@ -78,7 +78,7 @@ function isAcceptable(c: Connection, segment: wire.Segment): boolean {
   if (c.state === SYN_RECEIVED && (flags & SYN) !== 0 && segment.seq === c.irs) return arriveSynAgain(c, segment);
   // A SYN or FIN occupies a number of its own: RFC 9293 §3.4.
   const occupied = segment.length + (flags & FIN) + ((flags & SYN) >> 1);
-  if (acceptable(segment.seq as Seq, occupied, c.rcvNxt, receiveWindow(c))) return true;
+  if (acceptable(segment.seq as Seq, occupied, c.rcvNxt, acceptedWindow(c))) return true;
   if ((flags & RST) !== 0) {
     c.context.stats.drop('tcp-reset-ignored');
     return false;

@@ -72,6 +72,13 @@ export interface TcpSettings {
   readonly timeWaitMs: number;
   /** RFC 7323 §2.3: the shift of our window, 0 to 14; by default, -1, the least that shows the whole buffer. */
   readonly windowShift: number;
+  /**
+   * As FreeBSD has it where the RFCs leave it open: the receive buffer is rounded up to whole segments, and segments are
+   * judged by what it has room for, also where 16 bits could not offer it; the offered window follows the bytes that
+   * arrive while there is room; every second segment is acknowledged, however small, and none at once; a FIN that is not
+   * acknowledged stands on every acknowledgement. Default false.
+   */
+  readonly bsd: boolean;
   /** The order and padding of the options of a SYN, which no RFC fixes. Default `linux`. */
   readonly synOptions: SynOptions;
   /** RFC 2883: segments that came twice are reported. Default true. */
@@ -145,6 +152,7 @@ export const TCP_DEFAULTS: TcpSettings = {
   finWait2Ms: 60_000,
   timeWaitMs: 60_000,
   windowShift: -1,
+  bsd: false,
   synOptions: 'linux',
   dsack: true,
   tailLossProbe: true,
