@@ -149,7 +149,7 @@ export class Connection implements Flow, Timed {
   /** Bytes received since the last acknowledgement went out. */
   unackedBytes = 0;
   /** Acknowledgements still sent at once, while the peer is in slow start. */
-  quickAcks = QUICK_ACKS;
+  quickAcks: number;
   ackNow = false;
 
   // Options.
@@ -343,6 +343,7 @@ export class Connection implements Flow, Timed {
     this.rtoMs = settings.rtoInitialMs;
     this.txBytes = settings.sendBufferBytes;
     this.rxBytes = settings.receiveBufferBytes;
+    this.quickAcks = settings.bsd ? 0 : QUICK_ACKS;
     this.delivered = this.bytesSent = this.bytesRetrans = 0;
     this.bytesReceived = this.bytesAcked = this.lostBytesTotal = 0;
   }
@@ -389,12 +390,6 @@ export class Connection implements Flow, Timed {
     return this.tx === null ? this.txSeq : seqAdd(this.txSeq, this.tx.length);
   }
 
-  /** Rounds the receive buffer up to whole segments. */
-  roundBuffer(): void {
-    const segment = this.mss + (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
-    this.rxBytes = Math.ceil(this.rxBytes / segment) * segment;
-  }
-
   /** The send buffer, made at the first byte. */
   txRing(): Ring {
     this.tx ??= new Ring(this.context.memory, this.txBytes);
@@ -426,6 +421,7 @@ export class Connection implements Flow, Timed {
     this.peerMss = fromPeer === 0 ? byDefault : Math.max(fromPeer, MSS_MIN);
     this.fitMss();
     this.rcvMss = this.mss;
+    if (this.settings.bsd) this.rxBytes = Math.ceil(this.rxBytes / this.mss) * this.mss;
   }
 
   /**

@@ -72,13 +72,16 @@ export interface TcpSettings {
   readonly timeWaitMs: number;
   /** RFC 7323 §2.3: the shift of our window, 0 to 14; by default, -1, the least that shows the whole buffer. */
   readonly windowShift: number;
-  /** The receive buffer is rounded up to whole segments when the connection begins, as FreeBSD does. Default false. */
-  readonly wholeSegments: boolean;
+  /**
+   * As FreeBSD has it where the RFCs leave it open: the receive buffer is rounded up to whole segments, and segments are
+   * judged by what it has room for, also where 16 bits could not offer it; the offered window follows the bytes that
+   * arrive while there is room; every second segment is acknowledged, however small, and none at once; a FIN that is not
+   * acknowledged stands on every acknowledgement. Default false.
+   */
+  readonly bsd: boolean;
   /** RFC 5961 §3 and §4 turned off: any RST in the window resets, any SYN in it too. Default false. */
   readonly insecureReset: boolean;
   readonly insecureSyn: boolean;
-  /** A FIN that crosses ours is answered with ours again, as FreeBSD does, and not with an ACK alone. Default false. */
-  readonly resendsFin: boolean;
   /** The order and padding of the options of a SYN, which no RFC fixes. Default `linux`. */
   readonly synOptions: SynOptions;
   /**
@@ -167,10 +170,9 @@ export const TCP_DEFAULTS: TcpSettings = {
   finWait2Ms: 60_000,
   timeWaitMs: 60_000,
   windowShift: -1,
-  wholeSegments: false,
+  bsd: false,
   insecureReset: false,
   insecureSyn: false,
-  resendsFin: false,
   synOptions: 'linux',
   ecn: 'passive',
   tos: 0,

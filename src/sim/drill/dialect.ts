@@ -19,7 +19,11 @@ export function getOption(posix: Posix, profile: ProfileName, fd: number, level:
   }
   const value = posix.getsockopt(fd, level, name);
   const isBuffer = level === LINUX.SOL_SOCKET && (name === LINUX.SO_RCVBUF || name === LINUX.SO_SNDBUF);
-  return isBuffer ? (value as number) / LINUX_BUFFER_FACTOR : value;
+  if (!isBuffer) return value;
+  const connection = posix.tcpSocket(fd)?.connection ?? null;
+  // A connection has its buffer rounded up to whole segments.
+  if (name === LINUX.SO_RCVBUF && connection !== null) return connection.rxBytes;
+  return (value as number) / LINUX_BUFFER_FACTOR;
 }
 
 /** setsockopt as the profile's system has it. */

@@ -170,8 +170,7 @@ function parseOption(s: Scanner): TcpOption {
     case 'wscale':
       return { kind: 'wscale', value: s.needInteger('a shift', 0xff) };
     case 'TS':
-      s.expect('val');
-      return { kind: 'TS', val: s.needInteger('a timestamp'), ecr: (s.expect('ecr'), s.needInteger('a timestamp')) };
+      return parseTimestamps(s);
     case 'sack':
       return { kind: 'sack', blocks: parseSackBlocks(s) };
     case 'FO':
@@ -189,6 +188,14 @@ function parseOption(s: Scanner): TcpOption {
     default:
       throw s.error(`mss, nop, eol, wscale, sackOK, sack, TS, FO, FOEXP, md5, ECN or kind instead of '${name}'`);
   }
+}
+
+/** `TS val 100 ecr 0`. */
+function parseTimestamps(s: Scanner): TcpOption {
+  s.expect('val');
+  const val = s.needInteger('a timestamp');
+  s.expect('ecr');
+  return { kind: 'TS', val, ecr: s.needInteger('a timestamp') };
 }
 
 function parseSackBlocks(s: Scanner): [number, number][] {

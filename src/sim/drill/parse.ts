@@ -132,7 +132,7 @@ function parseAction(s: Scanner, isV4: boolean, endUs: number | null): Action {
   if (s.takes('<')) return { kind: 'packet', direction: 'in', packet: parsePacket(s, isV4) };
   if (s.takes('>')) return { kind: 'packet', direction: 'out', packet: parsePacket(s, isV4) };
   if (s.sees(/`/y)) return parseCommand(s);
-  const code = s.take(/%\{([^]*?)\}%/y);
+  const code = s.take(/%\{([\s\S]*?)\}%/y);
   if (code !== null) return { kind: 'code', code: code[1]! };
   if (s.sees(/%\{/y)) throw s.error("the end of the code, '}%'");
   const name = s.take(/[a-z_][a-z0-9_]*(?=\s*\()/y);

@@ -20,7 +20,9 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
   linux: {
     tcp: {
       receiveBufferBytes: 1 << 19,
-      sendBufferBytes: 1 << 22,
+      receiveBufferMaxBytes: 1 << 23,
+      sendBufferBytes: 1 << 17,
+      sendBufferMaxBytes: 1 << 22,
       windowShift: 8,
       synOptions: 'linux',
       rtoMinMs: 200,
@@ -34,10 +36,11 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
   freebsd: {
     tcp: {
       receiveBufferBytes: 1 << 16,
+      receiveBufferMaxBytes: 1 << 21,
       sendBufferBytes: 1 << 15,
+      sendBufferMaxBytes: 1 << 21,
+      bsd: true,
       windowShift: 6,
-      wholeSegments: true,
-      resendsFin: true,
       synOptions: 'freebsd',
       rtoMinMs: 230,
       delayedAckMs: 40,

@@ -16,7 +16,7 @@ export class ScriptError extends Error {
 }
 
 /** Blanks and comments. A `#` that begins a comment cannot be mistaken: no other token has one. */
-const BLANK = /(?:\s+|\/\/[^\n]*|\/\*[^]*?\*\/|#[^\n]*)+/y;
+const BLANK = /(?:\s+|\/\/[^\n]*|\/\*[\s\S]*?\*\/|#[^\n]*)+/y;
 
 /** How much of the text an error message shows. */
 const SHOWN_CHARACTERS = 24;
