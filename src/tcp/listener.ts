@@ -5,7 +5,7 @@
 import type { Packet } from '../iface/packet.ts';
 import type { IpAddress } from '../wire/address.ts';
 import * as wire from '../wire/tcp.ts';
-import { Connection } from './connection.ts';
+import { Connection, UNSET } from './connection.ts';
 import { COOKIE_MS } from './cookie.ts';
 import { ACCEPTABLE } from './events.ts';
 import { learnSyn, segmentArrives } from './input.ts';
@@ -14,7 +14,7 @@ import { type Seq, seqAdd, seqGt } from './seq.ts';
 import type { TcpSettings } from './settings.ts';
 import type { TcpSocket } from './socket.ts';
 import { CLOSED } from './state.ts';
-import { type OnSyn, SynRequest } from './syn-request.ts';
+import { type OnSyn, refuseHeld, SynRequest } from './syn-request.ts';
 import type { Tcp } from './tcp.ts';
 import { ISS_STEP } from './time-wait.ts';
 
@@ -197,6 +197,9 @@ export class Listener {
     const waiting = [...this.#halfOpen, ...this.#accepted];
     this.#accepted = [];
     this.#halfOpen.clear();
-    for (const c of waiting) this.tcp.abort(c);
+    for (const c of waiting) {
+      if (c.handshakeAt === UNSET) this.tcp.abort(c);
+      else refuseHeld(c);
+    }
   }
 }
