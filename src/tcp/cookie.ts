@@ -2,8 +2,8 @@
  * SYN cookies: RFC 4987 §3.6. The SYN-ACK carries in its sequence number, and in the low bits of its timestamp, all that
  * is needed to make the connection when the acknowledgement comes, so that a flood of SYNs leaves nothing behind.
  *
- * The number is F(flow) + SEG.SEQ + (count << 24) + ((G(flow, count) + mss) mod 2^24), after Bernstein; `count` goes up
- * every 64 s. As on Linux, TSval carries the peer's window scale in 4 bits (15: none) and SACK permitted in the next; the
+ * The number is F(flow) + SEG.SEQ + (count << 24) + ((G(flow, count) + (mss << 22)) mod 2^24), after Bernstein; `count`
+ * goes up every 64 s. As on Linux, TSval carries the peer's window scale in 4 bits (15: none) and SACK permitted in the next; the
  * bit above that one is left for ECN. @module
  */
 import { TTL_DEFAULT } from '../iface/ip.ts';
@@ -24,7 +24,7 @@ const STEPS = 2;
 /** For so long after the last cookie an acknowledgement may be of one. */
 export const COOKIE_MS = STEP_MS * STEPS;
 
-/** MSS values that a cookie can say; the largest one not above the peer's is taken. */
+/** MSS values that a cookie can say, four of a family; the largest one not above the peer's is taken. */
 const MSS_V4 = [536, 1300, 1440, 1460];
 const MSS_V6 = [1220, 1420, 1440, 8940];
 
@@ -35,6 +35,8 @@ const SACK_BIT = 0x10;
 const TIMESTAMP_BITS = 6;
 
 const LOW_24 = 0xffffff;
+/** The index of the MSS stands on top of the 24 bits: a number that is off by a little is no other cookie. */
+const MSS_SHIFT = 22;
 
 export class SynCookies {
   readonly #tcp: Tcp;
@@ -96,9 +98,9 @@ export class SynCookies {
     const rest = (segment.ack - 1 - this.#flow(local, remote, ports) - seq) | 0;
     const age = (this.#count - (rest >>> 24)) & 0xff;
     if (age >= STEPS) return null;
-    const index = (rest - this.#counted(local, remote, ports, this.#count - age)) & LOW_24;
-    const mss = (local.isV4 ? MSS_V4 : MSS_V6)[index];
-    if (mss === undefined) return null;
+    const low = (rest - this.#counted(local, remote, ports, this.#count - age)) & LOW_24;
+    if ((low & ((1 << MSS_SHIFT) - 1)) !== 0) return null;
+    const mss = (local.isV4 ? MSS_V4 : MSS_V6)[low >>> MSS_SHIFT]!;
     const syn = new wire.Segment();
     syn.seq = seq;
     syn.flags = wire.SYN;
@@ -128,7 +130,7 @@ export class SynCookies {
   }
 
   #number(local: IpAddress, remote: IpAddress, ports: number, seq: number, count: number, index: number): number {
-    const low = (this.#counted(local, remote, ports, count) + index) & LOW_24;
+    const low = (this.#counted(local, remote, ports, count) + (index << MSS_SHIFT)) & LOW_24;
     return (this.#flow(local, remote, ports) + seq + (count << 24) + low) | 0;
   }
 
