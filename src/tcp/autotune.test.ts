@@ -61,7 +61,7 @@ test('autotune: the receive buffer grows to what a fast sender and a fast reader
   const c = peer.connection!;
   const sender = new Sender(peer);
   assert.equal(c.rxBytes, TCP_DEFAULTS.receiveBufferBytes);
-  for (let i = 0; i < 12; i++) sender.round(50);
+  for (let i = 0; i < 7; i++) sender.round(50);
   assert.ok(c.rcvRttUs >= 49_000 && c.rcvRttUs <= 60_000, `${c.rcvRttUs}`);
   // An eighth of the memory, and the maximum, are 8 MiB; what is free is a little less.
   assert.equal(c.rxBytes, 4 * MIB);
@@ -94,12 +94,12 @@ test('autotune: a size that was set is fixed, as by SO_RCVBUF', () => {
 test('autotune: the maximum that was set, and the memory, bound it', () => {
   const bounded = scaling({ tcp: { receiveBufferMaxBytes: MIB } });
   const sender = new Sender(bounded);
-  for (let i = 0; i < 12; i++) sender.round(50);
+  for (let i = 0; i < 7; i++) sender.round(50);
   assert.equal(bounded.connection!.rxBytes, MIB);
   bounded.end();
   const small = scaling({ memory: 4 * MIB });
   const other = new Sender(small);
-  for (let i = 0; i < 12; i++) other.round(50);
+  for (let i = 0; i < 7; i++) other.round(50);
   assert.equal(small.connection!.rxBytes, 256 * KIB, 'an eighth of what is free');
   small.end();
 });
@@ -107,7 +107,7 @@ test('autotune: the maximum that was set, and the memory, bound it', () => {
 test('autotune: on a path in memory the buffer stays in the cache', () => {
   const peer = scaling();
   const sender = new Sender(peer);
-  for (let i = 0; i < 200; i++) sender.round(0.01);
+  for (let i = 0; i < 30; i++) sender.round(0.01);
   assert.ok(peer.connection!.rxBytes <= 512 * KIB, `${peer.connection!.rxBytes}`);
   peer.end();
 });
