@@ -16,6 +16,7 @@ import type { Stats } from './iface/stats.ts';
 import { Memory } from './memory/memory.ts';
 import type { Device } from './phy/device.ts';
 import { Loopback } from './phy/loopback.ts';
+import type { CongestionControl } from './tcp/congestion/controller.ts';
 import type { TcpSettings } from './tcp/settings.ts';
 import { TcpSocket } from './tcp/socket.ts';
 import { Tcp } from './tcp/tcp.ts';
@@ -36,6 +37,8 @@ export interface StackOptions {
   readonly memory?: Memory | number | undefined;
   /** What TCP sockets start with. */
   readonly tcp?: Partial<TcpSettings> | undefined;
+  /** Congestion control algorithms that `tcp` may name, besides `newreno` and `cubic`. */
+  readonly congestion?: readonly CongestionControl[] | undefined;
 }
 
 export class Stack {
@@ -54,7 +57,7 @@ export class Stack {
     this.memory = memory instanceof Memory ? memory : new Memory(memory === undefined ? {} : { bytes: memory });
     this.context = new Context(this.memory, random);
     this.ip = new Ip(this.context);
-    this.tcp = new Tcp(this.context, this.ip, options.tcp ?? {});
+    this.tcp = new Tcp(this.context, this.ip, options.tcp ?? {}, options.congestion);
     this.udp = new Udp(this.context, this.ip);
     this.icmp = new Icmp(this.context, this.ip);
     this.ip.tcp = this.tcp;

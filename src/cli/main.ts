@@ -12,6 +12,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Comman
   lab: () => import('./lab.ts'),
   server: () => import('./server.ts'),
   bench: () => import('./bench.ts'),
+  drill: () => import('./drill.ts'),
 };
 
 const names = Object.keys(COMMANDS);

@@ -12,7 +12,7 @@ const RESERVE_SHIFT = 3;
 
 export class Ring {
   readonly memory: Memory;
-  /** The most bytes the ring will hold; a power of two. It may grow while the ring holds any. */
+  /** The most bytes the ring will hold; a power of two. It may change while the ring holds any: what is beyond stays. */
   capacity: number;
   /** In-order bytes held. */
   length = 0;
@@ -126,12 +126,18 @@ export class Ring {
 
   /** Copies up to `count` of the oldest bytes into `target` at `to`, without taking them; returns how many. */
   peek(target: Uint8Array, to: number, count: number): number {
-    const n = Math.min(count, this.length);
+    return this.peekAt(0, target, to, count);
+  }
+
+  /** Like {@link peek}, from position `at` on. */
+  peekAt(at: number, target: Uint8Array, to: number, count: number): number {
+    const n = Math.min(count, this.length - at);
     if (n <= 0) return 0;
-    const first = Math.min(n, this.#size - this.#head);
+    const o = (this.#head + at) & (this.#size - 1);
+    const first = Math.min(n, this.#size - o);
     const { u8 } = this.memory;
     const base = this.#base;
-    target.set(u8.subarray(base + this.#head, base + this.#head + first), to);
+    target.set(u8.subarray(base + o, base + o + first), to);
     if (first < n) target.set(u8.subarray(base, base + n - first), to + first);
     return n;
   }

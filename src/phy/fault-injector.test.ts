@@ -12,7 +12,8 @@ import {
   setFrameOffload,
 } from '../memory/frame.ts';
 import { Memory } from '../memory/memory.ts';
-import { FaultInjector, type FaultInjectorOptions, type FaultStats } from './fault-injector.ts';
+import { FaultInjector, type FaultInjectorOptions } from './fault-injector.ts';
+import { type FaultStats, noFaultStats } from './faults.ts';
 
 const A = '02:00:00:00:00:01';
 const B = '02:00:00:00:00:02';
@@ -47,16 +48,7 @@ function rig(options: FaultInjectorOptions) {
   return { memory, inner, device, frame, sent, received, pollUntilIdle, got };
 }
 
-const stats = (some: Partial<FaultStats>): FaultStats => ({
-  dropped: 0,
-  corrupted: 0,
-  duplicated: 0,
-  reordered: 0,
-  delayed: 0,
-  oversized: 0,
-  overflowed: 0,
-  ...some,
-});
+const stats = (some: Partial<FaultStats>): FaultStats => ({ ...noFaultStats(), ...some });
 
 test('faults: with none, frames pass at once and in order', () => {
   const { memory, inner, device, frame, sent, received } = rig({});
@@ -429,7 +421,7 @@ test('faults: all at once, the memory is balanced', () => {
       sent();
     }
     assert.ok(
-      Object.entries(device.stats).every(([name, n]) => n > 0 || name === 'oversized' || name === 'overflowed'),
+      Object.entries(device.stats).every(([name, n]) => n > 0 || ['oversized', 'overflowed', 'marked'].includes(name)),
     );
     device.close();
     assert.equal(memory.usedBytes, 0);

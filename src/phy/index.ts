@@ -1,12 +1,7 @@
 /** Devices: virtual wires, and wrappers that trace, capture or spoil what passes. @module */
 export type { Device, Medium } from './device.ts';
-export {
-  FaultInjector,
-  type FaultInjectorOptions,
-  type FaultOptions,
-  type FaultSettings,
-  type FaultStats,
-} from './fault-injector.ts';
+export { FaultInjector, type FaultInjectorOptions, type FaultOptions } from './fault-injector.ts';
+export type { FaultSettings, FaultStats, JitterShape } from './faults.ts';
 export { Loopback, type LoopbackOptions } from './loopback.ts';
 export { type CaptureFormat, LINKTYPE_ETHERNET, LINKTYPE_RAW } from './pcap.ts';
 export {

@@ -175,7 +175,8 @@ export class TcpStream implements Notified {
       this.abort();
       return;
     }
-    await this.end();
+    // With bytes unread there is no orderly end, only the reset that release() sends: RFC 2525 §2.17.
+    if (this.#socket.recvQueue() === 0) await this.end();
     this.#release();
     this.#loop.touch();
     this.#socket.release();

@@ -10,15 +10,22 @@ import { sendCapacity } from './autotune.ts';
 import { type Connection, CWR, LOSS, RECOVERY, UNSET } from './connection.ts';
 import { arriveEcn } from './ecn.ts';
 import { WRITABLE } from './events.ts';
+import { setChrono } from './info.ts';
 import { updatePacingRate } from './pacing.ts';
 import { armProbe, rackAdvance } from './rack.ts';
 import { acksUnsent } from './receive.ts';
 import { growWindow, judge, probeAcked, reduceProportionally } from './recovery.ts';
 import { echoedRtt, sampleRtt, updateMinRtt } from './rtt.ts';
 import { late, noteReordering, sackArrived } from './sack.ts';
-import { END, EVER_RETRANS, FLAGS, LOST, RETRANS, SACKED, SENT_US } from './scoreboard.ts';
+import { END, EVER_RETRANS, FLAGS, LOST, RETRANS, SACKED, SENT_US, segmentsIn } from './scoreboard.ts';
 import { restartRetransmitTimer } from './send.ts';
 import { type Seq, seqAdd, seqDiff, seqLe, seqLt, seqMin } from './seq.ts';
+
+/**
+ * A writer that waits is told at this part of the send buffer, as a shift: a sixteenth. At a half, a rate that spreads the
+ * acknowledgements left just over half a buffer waiting for a whole round trip: half the throughput (test/sim/golden.ts).
+ */
+const ROOM_SHIFT = 4;
 
 /**
  * Takes the acknowledgement of `segment` in. Returns whether the segment goes on: false where it was no acknowledgement
@@ -68,9 +75,17 @@ function judgeAck(c: Connection, segment: wire.Segment, ack: Seq, advance: numbe
   else growWindow(c, acked);
   c.congestion.sample?.(c, acked);
   updatePacingRate(c);
+  if (acked.intervalUs > 0 && (!acked.isAppLimited || faster(c, acked))) {
+    c.rateBytes = acked.delivered;
+    c.rateIntervalUs = acked.intervalUs;
+  }
   if (advance > 0) afterAdvance(c);
   else if (c.recovery === LOSS && c.retransmitAt === UNSET && c.sent !== null) restartRetransmitTimer(c);
 }
+
+/** Whether the sample is above the last one: only then does it count although the application held the sender up. */
+const faster = (c: Connection, acked: Acked): boolean =>
+  acked.delivered * c.rateIntervalUs >= c.rateBytes * acked.intervalUs;
 
 /** New data, up to `ack`, is acknowledged. */
 function acknowledge(c: Connection, ack: Seq, acked: Acked, segment: wire.Segment): void {
@@ -83,6 +98,7 @@ function acknowledge(c: Connection, ack: Seq, acked: Acked, segment: wire.Segmen
   takeOff(c, ack, acked);
   if (!c.useSack && c.sackedBytes > 0) forgetDuplicates(c, advance, acked);
   c.sndUna = ack;
+  c.bytesAcked += advance;
   releaseAcknowledged(c, ack);
   if (segment.length === 0 && c.rackReoPersist > 0 && c.recovery === 0) c.rackReoPersist--;
 }
@@ -135,6 +151,7 @@ function delivered(c: Connection, words: Int32Array, at: number, stop: Seq, leng
   if (c.useSack) rackAdvance(c, sentUs, stop, (flags & EVER_RETRANS) !== 0);
   acked.take(words, at);
   c.delivered += length;
+  c.deliveredSegments += segmentsIn(c, length);
   acked.newlyDelivered += length;
 }
 
@@ -158,6 +175,7 @@ function measure(c: Connection, segment: wire.Segment, acked: Acked, advance: nu
 function afterAdvance(c: Connection): void {
   if (c.sent === null) {
     c.retransmitAt = c.probeAt = c.reorderAt = UNSET;
+    if (c.txEnd === c.sndNxt || c.finQueued) setChrono(c, 0);
   } else if (!armProbe(c, true)) {
     c.probeAt = UNSET;
     restartRetransmitTimer(c);
@@ -175,7 +193,8 @@ function releaseAcknowledged(c: Connection, ack: Seq): void {
   tx.advance(bytes);
   c.txSeq = seqAdd(c.txSeq, bytes);
   if (tx.length === 0) tx.release();
-  if (c.wantsRoom && tx.length <= sendCapacity(c) >> 1) {
+  const capacity = sendCapacity(c);
+  if (c.wantsRoom && capacity - tx.length >= capacity >> ROOM_SHIFT) {
     c.wantsRoom = false;
     c.socket?.report(WRITABLE);
   }

@@ -73,7 +73,7 @@ export class Connection implements Flow, Timed {
   readonly pseudoSum: number;
   /** Changed by `TcpSocket.configure`. */
   settings: TcpSettings;
-  readonly congestion: CongestionControl;
+  congestion: CongestionControl;
   /** The algorithm's own memory of this connection; null where it needs none. */
   congestionState: unknown = null;
   path: Path;
@@ -239,6 +239,7 @@ export class Connection implements Flow, Timed {
   bytesSent = 2 ** 40;
   bytesRetrans = 2 ** 40;
   bytesReceived = 2 ** 40;
+  bytesAcked = 2 ** 40;
   lostBytesTotal = 2 ** 40;
   deliveredUs = 0;
   firstSentUs = 0;
@@ -248,6 +249,25 @@ export class Connection implements Flow, Timed {
   /** Whether the window was in use when data last left: RFC 7661 in Linux's form. */
   isCwndLimited = false;
   initialCwnd = 0;
+  // For TCP_INFO: info.ts.
+  segsIn = 0;
+  segsOut = 0;
+  dataSegsIn = 0;
+  dataSegsOut = 0;
+  /** Our SYN counts as delivered. */
+  deliveredSegments = 1;
+  deliveredCeSegments = 0;
+  lastDataInAt = 0;
+  /** The last sample of the rate of delivery. */
+  rateBytes = 0;
+  rateIntervalUs = 0;
+  chrono = 0;
+  chronoAtUs = 0;
+  busyUs = 0;
+  windowLimitedUs = 0;
+  bufferLimitedUs = 0;
+  totalRtoRecoveries = 0;
+  totalRtoMs = 0;
   totalRetrans = 0;
   totalRto = 0;
   dsackDups = 0;
@@ -255,6 +275,7 @@ export class Connection implements Flow, Timed {
   lastDataAt = 0;
   /** What was agreed on about ECN: ecn.ts. */
   ecn = 0;
+  ecnSeen = false;
   maxFlight = 0;
   cwndUsageSeq = ZERO;
   /** Bytes a second; 0: not paced. */
@@ -285,7 +306,6 @@ export class Connection implements Flow, Timed {
   timerAt = 0;
   timerIndex = -1;
   lastReceivedAt = 0;
-  lastSentAt = 0;
   /** Window probes, and keep-alive probes, since the peer last answered. */
   probes = 0;
   keepAliveProbes = 0;
@@ -308,11 +328,12 @@ export class Connection implements Flow, Timed {
     this.hash = tcp.connections.hash(this.local, remote, this.portsIn);
     this.pseudoSum = pseudoHeaderSum(this.local, remote, PROTOCOL_TCP);
     this.settings = settings;
-    this.congestion = tcp.congestionNamed(settings.congestion);
+    this.congestion = tcp.congestionOf(settings);
     this.rtoMs = settings.rtoInitialMs;
     this.txBytes = settings.sendBufferBytes;
     this.rxBytes = settings.receiveBufferBytes;
-    this.delivered = this.bytesSent = this.bytesRetrans = this.bytesReceived = this.lostBytesTotal = 0;
+    this.delivered = this.bytesSent = this.bytesRetrans = 0;
+    this.bytesReceived = this.bytesAcked = this.lostBytesTotal = 0;
   }
 
   get localPort(): number {
@@ -326,6 +347,19 @@ export class Connection implements Flow, Timed {
   /** Moves the state: the only place where it changes. */
   transition(event: StateEvent): void {
     this.state = nextState(this.state, event);
+  }
+
+  /** From now on `algorithm` has the window, as it is. */
+  congest(algorithm: CongestionControl): void {
+    if (algorithm === this.congestion) return;
+    const { cwnd, ssthresh } = this;
+    this.congestion = algorithm;
+    this.congestionState = null;
+    if (cwnd === 0) return; // not established yet: init comes then
+    this.pacingRate = 0;
+    algorithm.init(this);
+    this.cwnd = cwnd;
+    this.ssthresh = ssthresh;
   }
 
   /** Bytes under way: RFC 6675 §4 (pipe), as far as is known. */

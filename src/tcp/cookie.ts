@@ -15,7 +15,7 @@ import * as ipv6 from '../wire/ipv6.ts';
 import * as wire from '../wire/tcp.ts';
 import { mssOf } from './connection.ts';
 import { SipHash } from './isn.ts';
-import { type TcpSettings, windowShift } from './settings.ts';
+import { shiftOf, type TcpSettings } from './settings.ts';
 import type { Tcp } from './tcp.ts';
 
 /** RFC 4987 §3.6: the counter's step, and how many steps a cookie is good for: two minutes at most. */
@@ -75,7 +75,7 @@ export class SynCookies {
         memory.dv,
         p + wire.HEADER_LENGTH,
         mssOf(path.iface.mtu, local.isV4, settings.mssMax),
-        scales ? windowShift(settings) : -1,
+        scales ? shiftOf(settings) : -1,
         sack,
         timestamps,
         this.#timestamp(local, remote, bits),

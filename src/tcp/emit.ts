@@ -71,10 +71,16 @@ export function emitSegment(c: Connection, seq: Seq, length: number, flags: numb
   }
   setFrameBounds(memory, frame, ip, end);
   acknowledged(c);
-  c.lastSentAt = c.context.nowMs;
-  c.context.stats.tcpSegmentsOut++;
+  countOut(c, length);
   c.path.iface.transmit(frame, c.path.neighbour);
   return true;
+}
+
+function countOut(c: Connection, length: number): void {
+  const segments = length > c.mss ? Math.ceil(length / c.mss) : 1;
+  c.segsOut += segments;
+  if (length > 0) c.dataSegsOut += segments;
+  c.context.stats.tcpSegmentsOut++;
 }
 
 /** What was just sent acknowledges all there is: RFC 9293 §3.8.6.3. */
@@ -130,7 +136,7 @@ export function emitSyn(c: Connection, flags: number): boolean {
   const scale = (isReply ? c.peerScales : settings.windowScaling) ? c.rcvShift : -1;
   const header =
     wire.HEADER_LENGTH +
-    wire.emitSynOptions(
+    (settings.synOptions === 'freebsd' ? wire.emitSynOptionsPadded : wire.emitSynOptions)(
       memory.dv,
       p + wire.HEADER_LENGTH,
       c.advertisedMss,
@@ -145,6 +151,7 @@ export function emitSyn(c: Connection, flags: number): boolean {
   wire.emit(memory.dv, p, c.portsOut, c.iss, isReply ? c.rcvNxt : 0, header, flags, wnd);
   c.rcvAdv = seqAdd(c.rcvNxt, wnd);
   acknowledged(c);
+  c.segsOut++;
   c.context.stats.tcpSegmentsOut++;
   finish(c.tcp.ip, c, frame, header);
   return true;

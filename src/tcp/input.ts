@@ -15,7 +15,17 @@ import { acceptable, isOldTimestamp, receiveText, receiveWindow, scheduleAck, up
 import { rttOfHandshake } from './rtt.ts';
 import { finAcknowledged } from './send.ts';
 import { type Seq, seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt } from './seq.ts';
-import { CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, mayReceiveIn, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from './state.ts';
+import {
+  CLOSE_WAIT,
+  CLOSING,
+  FIN_WAIT_1,
+  FIN_WAIT_2,
+  LAST_ACK,
+  mayReceiveIn,
+  SYN_RECEIVED,
+  SYN_SENT,
+  TIME_WAIT,
+} from './state.ts';
 import { rtoAfterHandshake, startKeepAlive } from './timers.ts';
 
 const { ACK, FIN, RST, SYN } = wire;
@@ -25,6 +35,9 @@ const PAWS_IDLE_MS = 24 * 24 * 3600 * 1000;
 
 /** Takes in a segment for connection `c`. */
 export function segmentArrives(c: Connection, segment: wire.Segment, packet: Packet): void {
+  const segments = segment.gsoSize > 0 ? Math.ceil(segment.length / segment.gsoSize) : 1;
+  c.segsIn += segments;
+  if (segment.length > 0) c.dataSegsIn += segments;
   if (c.state === SYN_SENT) {
     arriveInSynSent(c, segment, packet);
     return;
@@ -118,8 +131,10 @@ function arriveReset(c: Connection, segment: wire.Segment): void {
     // A passive open goes back to LISTEN without a word to the user; an active one was refused.
     c.tcp.remove(c, c.listener === null ? 'ECONNREFUSED' : null);
   } else {
-    // RFC 9293 §3.9.2, MUST-12: the user can tell a reset from an end. After our own FIN nothing is lost by it.
-    c.tcp.remove(c, c.state === CLOSING || c.state === LAST_ACK ? null : 'ECONNRESET');
+    // RFC 9293 §3.9.2, MUST-12: the user can tell a reset from an end. After our own FIN nothing is lost by it. Where the
+    // peer had ended before, it is our writes that fail: EPIPE, as Linux has it.
+    const isLate = c.state === CLOSING || c.state === LAST_ACK;
+    c.tcp.remove(c, isLate ? null : c.state === CLOSE_WAIT ? 'EPIPE' : 'ECONNRESET');
   }
 }
 
@@ -248,6 +263,8 @@ function arriveText(c: Connection, segment: wire.Segment): void {
   const before = c.rcvNxt;
   const finInOrder = receiveText(c, segment);
   const arrived = seqDiff(c.rcvNxt, before);
+  c.bytesReceived += arrived;
+  c.lastDataInAt = c.context.nowMs;
   if (arrived > 0) {
     scheduleAck(c, arrived, segment.gsoSize);
     if (seqGe(c.rcvNxt, c.rcvRoundEnd)) rcvRoundDone(c, segment.hasTimestamps, segment.tsEcr);

@@ -28,7 +28,7 @@ export class Listener {
   /** The address listened on; unspecified: all. */
   readonly local: IpAddress;
   readonly port: number;
-  readonly backlog: number;
+  backlog: number;
   /** Of connections to come; changed by `TcpSocket.configure`. */
   settings: TcpSettings;
   readonly socket: TcpSocket;

@@ -3,7 +3,7 @@ import type * as wire from '../wire/tcp.ts';
 import type { Acked } from './acked.ts';
 import type { Connection } from './connection.ts';
 import { rackAdvance } from './rack.ts';
-import { EVER_RETRANS, FLAGS, LOST, RETRANS, SACKED, type Scoreboard, SENT_US } from './scoreboard.ts';
+import { EVER_RETRANS, FLAGS, LOST, RETRANS, SACKED, type Scoreboard, SENT_US, segmentsIn } from './scoreboard.ts';
 import { type Seq, seqDiff, seqGe, seqGt, seqLe, seqLt } from './seq.ts';
 
 /** Takes the SACK option of `segment` in, whose acknowledgement number is `ack`. */
@@ -76,6 +76,7 @@ function sacked(c: Connection, board: Scoreboard, i: number, acked: Acked): void
   words[at + FLAGS] = (flags & ~(LOST | RETRANS)) | SACKED;
   c.sackedBytes += length;
   c.delivered += length;
+  c.deliveredSegments += segmentsIn(c, length);
   acked.newlyDelivered += length;
   acked.isSacking = true;
   if (c.sackedBytes === length || seqGt(end, c.sndFack)) c.sndFack = end;

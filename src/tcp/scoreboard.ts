@@ -142,3 +142,7 @@ export class ScoreboardPool {
     if (board.capacity <= CAPACITY_KEPT && this.#free.length < POOL_MAX) this.#free.push(board);
   }
 }
+
+/** Segments that `length` bytes of one record were sent in. */
+export const segmentsIn = (c: { readonly mss: number }, length: number): number =>
+  length <= c.mss ? 1 : Math.ceil(length / c.mss);

@@ -5,6 +5,7 @@
 import * as wire from '../wire/tcp.ts';
 import { type Connection, CWR, RECOVERY, UNSET } from './connection.ts';
 import { emitSegment, emitSyn } from './emit.ts';
+import { CHRONO_BUFFER, CHRONO_BUSY, CHRONO_WINDOW, setChrono } from './info.ts';
 import { isPaced, paceAfter } from './pacing.ts';
 import { armProbe } from './rack.ts';
 import { validateWindow } from './recovery.ts';
@@ -121,7 +122,10 @@ function sendNew(c: Connection): number {
     const queued = seqDiff(c.txEnd, c.sndNxt); // negative once our FIN is out
     const flight = seqDiff(c.sndNxt, c.sndUna);
     const wantsFin = c.finQueued && queued >= 0;
-    if (queued <= 0 && !wantsFin) return noteAppLimited(c);
+    if (queued <= 0 && !wantsFin) {
+      setChrono(c, c.wantsRoom ? CHRONO_BUFFER : CHRONO_BUSY);
+      return noteAppLimited(c);
+    }
     let length = Math.min(queued, c.sndWnd - flight, c.cwnd - c.inFlight(), fullLength);
     if (length < 0) length = 0;
     // Only full segments in a super-segment, but for the last of what is queued.
@@ -129,6 +133,7 @@ function sendNew(c: Connection): number {
     // The FIN occupies one number of the window, but is not held back by congestion.
     const fin = wantsFin && length === queued && flight + length < c.sndWnd;
     if (!fin && (length === 0 || !worthSending(c, length, queued, flight))) {
+      setChrono(c, c.sndWnd - flight < c.mss ? CHRONO_WINDOW : CHRONO_BUSY);
       if (flight === 0) startPersistTimer(c);
       return IDLE;
     }

@@ -1,5 +1,8 @@
 /** What can be set of TCP, for a stack or a socket, with defaults and where they come from. @module */
 import { WINDOW_SCALE_MAX } from '../wire/tcp.ts';
+import type { CongestionControl } from './congestion/controller.ts';
+import { cubic } from './congestion/cubic.ts';
+import { newreno } from './congestion/newreno.ts';
 
 export interface TcpSettings {
   /**
@@ -67,6 +70,10 @@ export interface TcpSettings {
   readonly finWait2Ms: number;
   /** 2 MSL: RFC 9293 §3.4.2 says 4 minutes; default 60 s, as on Linux. */
   readonly timeWaitMs: number;
+  /** RFC 7323 §2.3: the shift of our window, 0 to 14; by default, -1, the least that shows the whole buffer. */
+  readonly windowShift: number;
+  /** The order and padding of the options of a SYN, which no RFC fixes. Default `linux`. */
+  readonly synOptions: SynOptions;
   /** RFC 2883: segments that came twice are reported. Default true. */
   readonly dsack: boolean;
   /** RFC 8985 §7. Default true. */
@@ -84,20 +91,27 @@ export interface TcpSettings {
   readonly pacing: boolean;
   /** Bytes a second, at most; 0: no limit. */
   readonly maxPacingRate: number;
-  /** The congestion control algorithm. Default `newreno`. */
-  readonly congestion: CongestionName;
+  /** The congestion control algorithm, by name or as an object of one's own. Default `cubic`. */
+  readonly congestion: CongestionName | CongestionControl;
 }
 
-const CONGESTION_NAMES = ['newreno'] as const;
-export type CongestionName = (typeof CONGESTION_NAMES)[number];
+/** `bbr` is known to stacks that were made with it: hosts are, and others may be (`StackOptions.congestion`). */
+export type CongestionName = 'newreno' | 'cubic' | 'bbr';
+
+/** The algorithms that every stack knows. */
+export const ALGORITHMS: readonly CongestionControl[] = [newreno, cubic];
+export const CONGESTION_NAMES: readonly CongestionName[] = ['newreno', 'cubic'];
 
 const SYN_COOKIE_MODES = ['auto', 'always', 'never'] as const;
 export type SynCookieMode = (typeof SYN_COOKIE_MODES)[number];
 
+const SYN_OPTIONS = ['linux', 'freebsd'] as const;
+export type SynOptions = (typeof SYN_OPTIONS)[number];
+
 /** Settings that are one of a few words. */
 const CHOICES: Readonly<Record<string, readonly string[]>> = {
-  congestion: CONGESTION_NAMES,
   synCookies: SYN_COOKIE_MODES,
+  synOptions: SYN_OPTIONS,
 };
 
 export const TCP_DEFAULTS: TcpSettings = {
@@ -130,6 +144,8 @@ export const TCP_DEFAULTS: TcpSettings = {
   timeWaitReuse: true,
   finWait2Ms: 60_000,
   timeWaitMs: 60_000,
+  windowShift: -1,
+  synOptions: 'linux',
   dsack: true,
   tailLossProbe: true,
   frto: true,
@@ -139,12 +155,12 @@ export const TCP_DEFAULTS: TcpSettings = {
   slowStartAfterIdle: true,
   pacing: false,
   maxPacingRate: 0,
-  congestion: 'newreno',
+  congestion: 'cubic',
 };
 
 /** RFC 7323 §2.3: the least shift that lets the whole buffer be offered, however large it grows. */
-export function windowShift({ windowScaling, receiveBufferMaxBytes }: TcpSettings): number {
-  let shift = 0;
+export function shiftOf({ windowScaling, windowShift, receiveBufferMaxBytes }: TcpSettings): number {
+  let shift = windowScaling ? Math.max(0, windowShift) : 0;
   while (windowScaling && receiveBufferMaxBytes >>> shift > 0xffff && shift < WINDOW_SCALE_MAX) shift++;
   return shift;
 }
@@ -164,11 +180,19 @@ const MSS_MAX_LEAST = 88;
 
 /**
  * `base` changed by `changes`, buffers rounded; what is undefined stays as it was.
+ * @param algorithms - those that may be named
  * @throws RangeError for a name that is none, a number out of range; TypeError for a value of another type
  */
-export function mergeSettings(base: TcpSettings, changes: Partial<TcpSettings>): TcpSettings {
+export function mergeSettings(
+  base: TcpSettings,
+  changes: Partial<TcpSettings>,
+  algorithms: readonly CongestionControl[] = ALGORITHMS,
+): TcpSettings {
   const given = Object.entries(changes).filter(([, value]) => value !== undefined);
-  for (const [name, value] of given) checkSetting(name, value);
+  for (const [name, value] of given) {
+    if (name === 'congestion') checkCongestion(value, algorithms);
+    else checkSetting(name, value);
+  }
   const merged = { ...base, ...Object.fromEntries(given) };
   const { receiveBufferBytes, receiveBufferMaxBytes, sendBufferBytes, sendBufferMaxBytes } = changes;
   const receive = bufferSizes(
@@ -212,7 +236,24 @@ function checkSetting(name: string, value: unknown): void {
   if (name === 'mssMax' && value !== 0 && !(value >= MSS_MAX_LEAST && value <= 0xffff)) {
     throw new RangeError(`mssMax: expected 0 or ${MSS_MAX_LEAST} to 65535, got ${value}`);
   }
+  if (name === 'windowShift' && (value > WINDOW_SCALE_MAX || !Number.isInteger(value) || value < -1)) {
+    throw new RangeError(`windowShift: expected -1 to ${WINDOW_SCALE_MAX}, got ${value}`);
+  }
+  if (name === 'windowShift') return;
   const least = name.endsWith('Ms') && !MAY_BE_ZERO.includes(name) ? 1 : 0;
   if (value >= least && Number.isFinite(value)) return;
   throw new RangeError(`${name}: expected a number from ${least} on, got ${value}`);
+}
+
+/** What every algorithm has; what else it may have is optional. */
+const METHODS = ['init', 'acked', 'reduce', 'timedOut', 'undo'];
+
+function checkCongestion(value: unknown, algorithms: readonly CongestionControl[]): void {
+  if (typeof value === 'object' && value !== null) {
+    const missing = METHODS.find((method) => typeof (value as Record<string, unknown>)[method] !== 'function');
+    if (missing !== undefined) throw new TypeError(`congestion: expected an algorithm, got one without ${missing}()`);
+  } else if (!algorithms.some(({ name }) => name === value)) {
+    const names = algorithms.map(({ name }) => name).join(', ');
+    throw new RangeError(`congestion: expected ${names} or an algorithm, got ${value}`);
+  }
 }

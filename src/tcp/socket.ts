@@ -9,11 +9,12 @@ import { UNSPECIFIED_V6 } from '../wire/address.ts';
 import { checkPort } from '../wire/ip.ts';
 import { resizeBuffers, sendCapacity } from './autotune.ts';
 import type { Connection } from './connection.ts';
+import { infoOf, type TcpInfo } from './info.ts';
 import { BACKLOG_DEFAULT, Listener } from './listener.ts';
 import { consumed } from './receive.ts';
 import { canQueue, sendRoom } from './send.ts';
 import { seqAdd } from './seq.ts';
-import { mergeSettings, type TcpSettings } from './settings.ts';
+import type { TcpSettings } from './settings.ts';
 import {
   CLOSED,
   LISTEN,
@@ -26,7 +27,7 @@ import {
 } from './state.ts';
 import type { OnSyn } from './syn-request.ts';
 import type { Tcp } from './tcp.ts';
-import { startKeepAlive, startRoomTimer } from './timers.ts';
+import { restartKeepAlive, startRoomTimer } from './timers.ts';
 
 /** An address and a port. */
 export interface Endpoint {
@@ -62,7 +63,7 @@ export class TcpSocket implements Changed {
   /** Usually made by `stack.tcpSocket()`. */
   constructor(tcp: Tcp, settings: Partial<TcpSettings> = {}) {
     this.#tcp = tcp;
-    this.#settings = Object.keys(settings).length === 0 ? tcp.settings : mergeSettings(tcp.settings, settings);
+    this.#settings = Object.keys(settings).length === 0 ? tcp.settings : tcp.settingsWith(settings);
   }
 
   /**
@@ -84,12 +85,31 @@ export class TcpSocket implements Changed {
     this.#listener = listener;
   }
 
+  /** How many connections may wait for {@link accept}; 0 where the socket does not listen. */
+  get backlog(): number {
+    return this.#listener?.backlog ?? 0;
+  }
+
+  set backlog(count: number) {
+    if (this.#listener !== null) this.#listener.backlog = Math.max(1, Math.trunc(count));
+  }
+
+  /** What the socket was made with, and {@link configure} changed. */
+  get settings(): TcpSettings {
+    return this.#settings;
+  }
+
+  /** Connections that wait for {@link accept}. */
+  get pending(): number {
+    return this.#listener?.pending ?? 0;
+  }
+
   /** A socket for the oldest connection that waits, or null. */
   accept(): TcpSocket | null {
     const connection = this.#listener?.accept() ?? null;
     if (connection === null) return null;
     const socket = new TcpSocket(this.#tcp);
-    socket.#settings = this.#settings;
+    socket.#settings = connection.settings;
     socket.#connection = connection;
     connection.socket = socket;
     return socket;
@@ -219,14 +239,15 @@ export class TcpSocket implements Changed {
    * @throws RangeError, TypeError: see {@link TcpSettings}
    */
   configure(changes: Partial<TcpSettings>): void {
-    this.#settings = mergeSettings(this.#settings, changes);
+    this.#settings = this.#tcp.settingsWith(changes, this.#settings);
     if (this.#listener !== null) this.#listener.settings = this.#settings;
     const c = this.#connection;
     if (c === null) return;
     c.settings = this.#settings;
+    if (changes.congestion !== undefined) c.congest(this.#tcp.congestionOf(this.#settings));
     resizeBuffers(c, changes);
     if (changes.mssMax !== undefined && c.state > SYN_RECEIVED) c.fitMss();
-    if (changes.keepAliveMs !== undefined && c.state > SYN_RECEIVED && !this.isClosed()) startKeepAlive(c);
+    if (changes.keepAliveMs !== undefined) restartKeepAlive(c);
     this.#tcp.ready(c); // what Nagle held back may go, and the window may open
   }
 
@@ -268,6 +289,11 @@ export class TcpSocket implements Changed {
   get remote(): Endpoint | null {
     const c = this.#connection;
     return c === null ? null : { address: c.remote, port: c.remotePort };
+  }
+
+  /** Everything known of the connection, under the names of Linux's TCP_INFO; null before there is one. */
+  info(): TcpInfo | null {
+    return this.#connection === null ? null : infoOf(this.#connection);
   }
 
   /** The connection itself, for tools that look inside. */

@@ -15,7 +15,6 @@ import * as wire from '../wire/tcp.ts';
 import { Acked } from './acked.ts';
 import { ChallengeLimit } from './challenge.ts';
 import type { CongestionControl } from './congestion/controller.ts';
-import { newreno } from './congestion/newreno.ts';
 import { Connection, UNSET } from './connection.ts';
 import { SynCookies } from './cookie.ts';
 import { emitReset, emitSegment, resetStray } from './emit.ts';
@@ -27,7 +26,7 @@ import { packetTooBig } from './path-mtu.ts';
 import { ScoreboardPool } from './scoreboard.ts';
 import { BLOCKED, MORE, output } from './send.ts';
 import { type Seq, seq, seqGt, seqLe } from './seq.ts';
-import { type CongestionName, mergeSettings, TCP_DEFAULTS, type TcpSettings, windowShift } from './settings.ts';
+import { ALGORITHMS, mergeSettings, shiftOf, TCP_DEFAULTS, type TcpSettings } from './settings.ts';
 import {
   CLOSE_WAIT,
   CLOSED,
@@ -45,12 +44,12 @@ import { TurnQueue } from './turn-queue.ts';
 /** New connections are refused while less than this part of the memory is free: one sixteenth. */
 const SHORT_SHIFT = 4;
 
-const CONGESTION: Record<CongestionName, CongestionControl> = { newreno };
-
 export class Tcp implements StreamTransport {
   readonly context: Context;
   readonly ip: Ip;
-  readonly settings: TcpSettings;
+  settings: TcpSettings;
+  /** The congestion control algorithms that settings may name. */
+  readonly #algorithms: readonly CongestionControl[];
   readonly connections: FlowTable<Connection>;
   readonly timeWait: TimeWaitTable;
   readonly boards = new ScoreboardPool();
@@ -71,17 +70,29 @@ export class Tcp implements StreamTransport {
   /** Connections that are over, with bytes that nobody has read yet. */
   readonly unread = new Set<Connection>();
 
-  constructor(context: Context, ip: Ip, settings: Partial<TcpSettings>) {
+  constructor(context: Context, ip: Ip, settings: Partial<TcpSettings>, algorithms: readonly CongestionControl[] = []) {
     this.context = context;
     this.ip = ip;
-    this.settings = mergeSettings(TCP_DEFAULTS, settings);
+    this.#algorithms = [...ALGORITHMS, ...algorithms];
+    this.settings = mergeSettings(TCP_DEFAULTS, settings, this.#algorithms);
     this.connections = new FlowTable(context.random);
     this.timeWait = new TimeWaitTable(this);
     this.#secrets = new Secrets(context.random);
   }
 
-  congestionNamed(name: CongestionName): CongestionControl {
-    return CONGESTION[name];
+  /** Changes what sockets start with from now on. @throws RangeError, TypeError as {@link mergeSettings} does */
+  configure(changes: Partial<TcpSettings>): void {
+    this.settings = this.settingsWith(changes);
+  }
+
+  /** Settings, by default this stack's, changed by `changes`. */
+  settingsWith(changes: Partial<TcpSettings>, base = this.settings): TcpSettings {
+    return mergeSettings(base, changes, this.#algorithms);
+  }
+
+  /** The algorithm that checked settings ask for. */
+  congestionOf({ congestion }: TcpSettings): CongestionControl {
+    return typeof congestion === 'string' ? this.#algorithms.find(({ name }) => name === congestion)! : congestion;
   }
 
   /** Takes in one packet. RFC 9293 §3.10.7. */
@@ -214,7 +225,7 @@ export class Tcp implements StreamTransport {
   begin(c: Connection): void {
     c.tsOffset = this.timestampOffset(c.local, c.remote);
     this.setIss(c, this.#secrets.isn(c.local, c.remote, c.portsIn, this.context.now));
-    c.rcvShift = windowShift(c.settings);
+    c.rcvShift = shiftOf(c.settings);
     this.connections.add(c);
   }
 

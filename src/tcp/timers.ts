@@ -9,7 +9,7 @@ import { backedOffRto } from './rtt.ts';
 import { restartRetransmitTimer } from './send.ts';
 import { seqAdd, seqDiff } from './seq.ts';
 import type { TcpSettings } from './settings.ts';
-import { CLOSED, isSynchronized, SYN_RECEIVED, SYN_SENT } from './state.ts';
+import { CLOSED, isSynchronized, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from './state.ts';
 import { onHandshakeLimit, watchUser } from './user-timeout.ts';
 
 /** RFC 6298 (5.7): when the SYN had to be sent again, data starts with this timeout. */
@@ -171,6 +171,15 @@ function onRoom(c: Connection): void {
   c.roomAt = UNSET;
   c.wantsRoom = false;
   c.socket?.report(WRITABLE);
+}
+
+/** The user turned keep-alive on or off, or changed its times, on a live connection. */
+export function restartKeepAlive(c: Connection): void {
+  const { keepAliveMs } = c.settings;
+  c.keepAliveAt = UNSET;
+  if (keepAliveMs === 0 || !isSynchronized(c.state) || c.state === TIME_WAIT) return;
+  c.keepAliveAt = Math.max(c.lastReceivedAt + keepAliveMs, c.context.nowMs + 1);
+  c.context.timers.atMost(c, c.keepAliveAt);
 }
 
 /** Starts the keep-alive timer where the user asked for one. */

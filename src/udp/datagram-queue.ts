@@ -75,6 +75,17 @@ export class DatagramQueue {
    * @returns bytes copied, or -1 when there is none
    */
   shift(target: Uint8Array, source: Source): number {
+    const copied = this.peek(target, source);
+    if (copied < 0) return -1;
+    const ring = this.#ring;
+    ring.advance(RECORD_BYTES + source.length);
+    this.count--;
+    if (this.count === 0) ring.release();
+    return copied;
+  }
+
+  /** Like {@link shift}, but the datagram stays. */
+  peek(target: Uint8Array, source: Source): number {
     const length = this.peekLength();
     if (length < 0) return -1;
     const { i32 } = this.#memory;
@@ -86,13 +97,12 @@ export class DatagramQueue {
     source.c = i32[w + WORD_A + 2]!;
     source.d = i32[w + WORD_A + 3]!;
     source.ttl = i32[w + TTL]!;
-    const ring = this.#ring;
-    ring.advance(RECORD_BYTES);
-    const copied = ring.peek(target, 0, Math.min(length, target.length));
-    ring.advance(length);
-    this.count--;
-    if (this.count === 0) ring.release();
-    return copied;
+    return this.#ring.peekAt(RECORD_BYTES, target, 0, Math.min(length, target.length));
+  }
+
+  /** What may wait from now on; datagrams that wait already stay. */
+  setCapacity(capacityBytes: number): void {
+    this.#ring.capacity = capacityBytes;
   }
 
   /** Drops everything and gives the memory back. */

@@ -34,6 +34,10 @@ export class UdpSocket implements Changed, Flow {
   hash = 0;
   /** Time to live, 1 to 255. */
   ttl = TTL_DEFAULT;
+  /** The DS field of what is sent, its two low bits ECN. */
+  tos = 0;
+  /** Whether the port may be shared with others that say so too; the last one bound then gets what is not for a group. */
+  reuse = false;
   readonly #udp: Udp;
   readonly #queue: DatagramQueue;
   #port = 0;
@@ -117,7 +121,24 @@ export class UdpSocket implements Changed, Flow {
     if (data.length > PAYLOAD_MAX || data.length + header > mtu) {
       throw new NetError('EMSGSIZE', 'send', { address: address.toString(), port });
     }
-    return this.#udp.output(path, data, address, this.#port, port, this.ttl);
+    return this.#udp.output(path, data, address, this.#port, port, this.ttl, this.tos);
+  }
+
+  /** Lets go of the peer. @param local - the address that was bound, if one was */
+  disconnect(local: IpAddress = UNSPECIFIED_V6): void {
+    if (!this.#isConnected) return;
+    this.#udp.disconnect(this);
+    this.#isConnected = false;
+    this.local = local;
+    this.remote = UNSPECIFIED_V6;
+    this.portsIn = 0;
+    this.#path = null;
+  }
+
+  /** Gives the port back; what waits for the reader stays. */
+  unbind(): void {
+    this.#udp.close(this);
+    this.#port = 0;
   }
 
   /** The path is found once for datagrams that go the same way. */
@@ -139,6 +160,28 @@ export class UdpSocket implements Changed, Flow {
     return this.#queue.shift(target, source);
   }
 
+  /** Like {@link recv}, but the datagram stays; errors stay too. */
+  peek(target: Uint8Array, source: Source): number {
+    return this.#queue.peek(target, source);
+  }
+
+  /** What may wait for the reader. @param bytes - a power of two */
+  setReceiveBytes(bytes: number): void {
+    this.#queue.setCapacity(bytes);
+  }
+
+  /** What was reported about the peer and not told yet, or null. */
+  get error(): ErrorCode | null {
+    return this.#error;
+  }
+
+  /** The same, which counts as told from now on. */
+  takeError(): ErrorCode | null {
+    const code = this.#error;
+    this.#error = null;
+    return code;
+  }
+
   /** Payload length of the oldest datagram, -1 when there is none. */
   peekLength(): number {
     return this.#queue.peekLength();
@@ -149,9 +192,8 @@ export class UdpSocket implements Changed, Flow {
   }
 
   #throwError(syscall: string): void {
-    const code = this.#error;
+    const code = this.takeError();
     if (code === null) return;
-    this.#error = null;
     throw new NetError(code, syscall, { address: this.remote.toString(), port: this.remotePort });
   }
 
@@ -243,7 +285,7 @@ export class Udp implements ErrorTransport {
       if (socket.isConnected || !covers(socket.local, destination)) continue;
       any = true;
       if (packet.toGroup) socket.deliver(packet, ports >>> 16, p, length);
-      else if (chosen === null || !socket.local.isUnspecified) chosen = socket;
+      else if (chosen === null || !socket.local.isUnspecified || chosen.local.isUnspecified) chosen = socket;
     }
     chosen?.deliver(packet, ports >>> 16, p, length);
     return any;
@@ -252,7 +294,7 @@ export class Udp implements ErrorTransport {
   /** Takes a port for `socket`; returns it, or 0 when it is taken. */
   bind(socket: UdpSocket, address: IpAddress, wanted: number): number {
     const isTaken = (port: number): boolean =>
-      (this.#bound.get(port) ?? []).some((other) => clashes(other.local, address));
+      (this.#bound.get(port) ?? []).some((other) => clashes(other.local, address) && !(other.reuse && socket.reuse));
     const port = wanted !== 0 ? wanted : drawPort(this.context.random, (candidate) => !this.#bound.has(candidate));
     if (port === 0 || isTaken(port)) return 0;
     const sockets = this.#bound.get(port) ?? [];
@@ -270,6 +312,10 @@ export class Udp implements ErrorTransport {
     return null;
   }
 
+  disconnect(socket: UdpSocket): void {
+    this.#connected.remove(socket);
+  }
+
   close(socket: UdpSocket): void {
     if (socket.isConnected) this.#connected.remove(socket);
     const left = (this.#bound.get(socket.port) ?? []).filter((other) => other !== socket);
@@ -278,7 +324,7 @@ export class Udp implements ErrorTransport {
   }
 
   /** Sends `data`; false when there is no room for it now. */
-  output(path: Path, data: Uint8Array, to: IpAddress, port: number, toPort: number, ttl: number): boolean {
+  output(path: Path, data: Uint8Array, to: IpAddress, port: number, toPort: number, ttl: number, tos: number): boolean {
     const { memory, stats } = this.context;
     const { iface } = path;
     const total = wire.HEADER_LENGTH + data.length;
@@ -298,7 +344,7 @@ export class Udp implements ErrorTransport {
       wire.emit(memory, p, port, toPort, total, pseudo);
     }
     stats.udpOut++;
-    this.ip.send(path, frame, total, PROTOCOL_UDP, to, ttl, 0);
+    this.ip.send(path, frame, total, PROTOCOL_UDP, to, ttl, tos);
     return true;
   }
 

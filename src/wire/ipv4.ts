@@ -21,6 +21,8 @@ export const HEADER_LENGTH = 20;
 export const DONT_FRAGMENT = 0x4000;
 export const MORE_FRAGMENTS = 0x2000;
 const OFFSET_MASK = 0x1fff;
+/** RFC 3168 §5: both bits of the ECN field. */
+const ECN_CE = 3;
 
 /** RFC 791: "every internet module must be able to forward a datagram of 68 octets". */
 export const MTU_MIN = 68;
@@ -97,6 +99,18 @@ export function patchLength(o: Octets, p: number, total: number, id: number): vo
   dv.setUint16(p + IDENTIFICATION, id);
   dv.setUint16(p + CHECKSUM, 0);
   dv.setUint16(p + CHECKSUM, ~o.sum(p, headerLength(dv, p), 0) & 0xffff, true);
+}
+
+/**
+ * Sets "congestion experienced" where the sender said that it understands (ECT, RFC 3168 §5), and corrects the checksum
+ * as RFC 1624 §3 has it. Whether the packet was markable and is marked now.
+ */
+export function markCe(dv: DataView, p: number): boolean {
+  const ecn = dsEcn(dv, p) & ECN_CE;
+  if (ecn === 0) return false;
+  dv.setUint8(p + DS_ECN, dsEcn(dv, p) | ECN_CE);
+  dv.setUint16(p + CHECKSUM, ~fold((~dv.getUint16(p + CHECKSUM) & 0xffff) + (ECN_CE - ecn)));
+  return true;
 }
 
 /** `IP 10.0.0.1 > 10.0.0.2: ICMP, length 64`, for protocols that have no line of their own. */

@@ -18,6 +18,8 @@ export const EXTENSION_HEADERS: readonly number[] = [0, 43, 44, 60];
 
 /** RFC 8200 §5: every link carries 1280 bytes. */
 export const MTU_MIN = 1280;
+/** RFC 3168 §5: both bits of the ECN field. */
+const ECN_CE = 3;
 
 /** Why an IPv6 packet was dropped. */
 export type Drop = 'ip-truncated' | 'ip-bad-version' | 'ip-bad-length';
@@ -69,6 +71,13 @@ function emitAddress(dv: DataView, p: number, address: IpAddress): void {
 /** Sets the payload length of a header: for segmentation. */
 export const patchLength = (dv: DataView, p: number, payload: number): void =>
   dv.setUint16(p + PAYLOAD_LENGTH, payload);
+
+/** Sets "congestion experienced" where the sender said that it understands: RFC 3168 §5. Whether it is marked now. */
+export function markCe(dv: DataView, p: number): boolean {
+  if ((trafficClass(dv, p) & ECN_CE) === 0) return false;
+  dv.setUint16(p + VERSION_CLASS_FLOW, dv.getUint16(p + VERSION_CLASS_FLOW) | (ECN_CE << 4));
+  return true;
+}
 
 export const formatSource = (dv: DataView, p: number): string =>
   formatV6(sourceWord(dv, p, 0), sourceWord(dv, p, 1), sourceWord(dv, p, 2), sourceWord(dv, p, 3));

@@ -231,6 +231,36 @@ export function emitSynOptions(
   return p - start;
 }
 
+/** The same in the order FreeBSD has them: window scale before SACK, and what is left of a word filled up at the end. */
+export function emitSynOptionsPadded(
+  dv: DataView,
+  p: number,
+  mss: number,
+  scale: number,
+  sackPermitted: boolean,
+  timestamps: boolean,
+  tsVal: number,
+  tsEcr: number,
+): number {
+  const start = p;
+  dv.setInt32(p, (OPTION_MSS << 24) | (LENGTH_MSS << 16) | mss);
+  p += LENGTH_MSS;
+  if (scale >= 0) {
+    dv.setInt32(p, (OPTION_NOP << 24) | (OPTION_WINDOW_SCALE << 16) | (LENGTH_WINDOW_SCALE << 8) | scale);
+    p += 4;
+  }
+  if (timestamps) {
+    const pair = sackPermitted ? (OPTION_SACK_PERMITTED << 8) | LENGTH_SACK_PERMITTED : (OPTION_NOP << 8) | OPTION_NOP;
+    emitTimestamps(dv, p, tsVal, tsEcr);
+    dv.setUint16(p, pair);
+    p += TIMESTAMPS_LENGTH;
+  } else if (sackPermitted) {
+    dv.setInt32(p, (OPTION_SACK_PERMITTED << 24) | (LENGTH_SACK_PERMITTED << 16) | (OPTION_END << 8) | OPTION_END);
+    p += 4;
+  }
+  return p - start;
+}
+
 /** Writes the head of a SACK option of `count` blocks, behind two NOPs; the blocks follow 4 bytes on. */
 export const emitSackHead = (dv: DataView, p: number, count: number): void =>
   dv.setInt32(p, (OPTION_NOP << 24) | (OPTION_NOP << 16) | (OPTION_SACK << 8) | (2 + 8 * count));

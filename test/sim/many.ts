@@ -1,7 +1,8 @@
-// Runs many seeds of the simulation, on all processors: npm run sim -- [COUNT [FIRST]]
+// Runs many seeds of the simulation, on all processors: npm run sim -- [--plain] [COUNT [FIRST]]
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import { setDefaultKernel } from '../../src/memory/kernel.ts';
 import { type Result, runSeed } from './run.ts';
 
 const FAILURES_SHOWN = 20;
@@ -10,6 +11,8 @@ interface Job {
   readonly first: number;
   readonly last: number;
   readonly step: number;
+  /** With the kernel in plain TypeScript. */
+  readonly isPlain: boolean;
 }
 
 interface Report {
@@ -18,7 +21,8 @@ interface Report {
   readonly ms: number;
 }
 
-function work({ first, last, step }: Job): void {
+function work({ first, last, step, isPlain }: Job): void {
+  if (isPlain) setDefaultKernel('plain');
   for (let seed = first; seed < last; seed += step) {
     const since = performance.now();
     let report: Report;
@@ -32,10 +36,13 @@ function work({ first, last, step }: Job): void {
 }
 
 function lead(): void {
-  const count = Number(process.argv[2] ?? 10_000);
-  const first = Number(process.argv[3] ?? 1);
+  const isPlain = process.argv.includes('--plain');
+  const [count = 10_000, first = 1] = process.argv
+    .slice(2)
+    .filter((arg) => arg !== '--plain')
+    .map(Number);
   if (!(Number.isInteger(count) && count > 0 && Number.isInteger(first))) {
-    console.error('sim: expected how many seeds, and the first: npm run sim -- [COUNT [FIRST]]');
+    console.error('sim: expected how many seeds, and the first: npm run sim -- [--plain] [COUNT [FIRST]]');
     process.exit(2);
   }
   const workers = availableParallelism();
@@ -45,7 +52,7 @@ function lead(): void {
   let failed = 0;
   let running = workers;
   for (let i = 0; i < workers; i++) {
-    const job: Job = { first: first + i, last: first + count, step: workers };
+    const job: Job = { first: first + i, last: first + count, step: workers, isPlain };
     const worker = new Worker(fileURLToPath(import.meta.url), { workerData: job });
     worker.on('message', ({ result, failure, ms }: Report) => {
       done++;

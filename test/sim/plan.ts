@@ -1,4 +1,5 @@
-/** What a simulated run is like: link, stacks and applications, all drawn from one seed. @module */
+/** What a simulated run is like: network, stacks and applications, all drawn from one seed. @module */
+import type { FaultSettings } from '../../src/phy/faults.ts';
 import { Random } from '../../src/phy/random.ts';
 import type { TcpSettings } from '../../src/tcp/settings.ts';
 
@@ -21,6 +22,30 @@ export interface LinkPlan {
   readonly cutAtMs: number;
 }
 
+/**
+ * How stacks are joined. `wire`: two, a pipe with fault injectors. `link`: two, a simulated link. `router`: a simulated
+ * router with a trunk. `switch`: Ethernet, with a fault injector at each port.
+ */
+export type Topology = 'wire' | 'link' | 'router' | 'switch';
+
+/** For a time something of the network is different: a partition, a black hole one way, a small path MTU. */
+export interface Spell {
+  readonly fromMs: number;
+  readonly untilMs: number;
+  readonly way: 'both' | 'forward' | 'backward';
+  readonly faults: FaultSettings;
+}
+
+/** Datagrams of one stack to another, beside the connections. */
+export interface DatagramPlan {
+  readonly from: number;
+  readonly to: number;
+  readonly startMs: number;
+  readonly count: number;
+  readonly everyMs: number;
+  readonly bytes: number;
+}
+
 export interface StackPlan {
   readonly memoryBytes: number;
   readonly tcp: Partial<TcpSettings>;
@@ -41,18 +66,29 @@ export interface SidePlan {
   readonly endAfterBytes: number;
   /** The half-close waits for the peer's end. */
   readonly closesLast: boolean;
+  /** The reader stops after so many bytes, once, for so long. */
+  readonly pauseAfterBytes: number;
+  readonly pauseMs: number;
 }
 
 export interface ConnectionPlan {
-  readonly opener: 0 | 1;
+  readonly opener: number;
+  readonly acceptor: number;
   readonly startMs: number;
   readonly sides: readonly [SidePlan, SidePlan];
 }
 
 export interface Plan {
   readonly seed: number;
+  readonly topology: Topology;
   readonly link: LinkPlan;
-  readonly stacks: readonly [StackPlan, StackPlan];
+  /** What the path does beside what `link` says; not on a `wire`. */
+  readonly faults: FaultSettings;
+  readonly spells: readonly Spell[];
+  readonly stacks: readonly StackPlan[];
+  readonly datagrams: readonly DatagramPlan[];
+  /** When the listener of each stack closes; Infinity: it does not. */
+  readonly unlistenAtMs: readonly number[];
   readonly backlog: number;
   readonly acceptDelayMs: number;
   readonly connections: readonly ConnectionPlan[];
@@ -129,13 +165,13 @@ function sidePlan(r: Random, bytesMax: number): SidePlan {
     end,
     endAfterBytes: r.below(bytesMax),
     closesLast: r.chance(0.2),
+    pauseAfterBytes: Number.POSITIVE_INFINITY,
+    pauseMs: 0,
   };
 }
 
-/** Draws the whole run of `seed`. */
-export function planOf(seed: number): Plan {
-  const r = new Random(seed);
-  const link = linkPlan(r);
+/** Draws the connections of a run between stacks that `ends` chooses. */
+function connectionPlans(r: Random, link: LinkPlan, ends: () => [number, number]): ConnectionPlan[] {
   const count = r.chance(0.6) ? 1 + r.below(3) : 1 + r.below(10);
   const heavy = link.drop + link.corrupt > 0.05 || link.rateBitsPerSecond < 1e6 || link.mtu < 500;
   const bytesMax = Math.ceil((heavy ? 20_000 : r.chance(0.2) ? 600_000 : 80_000) / Math.sqrt(count));
@@ -144,18 +180,115 @@ export function planOf(seed: number): Plan {
     const sides: [SidePlan, SidePlan] = [sidePlan(r, bytesMax), sidePlan(r, bytesMax)];
     // Two that wait for each other would wait for ever.
     if (sides[0].closesLast && sides[1].closesLast) sides[1] = { ...sides[1], closesLast: false };
-    connections.push({ opener: r.chance(0.7) ? 0 : 1, startMs: r.chance(0.5) ? 0 : r.below(2000), sides });
+    const [opener, acceptor] = ends();
+    connections.push({ opener, acceptor, startMs: r.chance(0.5) ? 0 : r.below(2000), sides });
   }
-  const mustComplete =
-    link.cutAtMs === Number.POSITIVE_INFINITY &&
-    connections.every(({ sides }) => sides.every((s) => s.end === 'close'));
+  return connections;
+}
+
+const endsWell = (connections: readonly ConnectionPlan[]): boolean =>
+  connections.every(({ sides }) => sides.every((side) => side.end === 'close'));
+
+/** Draws a run of two stacks on a wire. */
+export function pairPlanOf(seed: number): Plan {
+  const r = new Random(seed);
+  const link = linkPlan(r);
+  const connections = connectionPlans(r, link, () => (r.chance(0.7) ? [0, 1] : [1, 0]));
+  const mustComplete = link.cutAtMs === Number.POSITIVE_INFINITY && endsWell(connections);
   return {
     seed,
+    topology: 'wire',
     link,
+    faults: {},
+    spells: [],
     stacks: [stackPlan(r, !mustComplete), stackPlan(r, !mustComplete)],
+    datagrams: [],
+    unlistenAtMs: [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY],
     backlog: pick(r, [1, 2, 16, 511]),
     acceptDelayMs: r.chance(0.7) ? 0 : r.below(2000),
     connections,
     mustComplete,
   };
 }
+
+/** A link as a network of `topology` can have it. */
+function networkLink(r: Random, topology: Topology): LinkPlan {
+  const link = linkPlan(r);
+  if (topology === 'switch') return { ...link, medium: 'ethernet', family: 4, offload: false, corrupt: 0 };
+  return { ...link, medium: 'ip', offload: false };
+}
+
+/** Bursts of loss, other jitter, a short queue, marks: what a wire's plan does not have. */
+function networkFaults(r: Random, link: LinkPlan): FaultSettings {
+  const bursts = r.chance(0.3) ? { badEnter: 0.002 + 0.02 * r.float(), badLeave: 0.1 + 0.5 * r.float() } : {};
+  return {
+    ...bursts,
+    badDrop: r.chance(0.7) ? 1 : 0.5,
+    jitterShape: pick(r, ['uniform', 'normal', 'pareto']),
+    queueFramesMax: r.chance(0.3) ? 3 + r.below(60) : Number.POSITIVE_INFINITY,
+    markBytes: r.chance(0.3) ? link.queueBytesMax / 4 : Number.POSITIVE_INFINITY,
+  };
+}
+
+function spellPlan(r: Random, link: LinkPlan): Spell {
+  const fromMs = r.below(3000);
+  const overhead = link.medium === 'ethernet' ? 14 : 0;
+  return {
+    fromMs,
+    untilMs: fromMs + 1 + r.below(r.chance(0.8) ? 3000 : 30_000),
+    way: pick(r, ['both', 'forward', 'backward']),
+    faults: r.chance(0.7) ? { down: true } : { sizeBytesMax: Math.ceil(link.mtu * 0.6) + overhead },
+  };
+}
+
+function datagramPlan(r: Random, stacks: number, link: LinkPlan): DatagramPlan {
+  const from = r.below(stacks);
+  return {
+    from,
+    to: (from + 1 + r.below(stacks - 1)) % stacks,
+    startMs: r.below(1000),
+    count: 1 + r.below(40),
+    everyMs: r.below(200),
+    bytes: 4 + r.below(link.mtu - 60),
+  };
+}
+
+const list = <T>(count: number, make: (i: number) => T): T[] => Array.from({ length: count }, (_, i) => make(i));
+
+/** Draws a run of two to eight stacks on a simulated network. */
+function networkPlanOf(seed: number): Plan {
+  const r = new Random(seed ^ 0x6e65_7477);
+  const topology = pick<Topology>(r, ['link', 'link', 'router', 'router', 'switch']);
+  const count = topology === 'link' ? 2 : 2 + r.below(7);
+  const link = networkLink(r, topology);
+  const other = (end: number): number => (end + 1 + r.below(count - 1)) % count;
+  const drawn = connectionPlans(r, link, () => {
+    const opener = r.below(count);
+    return [opener, other(opener)];
+  });
+  const pausing = (side: SidePlan): SidePlan =>
+    r.chance(0.2) ? { ...side, pauseAfterBytes: r.below(side.readBytes), pauseMs: r.below(20_000) } : side;
+  const connections = drawn.map((c) => ({ ...c, sides: [pausing(c.sides[0]), pausing(c.sides[1])] as const }));
+  const unlistenAtMs = list(count, () => (r.chance(0.02) ? r.below(2500) : Number.POSITIVE_INFINITY));
+  const mustComplete =
+    link.cutAtMs === Number.POSITIVE_INFINITY &&
+    unlistenAtMs.every((at) => at === Number.POSITIVE_INFINITY) &&
+    endsWell(connections);
+  return {
+    seed,
+    topology,
+    link,
+    faults: networkFaults(r, link),
+    spells: r.chance(0.25) ? [spellPlan(r, link)] : [],
+    stacks: list(count, () => stackPlan(r, !mustComplete)),
+    datagrams: r.chance(0.4) ? list(1 + r.below(3), () => datagramPlan(r, count, link)) : [],
+    unlistenAtMs,
+    backlog: pick(r, [1, 2, 16, 511]),
+    acceptDelayMs: r.chance(0.7) ? 0 : r.below(2000),
+    connections,
+    mustComplete,
+  };
+}
+
+/** Draws the whole run of `seed`: every third is a pair on a wire. */
+export const planOf = (seed: number): Plan => (seed % 3 === 0 ? pairPlanOf(seed) : networkPlanOf(seed));

@@ -1,19 +1,21 @@
 /**
- * Runs one seed: two stacks, a bad link, applications on both ends, all in virtual time that jumps from deadline to
- * deadline. What must hold whatever happens is checked at every step. @module
+ * Runs one seed: two to eight stacks, a bad network, applications at all ends, all in virtual time that jumps from
+ * deadline to deadline. What must hold whatever happens is checked at every step. @module
  */
 import type { Changed } from '../../src/iface/context.ts';
 import type { Device } from '../../src/phy/device.ts';
-import { FaultInjector } from '../../src/phy/fault-injector.ts';
-import { pipePair } from '../../src/phy/pipe.ts';
 import { Random } from '../../src/phy/random.ts';
 import { Stack } from '../../src/stack.ts';
+import type { Connection } from '../../src/tcp/connection.ts';
+import { UNSET } from '../../src/tcp/connection.ts';
 import { CLOSED_EVENT, CONNECTED, READABLE, WRITABLE } from '../../src/tcp/events.ts';
-import { seqLe } from '../../src/tcp/seq.ts';
-import type { TcpSocket } from '../../src/tcp/socket.ts';
-import { STATE_NAMES } from '../../src/tcp/state.ts';
+import { type Seq, seqAdd, seqDiff, seqLe, seqMax } from '../../src/tcp/seq.ts';
+import { TcpSocket } from '../../src/tcp/socket.ts';
+import { isSynchronized, STATE_NAMES } from '../../src/tcp/state.ts';
 import { Cidr, IpAddress } from '../../src/wire/address.ts';
-import { type LinkPlan, type Plan, planOf } from './plan.ts';
+import { Datagrams } from './datagrams.ts';
+import { addressOf, type Network, networkOf, PREFIX } from './network.ts';
+import { type Plan, pairPlanOf, planOf } from './plan.ts';
 import { Side } from './side.ts';
 import { Tap } from './wire-check.ts';
 
@@ -25,16 +27,17 @@ const RETRY_MS = 100;
 const PORT = 80;
 const FIRST_PORT = 1000;
 
-const HOSTS = { 4: ['10.0.0.1', '10.0.0.2'], 6: ['fd00::1', 'fd00::2'] } as const;
-const PREFIX = { 4: 24, 6: 64 } as const;
+/** Names of stacks in traces. */
+const NAMES = 'ABCDEFGH';
 
 /** Why a run failed, with the command that repeats it. */
 export class SimFailure extends Error {
   readonly seed: number;
 
-  constructor(seed: number, what: string) {
-    super(`seed ${seed}: ${what}\n  repeat with: node dist/test/sim/replay.js ${seed}`);
-    this.seed = seed;
+  constructor(plan: Plan, what: string) {
+    const option = plan.topology === 'wire' && plan.seed % 3 !== 0 ? '--pair ' : '';
+    super(`seed ${plan.seed}: ${what}\n  repeat with: node dist/test/sim/replay.js ${option}${plan.seed}`);
+    this.seed = plan.seed;
   }
 }
 
@@ -54,61 +57,80 @@ class Run {
   readonly trace: ((line: string) => void) | null;
   readonly stacks: Stack[] = [];
   readonly listeners: TcpSocket[] = [];
-  readonly injectors: FaultInjector[] = [];
+  readonly network: Network;
+  readonly datagrams: Datagrams;
   /** Both sides of connection i, opener first. */
   readonly sides: [Side, Side][] = [];
   readonly openAt: number[] = [];
-  readonly acceptAt = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+  readonly acceptAt: number[];
+  readonly unlistenAt: number[];
+  /** The furthest right edge of the send window of each connection. */
+  readonly edges = new WeakMap<Connection, Seq>();
   now = 1;
   steps = 0;
   isCut = false;
 
-  constructor(seed: number, trace: ((line: string) => void) | null) {
-    this.plan = planOf(seed);
+  constructor(plan: Plan, trace: ((line: string) => void) | null) {
+    this.plan = plan;
     this.trace = trace;
-    const { link } = this.plan;
-    const random = new Random(seed ^ 0x5eed);
-    const pair = pipePair({ medium: link.medium, mtu: link.mtu, offload: link.offload });
-    for (const end of [0, 1] as const) {
+    const { link, stacks } = plan;
+    const random = new Random(plan.seed ^ 0x5eed);
+    // Drawn in this order since there were wires only: what a seed found once is found again.
+    const chances = stacks.map(() => {
       const drops = random.fork();
-      const inner = link.offload ? pair[end] : this.#injector(pair[end], link, random.next());
-      const loses = (): boolean => this.isCut || (link.offload && drops.chance(link.drop));
-      const tap = new Tap('AB'[end]!, inner, { trace, loses, fail: (what) => this.fail(what) });
-      this.stacks.push(this.#stack(end, tap, random.fork()));
+      return { drops, wireSeed: link.offload ? 0 : random.next(), own: random.fork() };
+    });
+    const wireSeeds = chances.map(({ wireSeed }) => wireSeed);
+    this.network = networkOf(plan, random, wireSeeds, this.now);
+    for (const [end, { drops, own }] of chances.entries()) {
+      const tap = new Tap(NAMES[end]!, this.network.devices[end]!, {
+        trace,
+        loses: () => (this.isCut && plan.topology === 'wire') || (link.offload && drops.chance(link.drop)),
+        fail: (what) => this.fail(what),
+        isLive: (ports) => this.#isLive(end, ports),
+      });
+      this.stacks.push(this.#stack(end, tap, own));
     }
-    this.plan.connections.forEach((connection, i) => {
-      const { sides, opener } = connection;
-      const name = (end: number): string => `connection ${i} ${'AB'[end]}`;
+    this.acceptAt = stacks.map(() => Number.POSITIVE_INFINITY);
+    this.unlistenAt = plan.unlistenAtMs.map((at) => this.now + at);
+    this.datagrams = new Datagrams(plan, this.stacks, this.now, (what) => this.fail(what));
+    plan.connections.forEach((connection, i) => {
+      const { sides, opener, acceptor } = connection;
+      const name = (end: number): string => `connection ${i} ${NAMES[end]}`;
       const fail = (what: string): void => this.fail(what);
       this.sides.push([
         new Side(name(opener), sides[0], sides[1], 2 * i, fail),
-        new Side(name(opener ^ 1), sides[1], sides[0], 2 * i + 1, fail),
+        new Side(name(acceptor), sides[1], sides[0], 2 * i + 1, fail),
       ]);
       this.openAt.push(this.now + connection.startMs);
     });
   }
 
-  #injector(inner: Device, link: LinkPlan, seed: number): FaultInjector {
-    const { delayMs, jitterMs, drop, duplicate, reorder, reorderMs, corrupt, rateBitsPerSecond, queueBytesMax } = link;
-    const tx = { delayMs, jitterMs, drop, duplicate, reorder, reorderMs, corrupt, rateBitsPerSecond, queueBytesMax };
-    const injector = new FaultInjector(inner, { seed, tx, heldFramesMax: 512 });
-    this.injectors.push(injector);
-    return injector;
-  }
-
-  #stack(end: 0 | 1, device: Device, random: Random): Stack {
-    const { memoryBytes, tcp } = this.plan.stacks[end];
+  #stack(end: number, device: Device, random: Random): Stack {
+    const { memoryBytes, tcp } = this.plan.stacks[end]!;
     const stack = new Stack({ memory: memoryBytes, random: () => random.next(), tcp });
     const { family } = this.plan.link;
-    stack.addInterface(device, { addresses: [Cidr.parse(`${HOSTS[family][end]}/${PREFIX[family]}`)] });
+    stack.addInterface(device, { addresses: [Cidr.parse(`${addressOf(family, end)}/${PREFIX[family]}`)] });
     const listener = stack.tcpSocket();
     listener.listen({ port: PORT, backlog: this.plan.backlog });
     this.listeners.push(listener);
     return stack;
   }
 
+  /**
+   * Whether stack `end` has a connection with these ports, or may have it in TIME-WAIT. On Ethernet a frame may wait for
+   * a neighbour longer than its connection lives.
+   */
+  #isLive(end: number, ports: number): boolean {
+    if (this.plan.link.medium === 'ethernet') return true;
+    const { connections, timeWait } = this.stacks[end]!.tcp;
+    if (timeWait.count > 0) return true;
+    for (const c of connections.values()) if (c.portsIn === ports) return true;
+    return false;
+  }
+
   fail(what: string): never {
-    throw new SimFailure(this.plan.seed, `${what} (at ${this.now} ms)`);
+    throw new SimFailure(this.plan, `${what} (at ${this.now} ms)`);
   }
 
   note(line: string): void {
@@ -135,8 +157,9 @@ class Run {
       if (++this.steps > STEPS_MAX) this.fail(`too many steps: ${this.#unfinished()}`);
       if (!this.isCut && this.now >= this.plan.link.cutAtMs) {
         this.isCut = true;
-        this.note('the link goes dead');
+        this.note('the network goes dead');
       }
+      this.network.advance(this.now);
       this.#applications();
       for (const stack of this.stacks) {
         if (stack.poll(this.now)) busy = true;
@@ -152,7 +175,11 @@ class Run {
     let any = false;
     for (let changed: Changed | null = stack.nextChanged(); changed !== null; changed = stack.nextChanged()) {
       any = true;
-      const socket = changed as TcpSocket;
+      if (!(changed instanceof TcpSocket)) {
+        this.datagrams.changed(changed);
+        continue;
+      }
+      const socket = changed;
       const events = socket.takeEvents();
       const end = this.listeners.indexOf(socket);
       if (end >= 0) {
@@ -178,10 +205,15 @@ class Run {
   }
 
   #applications(): void {
-    for (const end of [0, 1]) {
+    this.datagrams.act(this.now);
+    for (const [end, listener] of this.listeners.entries()) {
+      if (this.now >= this.unlistenAt[end]!) {
+        this.unlistenAt[end] = Number.POSITIVE_INFINITY;
+        this.note(`${NAMES[end]}: listens no longer`);
+        listener.close();
+      }
       if (this.now < this.acceptAt[end]!) continue;
       this.acceptAt[end] = Number.POSITIVE_INFINITY;
-      const listener = this.listeners[end]!;
       for (let socket = listener.accept(); socket !== null; socket = listener.accept()) this.#accepted(socket, end);
     }
     this.sides.forEach(([opener, acceptor], i) => {
@@ -193,9 +225,9 @@ class Run {
 
   #open(i: number, side: Side): void {
     this.openAt[i] = Number.POSITIVE_INFINITY;
-    const { opener } = this.plan.connections[i]!;
+    const { opener, acceptor } = this.plan.connections[i]!;
     const socket = this.stacks[opener]!.tcpSocket();
-    const address = IpAddress.parse(HOSTS[this.plan.link.family][opener ^ 1]!);
+    const address = IpAddress.parse(addressOf(this.plan.link.family, acceptor));
     try {
       socket.connect({ address, port: PORT }, { port: FIRST_PORT + i });
     } catch (error) {
@@ -211,7 +243,7 @@ class Run {
   #accepted(socket: TcpSocket, end: number): void {
     const i = socket.remote!.port - FIRST_PORT;
     const side = this.sides[i]?.[1];
-    if (side === undefined || this.plan.connections[i]!.opener === end || side.socket !== null) {
+    if (side === undefined || this.plan.connections[i]!.acceptor !== end || side.socket !== null) {
       // A duplicated SYN of a connection long gone may open one that its sender resets.
       if (this.plan.mustComplete) this.fail(`accepted a connection from port ${FIRST_PORT + i} that nobody made`);
       socket.abort();
@@ -225,9 +257,11 @@ class Run {
   #nextAt(): number {
     const times = [...this.stacks.map((stack) => stack.pollAt()), ...this.openAt, ...this.acceptAt];
     for (const pair of this.sides) for (const side of pair) times.push(side.wakeAt);
-    const next = Math.min(...times);
-    // A cut matters only while something else is going on.
-    return next === Number.POSITIVE_INFINITY || this.isCut ? next : Math.min(next, this.plan.link.cutAtMs);
+    const next = Math.min(...times, this.datagrams.nextAt);
+    // What changes around matters only while something else is going on.
+    if (next === Number.POSITIVE_INFINITY) return next;
+    const cutAt = this.isCut ? next : this.plan.link.cutAtMs;
+    return Math.min(next, cutAt, this.network.nextAt(), ...this.unlistenAt);
   }
 
   #checkAlways(): void {
@@ -235,13 +269,29 @@ class Run {
       const { memory } = stack;
       if (memory.usedBytes > memory.bytes) this.fail('more memory in use than there is');
       for (const c of stack.tcp.connections.values()) {
-        const state = STATE_NAMES[c.state];
-        if (!seqLe(c.sndUna, c.sndNxt) || !seqLe(c.sndNxt, c.sndMax)) this.fail(`${state}: SND.UNA <= SND.NXT <= max`);
-        if (!seqLe(c.rcvNxt, c.rcvAdv)) this.fail(`${state}: RCV.NXT beyond the window`);
-        if (c.readable > c.settings.receiveBufferBytes) this.fail(`${state}: more waits than the buffer holds`);
-        if ((c.tx?.length ?? 0) > c.settings.sendBufferBytes) this.fail(`${state}: more queued than the buffer holds`);
-        if (c.cwnd < 0 || c.rtoMs <= 0) this.fail(`${state}: cwnd ${c.cwnd}, RTO ${c.rtoMs}`);
+        this.#checkConnection(c);
       }
+    }
+  }
+
+  #checkConnection(c: Connection): void {
+    const state = STATE_NAMES[c.state];
+    if (!seqLe(c.sndUna, c.sndNxt) || !seqLe(c.sndNxt, c.sndMax)) this.fail(`${state}: SND.UNA <= SND.NXT <= max`);
+    if (!seqLe(c.rcvNxt, c.rcvAdv)) this.fail(`${state}: RCV.NXT beyond the window`);
+    if (c.readable > c.settings.receiveBufferBytes) this.fail(`${state}: more waits than the buffer holds`);
+    if ((c.tx?.length ?? 0) > c.settings.sendBufferBytes) this.fail(`${state}: more queued than the buffer holds`);
+    if (c.cwnd < 0 || c.rtoMs <= 0) this.fail(`${state}: cwnd ${c.cwnd}, RTO ${c.rtoMs}`);
+    const flight = seqDiff(c.sndMax, c.sndUna);
+    // Up to the furthest edge there was: RFC 9293 §3.10.7.4 takes a smaller window from a segment that was overtaken, for
+    // one with the same SEQ and ACK may be the newer one.
+    const edge = seqMax(this.edges.get(c) ?? c.sndUna, seqAdd(c.sndUna, c.sndWnd));
+    this.edges.set(c, edge);
+    if (isSynchronized(c.state) && !seqLe(c.sndMax, edge)) {
+      this.fail(`${state}: ${seqDiff(c.sndMax, edge)} bytes sent beyond the window`);
+    }
+    // Something unanswered without a deadline would wait for ever.
+    if (flight > 0 && !c.isReady && (c.retransmitAt === UNSET || c.timerIndex < 0 || c.timerAt > c.retransmitAt)) {
+      this.fail(`${state}: ${flight} bytes under way and no timer`);
     }
   }
 
@@ -267,8 +317,9 @@ class Run {
       this.#checkPrefix(opener, acceptor);
       this.#checkPrefix(acceptor, opener);
     }
+    this.datagrams.close();
     for (const [i, stack] of this.stacks.entries()) {
-      const name = 'AB'[i];
+      const name = NAMES[i];
       const { connections, timeWait } = stack.tcp;
       const left = connections.values().map((c) => STATE_NAMES[c.state]);
       if (left.length > 0) this.fail(`${name} still has connections in ${left}`);
@@ -277,6 +328,8 @@ class Run {
       stack.close();
       if (stack.memory.usedBytes > 0) this.fail(`${name} holds ${stack.memory.usedBytes} bytes after close`);
     }
+    const held = this.network.close();
+    if (held > 0) this.fail(`the network still holds ${held} bytes`);
   }
 
   /** An end without an error and without a reset means all the bytes. */
@@ -302,15 +355,23 @@ class Run {
 }
 
 /**
- * Runs `seed` to its end.
+ * Runs `plan` to its end.
  * @param trace - takes every packet and event as a line
  * @throws SimFailure where something did not hold
  */
-export function runSeed(seed: number, trace: ((line: string) => void) | null = null): Result {
+function runPlan(plan: Plan, trace: ((line: string) => void) | null): Result {
   try {
-    return new Run(seed, trace).toTheEnd();
+    return new Run(plan, trace).toTheEnd();
   } catch (error) {
     if (error instanceof SimFailure) throw error;
-    throw new SimFailure(seed, `threw ${error instanceof Error ? error.stack : String(error)}`);
+    throw new SimFailure(plan, `threw ${error instanceof Error ? error.stack : String(error)}`);
   }
 }
+
+/** Runs `seed`. @throws SimFailure where something did not hold */
+export const runSeed = (seed: number, trace: ((line: string) => void) | null = null): Result =>
+  runPlan(planOf(seed), trace);
+
+/** Runs what `seed` means for two stacks on a wire. @throws SimFailure where something did not hold */
+export const runPair = (seed: number, trace: ((line: string) => void) | null = null): Result =>
+  runPlan(pairPlanOf(seed), trace);

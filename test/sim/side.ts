@@ -24,6 +24,7 @@ export class Side {
   closed = false;
   done = false;
   error: string | null = null;
+  #hasPaused = false;
   /** When the application next acts by itself. */
   readAt = Number.POSITIVE_INFINITY;
   writeAt = Number.POSITIVE_INFINITY;
@@ -80,6 +81,11 @@ export class Side {
       if (count === 0) break;
       this.#verify(count);
       if (this.#endsEarly(socket)) return;
+      if (!this.#hasPaused && this.received > this.plan.pauseAfterBytes) {
+        this.#hasPaused = true;
+        this.readAt = now + this.plan.pauseMs;
+        return;
+      }
       if (this.plan.readEveryMs > 0) {
         this.readAt = now + this.plan.readEveryMs;
         return;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { planOf } from './plan.ts';
-import { runSeed } from './run.ts';
+import { pairPlanOf, planOf } from './plan.ts';
+import { runPair, runSeed } from './run.ts';
 
 /** Runs in `npm test`; `npm run sim` does 10,000 and more. */
 const SEEDS = 400;
@@ -15,7 +15,7 @@ for (let group = 0; group < GROUPS; group++) {
   });
 }
 
-/** Seeds that found something once; what each found has a test of its own in src/tcp. */
+/** Seeds that found something once, on a wire; what each found has a test of its own in src/tcp. */
 const FOUND: { seed: number; what: string }[] = [
   { seed: 6, what: 'a device with a deadline between two milliseconds was polled for ever' },
   { seed: 21, what: 'SACK blocks beside a full segment went over the MTU' },
@@ -28,7 +28,7 @@ const FOUND: { seed: number; what: string }[] = [
 ];
 for (const { seed, what } of FOUND) {
   test(`simulation: seed ${seed}: ${what}`, () => {
-    runSeed(seed);
+    runPair(seed);
   });
 }
 
@@ -56,9 +56,24 @@ test('simulation: the seeds of npm test cover every kind of link, stack and endi
   has(({ link }) => link.duplicate > 0.05);
   has(({ link }) => link.rateBitsPerSecond < 1e6);
   has(({ link }) => link.cutAtMs < 3000);
-  has(({ stacks }) => stacks[0].memoryBytes === 1 << 18);
-  has(({ stacks }) => stacks[0].tcp.timestamps === false);
+  has(({ stacks }) => stacks[0]!.memoryBytes === 1 << 18);
+  has(({ stacks }) => stacks[0]!.tcp.timestamps === false);
   has(({ connections }) => connections.length > 6);
   has(({ connections }) => connections.some(({ sides }) => sides[0].end === 'abort'));
   has(({ connections }) => connections.some(({ sides }) => sides[1].end === 'release'));
+  for (const topology of ['wire', 'link', 'router', 'switch']) has((plan) => plan.topology === topology);
+  for (const count of [2, 5, 8]) has(({ stacks }) => stacks.length === count);
+  has(({ faults }) => (faults.badEnter ?? 0) > 0);
+  has(({ faults }) => faults.jitterShape === 'pareto');
+  has(({ spells }) => spells.some(({ way, faults }) => way === 'both' && faults.down === true));
+  has(({ spells }) => spells.some(({ way, faults }) => way !== 'both' && faults.down === true));
+  has(({ spells }) => spells.some(({ faults }) => faults.sizeBytesMax !== undefined));
+  has(({ datagrams }) => datagrams.length > 0);
+  has(({ unlistenAtMs }) => unlistenAtMs.some((at) => at < 3000));
+  has(({ connections }) => connections.some(({ sides }) => sides.some(({ pauseMs }) => pauseMs > 5000)));
+});
+
+test('simulation: a pair on a wire is one of the seeds, and can be asked for', () => {
+  assert.deepEqual(planOf(6), pairPlanOf(6));
+  assert.notDeepEqual(planOf(7), pairPlanOf(7));
 });

@@ -44,6 +44,8 @@ export interface TapHooks {
   readonly fail: (what: string) => void;
   /** Whether this frame is lost, decided here where the link below takes super-segments. */
   readonly loses: () => boolean;
+  /** Whether the stack has a connection with these ports (remote high, local low), or had one lately. */
+  readonly isLive: (ports: number) => boolean;
 }
 
 export class Tap implements Device {
@@ -151,8 +153,17 @@ export class Tap implements Device {
       flow = new FlowView();
       this.#flows.set(key, flow);
     }
-    if (isSent) this.#checkSent(flow, key);
-    else this.#learn(flow);
+    if (isSent) {
+      this.#checkLive((remote << 16) | local, key);
+      this.#checkSent(flow, key);
+    } else this.#learn(flow);
+  }
+
+  /** After the end of a connection nothing is sent for it but RST; a SYN-ACK may come before there is one (RFC 4987). */
+  #checkLive(ports: number, key: string): void {
+    const { flags } = this.#segment;
+    if ((flags & (RST | SYN)) !== 0 || this.#hooks.isLive(ports)) return;
+    this.#hooks.fail(`${this.name} ${key}: sent a segment after the end`);
   }
 
   #learn(flow: FlowView): void {

@@ -1,6 +1,16 @@
-/** Slow start and congestion avoidance as RFC 5681 §3.1 has them; recovery.ts holds the NewReno recovery itself. @module */
+/**
+ * Slow start and congestion avoidance as RFC 5681 §3.1 has them; recovery.ts holds the NewReno recovery itself. A mark of
+ * ECN halves the window as a loss does: RFC 3168 §6.1.2; the milder factor of RFC 8511 is an experiment. @module
+ */
 import type { Connection } from '../connection.ts';
-import { type CongestionControl, CWND_MAX, initialWindow, SSTHRESH_MAX } from './controller.ts';
+import {
+  type CongestionControl,
+  CWND_MAX,
+  initialWindow,
+  restartWindow,
+  SSTHRESH_MAX,
+  slowStart,
+} from './controller.ts';
 
 export const newreno: CongestionControl = {
   name: 'newreno',
@@ -16,7 +26,7 @@ export const newreno: CongestionControl = {
     if (c.cwnd < c.ssthresh) {
       // Slow start counts bytes, not acknowledgements (RFC 3465 §2.2), and all of them: a receiver that merges segments
       // sends one acknowledgement for dozens, and with L = 2 segments the window would hardly open. Linux does so too.
-      c.cwnd = Math.min(c.cwnd + ackedBytes, CWND_MAX);
+      slowStart(c, ackedBytes);
       return;
     }
     // RFC 5681 §3.1, RFC 3465 §2.1: one segment more for each window acknowledged.
@@ -39,4 +49,6 @@ export const newreno: CongestionControl = {
   },
 
   undo(): void {},
+
+  restart: restartWindow,
 };

@@ -1,0 +1,500 @@
+/**
+ * A TCP socket behind a descriptor: Linux's rules of what a call does in which state, over a `TcpSocket` of the core. Its
+ * variables are Linux's: whether it is connected is remembered apart from the state of the connection, an error is told
+ * once, and each half may be shut. @module
+ */
+import { type ErrorCode, NetError } from '../errors.ts';
+import type { Stack } from '../stack.ts';
+import type { Connection } from '../tcp/connection.ts';
+import type { TcpSettings } from '../tcp/settings.ts';
+import type { TcpSocket } from '../tcp/socket.ts';
+import {
+  CLOSE_WAIT,
+  CLOSED,
+  CLOSING,
+  ESTABLISHED,
+  FIN_WAIT_1,
+  LAST_ACK,
+  LISTEN,
+  SYN_RECEIVED,
+  SYN_SENT,
+  TIME_WAIT,
+} from '../tcp/state.ts';
+import { IpAddress } from '../wire/address.ts';
+import { contextOf, readAddress, type SockAddr, sockAddr, unspecifiedOf } from './address.ts';
+import { LINUX as L } from './constants.ts';
+import { eachFrom, type Reading, type Writing } from './message.ts';
+import { type Option, OptionStore, type OptionValue } from './options.ts';
+import type { Holder, Ports } from './ports.ts';
+import { BOTH, type PosixSocket, RECEIVING, SENDING } from './socket.ts';
+import { checkControl, queuedFrom, takeBytes } from './stream-bytes.ts';
+import { applyOption, configure, readTcpOption } from './tcp-options.ts';
+import type { Call } from './waits.ts';
+
+/** Linux's net.core.somaxconn: a longer backlog counts as this. */
+const BACKLOG_MAX = 4096;
+
+const LOOPBACK_V4 = IpAddress.v4(0x7f000001);
+const LOOPBACK_V6 = new IpAddress(0, 0, 0, 1);
+
+/** What the sockets of one layer share. */
+export interface Shared {
+  readonly stack: Stack;
+  readonly ports: Ports;
+  /** What TCP sockets start with other than the stack's. */
+  readonly settings: Partial<TcpSettings> | undefined;
+}
+
+/** `struct socket`'s state: it changes by calls only. */
+type Phase = 'unconnected' | 'connecting' | 'connected' | 'listening';
+
+/** A claim on a port, by the descriptor and later by its connection. */
+interface Claim extends Holder {
+  left: Connection | null | undefined;
+}
+
+export class StreamSocket implements PosixSocket {
+  readonly domain: number;
+  readonly type = L.SOCK_STREAM;
+  readonly protocol = L.IPPROTO_TCP;
+  readonly sendsAtOnce = false;
+  readonly calls = new Set<Call>();
+  options: OptionStore;
+  readonly #shared: Shared;
+  #core: TcpSocket;
+  #phase: Phase = 'unconnected';
+  /** Halves that shutdown() has closed. */
+  #shut = 0;
+  /** What disconnecting left to be told. */
+  #error: ErrorCode | null = null;
+  /** The connection's own error has been told. */
+  #isErrorTold = false;
+  /** The peer's FIN has come: SOCK_DONE. */
+  #hasEnded = false;
+  #claim: Claim | null = null;
+  /** bind() was called; a port that was chosen otherwise is given back with the connection. */
+  #isBound = false;
+  /** The last send said MSG_MORE. */
+  #isMoreToCome = false;
+
+  constructor(shared: Shared, domain: number, accepted?: { core: TcpSocket; options: OptionStore }) {
+    this.#shared = shared;
+    this.domain = domain;
+    this.options = accepted?.options ?? new OptionStore(domain, 'stream');
+    this.#core = accepted?.core ?? shared.stack.tcpSocket(shared.settings);
+    this.#core.owner = this;
+    if (accepted === undefined) return;
+    this.#phase = 'connected';
+    const { address, port } = this.#core.local!;
+    this.#claimPort(address, port);
+  }
+
+  /** The socket of the core, for tools that look inside. */
+  get core(): TcpSocket {
+    return this.#core;
+  }
+
+  get isListening(): boolean {
+    return this.#phase === 'listening';
+  }
+
+  get isConnecting(): boolean {
+    return this.#phase === 'connecting';
+  }
+
+  /** The state as Linux would have it: a connection in TIME-WAIT has left its socket. */
+  get #state(): number {
+    if (this.isListening) return LISTEN;
+    const state = this.#core.connection?.state ?? CLOSED;
+    return state === TIME_WAIT ? CLOSED : state;
+  }
+
+  /** What the core tells by its state is kept here, for the next state may hide it. */
+  notify(): void {
+    const c = this.#core.connection;
+    if (c === null) return;
+    const { state } = c;
+    if (state >= CLOSE_WAIT || c.error === 'EPIPE') this.#hasEnded = true;
+  }
+
+  /** Halves that are closed, by whomever: `sk_shutdown`. */
+  get #shutHalves(): number {
+    this.notify();
+    if (this.#core.connection !== null && this.#state === CLOSED) return BOTH;
+    return this.#shut | (this.#hasEnded ? RECEIVING : 0);
+  }
+
+  get #pendingError(): ErrorCode | null {
+    if (this.#error !== null) return this.#error;
+    const { error } = this.#core;
+    return this.#isErrorTold || error === null ? null : asReset(error);
+  }
+
+  takeError(): ErrorCode | null {
+    const code = this.#pendingError;
+    if (this.#error !== null) this.#error = null;
+    else if (code !== null) this.#isErrorTold = true;
+    return code;
+  }
+
+  #throwError(syscall: string): void {
+    const code = this.takeError();
+    if (code !== null) throw new NetError(code, syscall);
+  }
+
+  // Addresses.
+
+  bind(to: SockAddr): void {
+    const address = readAddress('bind', this.domain, to);
+    if (this.#isMappedOnly(address)) throw new NetError('EINVAL', 'bind', contextOf(to));
+    const { stack, ports } = this.#shared;
+    const isForeign = !address.isUnspecified && !stack.ip.isLocalAddress(address);
+    const mayBeForeign = this.options.isOn(L.SOL_IP, L.IP_FREEBIND) || this.options.isOn(L.SOL_IP, L.IP_TRANSPARENT);
+    if (isForeign && !mayBeForeign) throw new NetError('EADDRNOTAVAIL', 'bind', contextOf(to));
+    if (this.#state !== CLOSED || this.#claim !== null) throw new NetError('EINVAL', 'bind', contextOf(to));
+    const port = to.port === 0 ? ports.draw() : to.port;
+    const claim = this.#claimOf(address, port);
+    if (port === 0 || !ports.isFree(claim)) throw new NetError('EADDRINUSE', 'bind', contextOf(to));
+    ports.add(claim);
+    this.#claim = claim;
+    this.#isBound = true;
+  }
+
+  /** IPV6_V6ONLY: an IPv4 address in its mapped form is none of this socket's. */
+  #isMappedOnly(address: IpAddress): boolean {
+    return this.domain === L.AF_INET6 && address.isV4 && this.options.isOn(L.SOL_IPV6, L.IPV6_V6ONLY);
+  }
+
+  #claimOf(address: IpAddress, port: number): Claim {
+    const socket = this;
+    return {
+      address,
+      port,
+      left: undefined,
+      get reuse() {
+        const { options } = socket;
+        return {
+          address: options.isOn(L.SOL_SOCKET, L.SO_REUSEADDR),
+          port: options.isOn(L.SOL_SOCKET, L.SO_REUSEPORT),
+        };
+      },
+      get isListening() {
+        return socket.isListening;
+      },
+    };
+  }
+
+  #claimPort(address: IpAddress, port: number): void {
+    this.#claim = this.#claimOf(address, port);
+    this.#shared.ports.add(this.#claim);
+  }
+
+  #dropClaim(): void {
+    if (this.#claim !== null) this.#shared.ports.remove(this.#claim);
+    this.#claim = null;
+  }
+
+  name(): SockAddr {
+    const local = this.#core.local ?? this.#claim;
+    return sockAddr(this.domain, local?.address ?? unspecifiedOf(this.domain), local?.port ?? 0);
+  }
+
+  /** The other end of a connection that was accepted, whatever has become of it. */
+  get remote(): SockAddr {
+    const { address, port } = this.#core.remote!;
+    return sockAddr(this.domain, address, port);
+  }
+
+  peer(): SockAddr {
+    const { remote } = this.#core;
+    const state = this.#state;
+    if (remote === null || state === CLOSED || state === SYN_SENT) throw new NetError('ENOTCONN', 'getpeername');
+    return sockAddr(this.domain, remote.address, remote.port);
+  }
+
+  // Opening.
+
+  listen(backlog: number): void {
+    const isFresh = this.#phase === 'unconnected' && this.#state === CLOSED;
+    if (!isFresh && !this.isListening) throw new NetError('EINVAL', 'listen');
+    // Linux takes one connection more than it is asked for: so a backlog of 0 is one.
+    const count = (backlog < 0 ? BACKLOG_MAX : Math.min(Math.trunc(backlog), BACKLOG_MAX)) + 1;
+    if (this.isListening) {
+      this.#core.backlog = count;
+      return;
+    }
+    const { ports } = this.#shared;
+    if (this.#claim === null) {
+      const port = ports.draw();
+      if (port === 0) throw new NetError('EADDRINUSE', 'listen');
+      this.#claimPort(unspecifiedOf(this.domain), port);
+    }
+    const { address, port } = this.#claim!;
+    this.#phase = 'listening';
+    try {
+      if (!ports.isFree(this.#claim!)) throw new NetError('EADDRINUSE', 'listen', { port });
+      this.#core.listen({ port, address, backlog: count });
+    } catch (error) {
+      this.#phase = 'unconnected';
+      throw error;
+    }
+  }
+
+  accept(): StreamSocket | null {
+    if (!this.isListening) throw new NetError('EINVAL', 'accept');
+    const core = this.#core.accept();
+    return core === null ? null : new StreamSocket(this.#shared, this.domain, { core, options: this.options.copy() });
+  }
+
+  connect(to: SockAddr): boolean {
+    if (to.family === L.AF_UNSPEC) {
+      this.#disconnect();
+      return true;
+    }
+    if (this.#phase === 'connecting') return this.#continueConnect(to);
+    if (this.#phase !== 'unconnected') throw new NetError('EISCONN', 'connect', contextOf(to));
+    this.#beginConnect(to, this.#destination(to));
+    return false;
+  }
+
+  /** Where to connect to: the unspecified address means this host. */
+  #destination(to: SockAddr): IpAddress {
+    const address = readAddress('connect', this.domain, to);
+    const { ip } = this.#shared.stack;
+    // A group has no route that TCP could take: MUST-46 of RFC 9293, with Linux's error.
+    const isGroup = address.isMulticast || address.isLimitedBroadcast || ip.isBroadcast(address);
+    if (isGroup || this.#isMappedOnly(address)) throw new NetError('ENETUNREACH', 'connect', contextOf(to));
+    if (to.port === 0) throw new NetError('ECONNREFUSED', 'connect', contextOf(to)); // nobody serves it: no SYN is sent
+    if (!address.isUnspecified) return address;
+    return address.isV4 ? LOOPBACK_V4 : LOOPBACK_V6;
+  }
+
+  #beginConnect(to: SockAddr, address: IpAddress): void {
+    const claim = this.#claim;
+    const local = claim === null || claim.address.isUnspecified ? {} : { address: claim.address };
+    const remote = { address, port: to.port };
+    try {
+      this.#core.connect(remote, { ...local, port: claim?.port ?? this.#shared.ports.draw() });
+    } catch (error) {
+      if (!(error instanceof NetError) || error.code !== 'EADDRINUSE') throw error;
+      // Four numbers that are all in use; ours was drawn without looking at the peer's, and the core draws another.
+      if (claim !== null) throw new NetError('EADDRNOTAVAIL', 'connect', contextOf(to));
+      this.#core.connect(remote, local);
+    }
+    this.#phase = 'connecting';
+    if (claim === null) this.#claimPort(this.#core.local!.address, this.#core.local!.port);
+  }
+
+  /** A connect is under way: whether it is done. @throws NetError why it failed; ECONNABORTED where that was told */
+  #continueConnect(to: SockAddr): boolean {
+    const state = this.#state;
+    if (state === SYN_SENT || state === SYN_RECEIVED) return false;
+    if (state === CLOSED) {
+      const code = this.takeError() ?? 'ECONNABORTED';
+      this.#disconnect();
+      throw new NetError(code, 'connect', contextOf(to));
+    }
+    this.#phase = 'connected';
+    return true;
+  }
+
+  /** tcp_disconnect: the connection is reset and the socket is as new, but for what bind() and options said. */
+  #disconnect(): void {
+    const core = this.#core;
+    const state = this.#state;
+    const isLost = state !== CLOSED && state !== LISTEN && state !== CLOSING && state !== LAST_ACK;
+    core.owner = null;
+    core.abort();
+    core.release();
+    this.#core = this.#shared.stack.tcpSocket(core.settings);
+    this.#core.owner = this;
+    this.#phase = 'unconnected';
+    this.#shut = 0;
+    this.#error = isLost ? 'ECONNRESET' : null;
+    this.#isErrorTold = false;
+    this.#hasEnded = false;
+    if (!this.#isBound) this.#dropClaim();
+  }
+
+  // Moving bytes.
+
+  receive(reading: Reading): boolean {
+    const { flags, room } = reading;
+    if (this.isListening) throw new NetError('ENOTCONN', 'recv');
+    if ((flags & L.MSG_ERRQUEUE) !== 0) throw new NetError('EAGAIN', 'recv');
+    // Urgent data comes in line, so there is never any beside.
+    if ((flags & L.MSG_OOB) !== 0) throw new NetError('EINVAL', 'recv');
+    const core = this.#core;
+    const waiting = core.recvQueue();
+    if (waiting > 0) takeBytes(core, reading);
+    if (this.options.isOn(L.SOL_TCP, L.TCP_INQ)) this.#tellQueue(reading);
+    const target = (flags & L.MSG_WAITALL) !== 0 ? room : this.options.number(L.SOL_SOCKET, L.SO_RCVLOWAT);
+    if (reading.count >= Math.min(target, room) && (reading.count > 0 || waiting > 0)) return true;
+    if (reading.count > 0) return this.#pendingError !== null || (this.#shutHalves & RECEIVING) !== 0;
+    this.notify();
+    if (this.#hasEnded) return true;
+    this.#throwError('recv');
+    if ((this.#shutHalves & RECEIVING) !== 0) return true;
+    if (this.#state === CLOSED) throw new NetError('ENOTCONN', 'recv');
+    return false;
+  }
+
+  /** TCP_INQ: what is left, and 1 for an end that is still to be read. */
+  #tellQueue(reading: Reading): void {
+    const left = this.#core.recvQueue();
+    this.notify();
+    reading.control.length = 0;
+    reading.control.push({ level: L.SOL_TCP, type: L.TCP_CM_INQ, value: left === 0 && this.#hasEnded ? 1 : left });
+  }
+
+  send(writing: Writing): boolean {
+    const { buffers, flags, length } = writing;
+    if ((flags & (L.MSG_OOB | L.MSG_FASTOPEN)) !== 0) throw new NetError('EOPNOTSUPP', 'send');
+    checkControl(writing);
+    const state = this.#state;
+    const isOpen = state === ESTABLISHED || state === CLOSE_WAIT;
+    const isBroken = this.#pendingError !== null || (isOpen && (this.#shutHalves & SENDING) !== 0);
+    if (isBroken || (!isOpen && state !== SYN_SENT && state !== SYN_RECEIVED)) {
+      if (writing.count > 0) return true;
+      this.#throwError('send');
+      throw new NetError('EPIPE', 'send');
+    }
+    if (!isOpen) return false;
+    this.#holdBack((flags & L.MSG_MORE) !== 0);
+    writing.count += eachFrom(buffers, writing.count, (buffer, start) => this.#core.send(buffer, start));
+    return writing.count === length;
+  }
+
+  /** MSG_MORE is TCP_CORK until the next send without it. */
+  #holdBack(isMoreToCome: boolean): void {
+    if (isMoreToCome === this.#isMoreToCome) return;
+    this.#isMoreToCome = isMoreToCome;
+    const isCorked = isMoreToCome || this.options.isOn(L.SOL_TCP, L.TCP_CORK);
+    configure(this.#core, 'cork', isCorked ? 1 : 0);
+  }
+
+  // Closing.
+
+  shutdown(bits: number): void {
+    const state = this.#state;
+    if (state === LISTEN || state === SYN_SENT) {
+      if (state === SYN_SENT || (bits & RECEIVING) !== 0) this.#disconnect();
+      return;
+    }
+    this.#shut |= bits;
+    if (state === CLOSED) throw new NetError('ENOTCONN', 'shutdown');
+    if (this.#phase === 'connecting') this.#phase = 'connected';
+    if ((bits & SENDING) !== 0) this.#core.close();
+    // Only where both halves are shut is what still comes answered with RST; before, it may be read as ever.
+    if (this.#shut === BOTH) this.#core.connection!.rcvClosed = true;
+  }
+
+  close(): void {
+    const core = this.#core;
+    const { onoff, linger } = this.options.linger;
+    if (onoff !== 0 && linger === 0) core.abort();
+    core.release();
+    core.owner = null;
+    const claim = this.#claim;
+    if (claim === null) return;
+    claim.left = core.connection;
+    if (core.connection === null) this.#dropClaim();
+  }
+
+  beginClose(): boolean {
+    const { onoff, linger } = this.options.linger;
+    const c = this.#core.connection;
+    if (onoff === 0 || linger <= 0 || c === null || c.readable > 0 || this.#state === SYN_SENT) return false;
+    this.#core.close();
+    c.rcvClosed = true;
+    return this.isClosing;
+  }
+
+  get isClosing(): boolean {
+    const state = this.#state;
+    return state === SYN_RECEIVED || state === FIN_WAIT_1 || state === CLOSING || state === LAST_ACK;
+  }
+
+  // What is asked of it.
+
+  /** tcp_poll() of Linux, bit by bit. */
+  events(): number {
+    if (this.isListening) return this.#core.pending > 0 ? L.POLLIN | L.POLLRDNORM : 0;
+    const state = this.#state;
+    const shut = this.#shutHalves;
+    let mask = 0;
+    if (shut === BOTH || state === CLOSED) mask |= L.POLLHUP;
+    if ((shut & RECEIVING) !== 0) mask |= L.POLLIN | L.POLLRDNORM | L.POLLRDHUP;
+    if (state !== SYN_SENT && state !== SYN_RECEIVED) {
+      const least = this.options.number(L.SOL_SOCKET, L.SO_RCVLOWAT);
+      if (this.#core.recvQueue() >= least) mask |= L.POLLIN | L.POLLRDNORM;
+      if ((shut & SENDING) !== 0 || this.#isWritable()) mask |= L.POLLOUT | L.POLLWRNORM;
+    }
+    if (this.#pendingError !== null) mask |= L.POLLERR;
+    return mask;
+  }
+
+  /** Linux's sk_stream_is_writeable: at least half as much is free as is queued. */
+  #isWritable(): boolean {
+    const c = this.#core.connection;
+    if (c === null) return true;
+    const queued = this.#core.sendQueue();
+    return 2 * (c.settings.sendBufferBytes - queued) >= queued;
+  }
+
+  wantRoom(): void {
+    const c = this.#core.connection;
+    if (c !== null) c.wantsRoom = true;
+  }
+
+  queued(request: number): number {
+    if (this.isListening) throw new NetError('EINVAL', 'ioctl');
+    const c = this.#core.connection;
+    const isOpen = c !== null && this.#state !== SYN_SENT && this.#state !== SYN_RECEIVED;
+    if (!isOpen) return 0;
+    switch (request) {
+      case L.FIONREAD:
+        return this.#core.recvQueue();
+      case L.SIOCOUTQ:
+        return this.#state === CLOSED ? 0 : queuedFrom(c, c.sndUna);
+      case L.SIOCOUTQNSD:
+        return this.#state === CLOSED ? 0 : queuedFrom(c, c.sndMax);
+      case L.SIOCATMARK:
+        return 0;
+      default:
+        throw new NetError('ENOTTY', 'ioctl');
+    }
+  }
+
+  applied(option: Option): void {
+    applyOption(this.#core, this.options, option);
+  }
+
+  accepts(option: Option, value: OptionValue): void {
+    if (option.level === L.SOL_IPV6 && option.name === L.IPV6_V6ONLY && this.#claim !== null) {
+      throw new NetError('EINVAL', 'setsockopt');
+    }
+    const isClamp = option.level === L.SOL_TCP && option.name === L.TCP_WINDOW_CLAMP;
+    if (isClamp && value === 0 && this.#state !== CLOSED) throw new NetError('EINVAL', 'setsockopt');
+    if (option.level === L.SOL_SOCKET && option.name === L.SO_BINDTODEVICE && value !== '') {
+      const isKnown = this.#shared.stack.interfaces.some((iface) => iface.name === value);
+      if (!isKnown) throw new NetError('ENODEV', 'setsockopt');
+    }
+  }
+
+  readOption(option: Option): OptionValue | undefined {
+    if (option.level === L.SOL_SOCKET && option.name === L.SO_MEMINFO) return this.#memory();
+    return readTcpOption(this.#core, this.options, option);
+  }
+
+  /** SO_MEMINFO, in payload bytes: what a segment costs beside them is not counted here. */
+  #memory(): number[] {
+    const { settings } = this.#core;
+    const received = this.#core.recvQueue();
+    const sent = this.#core.sendQueue();
+    return [received, 2 * settings.receiveBufferBytes, sent, 2 * settings.sendBufferBytes, 0, sent, 0, 0, 0];
+  }
+}
+
+/** The core calls an end of its own making an abort; to the user it is a reset. */
+const asReset = (code: ErrorCode): ErrorCode => (code === 'ECONNABORTED' ? 'ECONNRESET' : code);

@@ -1,0 +1,119 @@
+/** Variables of Linux's and FreeBSD's sysctl that stand for settings of this stack. @module */
+import type { SettingsByName } from './profiles.ts';
+
+/** What a variable sets, from its value; null: the value means nothing. */
+type Variable = (value: string) => SettingsByName | null;
+
+const MS_PER_S = 1000;
+const US_PER_MS = 1000;
+/** RFC 7323 §2.3. */
+const SHIFT_MAX = 14;
+
+const whole = (name: string, factor = 1): Variable => {
+  return (value) => (/^\d+$/.test(value) ? { [name]: Number(value) * factor } : null);
+};
+const flag = (...names: string[]): Variable => {
+  return (value) => (/^\d+$/.test(value) ? Object.fromEntries(names.map((name) => [name, Number(value) !== 0])) : null);
+};
+const word =
+  (name: string): Variable =>
+  (value) => ({ [name]: value });
+
+/** The least shift that shows a window of `bytes`. */
+function shiftFor(bytes: number): number {
+  let shift = 0;
+  while (shift < SHIFT_MAX && bytes / 2 ** shift > 0xffff) shift++;
+  return shift;
+}
+
+/** `min default max`. */
+const buffer = (name: string, withShift: boolean): Variable => {
+  return (value) => {
+    const [, usual, most] = value.split(/\s+/).map(Number);
+    if (usual === undefined || most === undefined || Number.isNaN(usual + most)) return null;
+    return withShift ? { [name]: usual, windowShift: shiftFor(most) } : { [name]: usual };
+  };
+};
+
+const LINUX: Readonly<Record<string, Variable>> = {
+  tcp_timestamps: flag('timestamps'),
+  tcp_window_scaling: flag('windowScaling'),
+  tcp_sack: flag('sack'),
+  tcp_dsack: flag('dsack'),
+  tcp_rmem: buffer('receiveBufferBytes', true),
+  tcp_wmem: buffer('sendBufferBytes', false),
+  tcp_syn_retries: whole('synRetriesMax'),
+  tcp_synack_retries: whole('synAckRetriesMax'),
+  tcp_retries2: whole('retriesMax'),
+  tcp_keepalive_time: whole('keepAliveMs', MS_PER_S),
+  tcp_keepalive_intvl: whole('keepAliveIntervalMs', MS_PER_S),
+  tcp_keepalive_probes: whole('keepAliveProbesMax'),
+  tcp_fin_timeout: whole('finWait2Ms', MS_PER_S),
+  tcp_congestion_control: word('congestion'),
+  tcp_slow_start_after_idle: flag('slowStartAfterIdle'),
+  tcp_frto: flag('frto'),
+  tcp_early_retrans: flag('tailLossProbe'),
+  tcp_reordering: whole('reordering'),
+  tcp_max_reordering: whole('reorderingMax'),
+  tcp_recovery: flag('rack'),
+  tcp_rto_min_us: (value) => (/^\d+$/.test(value) ? { rtoMinMs: Number(value) / US_PER_MS } : null),
+  tcp_rto_max_ms: whole('rtoMaxMs'),
+  tcp_ecn: whole('ecn'),
+  tcp_ecn_fallback: flag('ecnFallback'),
+  tcp_mtu_probing: whole('mtuProbing'),
+  tcp_base_mss: whole('mtuProbeBaseMss'),
+  tcp_moderate_rcvbuf: flag('receiveAutotune'),
+  tcp_autocorking: flag('autocorking'),
+  tcp_notsent_lowat: whole('notsentLowatBytes'),
+  tcp_challenge_ack_limit: whole('challengeAckLimit'),
+  tcp_invalid_ratelimit: whole('invalidRateLimitMs'),
+  tcp_shrink_window: flag('shrinkWindow'),
+  tcp_syncookies: whole('synCookies'),
+  tcp_rfc1337: flag('timeWaitIgnoresReset'),
+  tcp_abort_on_overflow: flag('abortOnOverflow'),
+  tcp_no_metrics_save: () => ({}),
+};
+
+const FREEBSD: Readonly<Record<string, Variable>> = {
+  rfc1323: flag('timestamps', 'windowScaling'),
+  'sack.enable': flag('sack'),
+  'ecn.enable': whole('ecn'),
+  'ecn.maxretries': whole('ecnRetriesMax'),
+  recvspace: whole('receiveBufferBytes'),
+  sendspace: whole('sendBufferBytes'),
+  rexmit_initial: whole('rtoInitialMs'),
+  rexmit_min: whole('rtoMinMs'),
+  rexmit_drop_options: flag('synDropOptions'),
+  keepinit: whole('connectTimeoutMs'),
+  keepidle: whole('keepAliveIdleMs'),
+  keepintvl: whole('keepAliveIntervalMs'),
+  keepcnt: whole('keepAliveProbesMax'),
+  delacktime: whole('delayedAckMs'),
+  delayed_ack: (value) => (value === '0' ? { delayedAckMs: 0 } : {}),
+  insecure_rst: flag('insecureReset'),
+  insecure_syn: flag('insecureSyn'),
+  drop_synfin: flag('dropSynFin'),
+  icmp_may_rst: flag('icmpMayReset'),
+  syncookies: whole('synCookies'),
+  syncookies_only: flag('synCookiesOnly'),
+  blackhole: flag('blackhole'),
+  tolerate_missing_ts: flag('tolerateMissingTimestamps'),
+  path_mtu_discovery: flag('pathMtuDiscovery'),
+  mssdflt: whole('mssDefault'),
+  msl: (value) => (/^\d+$/.test(value) ? { timeWaitMs: 2 * Number(value) } : null),
+  'cc.algorithm': word('congestion'),
+};
+
+const VALUES: Readonly<Record<string, Variable>> = {
+  'kern.ipc.maxsockbuf': (value) => (/^\d+$/.test(value) ? { windowShift: shiftFor(Number(value)) } : null),
+};
+
+/** What setting a variable means for the stack; null: nothing is known of it. */
+export function settingsOf(variable: string, value: string): SettingsByName | null {
+  const name = variable.replaceAll('/', '.');
+  const linux = /^net\.ipv4\.(tcp_\w+)$/.exec(name)?.[1];
+  const freebsd = /^net\.inet\.tcp\.([\w.]+)$/.exec(name)?.[1];
+  const [table, key] =
+    linux !== undefined ? [LINUX, linux] : freebsd !== undefined ? [FREEBSD, freebsd] : ([VALUES, name] as const);
+  return Object.hasOwn(table, key) ? table[key]!(value) : null;
+}
