@@ -11,6 +11,9 @@ const MIB = KIB * KIB;
 
 const timestamps = { val: 1, ecr: 0 };
 
+/** A slow start that one acknowledgement for many segments does not hold back. */
+const SLOW_START = { congestion: 'newreno' } as const;
+
 /** A connection with window scaling both ways. */
 const scaling = (options: PeerOptions = {}): TestPeer =>
   established({ memory: 64 * MIB, syn: { mss: MSS, windowScale: 8, wnd: 65_535 }, ...options });
@@ -130,7 +133,7 @@ test('autotune: with timestamps the round trip is that of the echo, not that of 
 });
 
 test('autotune: the send buffer is twice the congestion window, and grows only when the user has more to send', () => {
-  const peer = scaling();
+  const peer = scaling({ tcp: SLOW_START });
   const c = peer.connection!;
   const bytes = new Uint8Array(MIB);
   let acked = 1;
@@ -162,7 +165,7 @@ test('autotune: the send buffer is twice the congestion window, and grows only w
 test('autotune: bulk over 100 ms: buffers that grow outrun those of 128 KiB by far, within the memory', async () => {
   const rate = async (tcp: object): Promise<number> => {
     const clock = new VirtualClock();
-    const pair = hostPair({ clock, tcp, faults: { delayMs: 50 } });
+    const pair = hostPair({ clock, tcp: { ...SLOW_START, ...tcp }, faults: { delayMs: 50 } });
     const listener = await pair.server.tcp.listen({ port: 80 });
     const stream = await inTime(clock, pair.client.tcp.connect({ host: SERVER, port: 80 }));
     const peer = await inTime(clock, listener.accept());
