@@ -276,6 +276,17 @@ export class Connection implements Flow, Timed {
   /** What was agreed on about ECN: ecn.ts. */
   ecn = 0;
   ecnSeen = false;
+  /** The codepoint our peer's SYN or SYN-ACK came with; whether the next segment tells it. */
+  handshakeEcn = 0;
+  acksHandshake = false;
+  /** RFC 9768 §3.2.1: r.cep and s.cep, packets marked on the way here and there. */
+  rcvCep = 0;
+  sndCep = 0;
+  /** RFC 3168 §6.1.3: our ACKs carry ECE until the peer sends CWR; our next new data carries CWR. */
+  demandsCwr = false;
+  owesCwr = false;
+  hasReduced = false;
+  ecnRecover = ZERO;
   maxFlight = 0;
   cwndUsageSeq = ZERO;
   /** Bytes a second; 0: not paced. */

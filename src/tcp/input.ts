@@ -9,6 +9,7 @@ import { arriveAck } from './ack.ts';
 import { answerOld, challenge } from './answer.ts';
 import { rcvRoundDone, startRightSizing } from './autotune.ts';
 import { type Connection, OPEN, UNSET } from './connection.ts';
+import { agreeOnSyn, agreeOnSynAck, arriveCodepoint } from './ecn.ts';
 import { emitReset, resetStray } from './emit.ts';
 import { CLOSED_EVENT, CONNECTED, READABLE, WRITABLE } from './events.ts';
 import { acceptable, isOldTimestamp, receiveText, receiveWindow, scheduleAck, updateTsRecent } from './receive.ts';
@@ -59,6 +60,7 @@ export function segmentArrives(c: Connection, segment: wire.Segment, packet: Pac
   }
   if (c.state === SYN_RECEIVED && !completeHandshake(c, segment, packet)) return;
   if (c.useTimestamps && segment.hasTimestamps) updateTsRecent(c, segment);
+  if (c.ecn !== 0) arriveCodepoint(c, segment, packet);
   if (!arriveAck(c, segment) || (finAcknowledged(c) && !finIsAcknowledged(c))) return;
   if (segment.length > 0 || (flags & FIN) !== 0) arriveText(c, segment);
   if (c.ackNow) c.tcp.ready(c);
@@ -157,6 +159,8 @@ function arriveInSynSent(c: Connection, segment: wire.Segment, packet: Packet): 
   }
   if ((flags & SYN) === 0) return;
   learnSyn(c, segment);
+  if (hasAck) agreeOnSynAck(c, flags, packet.ds);
+  else agreeOnSyn(c, flags, packet.ds);
   if (hasAck) {
     c.sndUna = ack;
     rttOfHandshake(c, segment.hasTimestamps, segment.tsEcr);

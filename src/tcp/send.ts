@@ -237,6 +237,8 @@ export function fill(c: Connection, words: Int32Array, at: number, nowUs: number
 /** RFC 9293 §3.8.6.2.1: the sender's SWS avoidance, with the Nagle algorithm in its clause (2). */
 function worthSending(c: Connection, length: number, queued: number, flight: number): boolean {
   if (length >= c.mss || c.overrideSws) return true;
+  // TCP_CORK: what is not full waits, but for the end.
+  if (c.settings.cork && !c.finQueued) return false;
   if (length === queued) return flight === 0 || c.settings.noDelay || c.finQueued;
   // What the congestion window leaves of a segment waits for the rest: the next acknowledgement brings it.
   return length >= c.sndWndMax >> 1 && c.sndWnd - flight < c.mss;

@@ -74,6 +74,17 @@ export interface TcpSettings {
   readonly windowShift: number;
   /** The order and padding of the options of a SYN, which no RFC fixes. Default `linux`. */
   readonly synOptions: SynOptions;
+  /**
+   * Explicit congestion notification. `passive`, the default as on Linux: RFC 3168 where the peer asks for it; `on`: we ask
+   * too; `accurate`: RFC 9768, and the older form where the peer knows no other; `off`.
+   */
+  readonly ecn: EcnMode;
+  /** DSCP and ECN bits of the IP header, as IP_TOS has them: the upper six count. Default 0. */
+  readonly tos: number;
+  /** TTL, or hop limit. Default 64. */
+  readonly ttl: number;
+  /** Like TCP_CORK: only full segments leave, until it is taken off, or 200 ms have passed. Default false. */
+  readonly cork: boolean;
   /** RFC 2883: segments that came twice are reported. Default true. */
   readonly dsack: boolean;
   /** RFC 8985 §7. Default true. */
@@ -105,6 +116,9 @@ export const CONGESTION_NAMES: readonly CongestionName[] = ['newreno', 'cubic'];
 const SYN_COOKIE_MODES = ['auto', 'always', 'never'] as const;
 export type SynCookieMode = (typeof SYN_COOKIE_MODES)[number];
 
+const ECN_MODES = ['off', 'passive', 'on', 'accurate'] as const;
+export type EcnMode = (typeof ECN_MODES)[number];
+
 const SYN_OPTIONS = ['linux', 'freebsd'] as const;
 export type SynOptions = (typeof SYN_OPTIONS)[number];
 
@@ -112,6 +126,7 @@ export type SynOptions = (typeof SYN_OPTIONS)[number];
 const CHOICES: Readonly<Record<string, readonly string[]>> = {
   synCookies: SYN_COOKIE_MODES,
   synOptions: SYN_OPTIONS,
+  ecn: ECN_MODES,
 };
 
 export const TCP_DEFAULTS: TcpSettings = {
@@ -146,6 +161,10 @@ export const TCP_DEFAULTS: TcpSettings = {
   timeWaitMs: 60_000,
   windowShift: -1,
   synOptions: 'linux',
+  ecn: 'passive',
+  tos: 0,
+  ttl: 64,
+  cork: false,
   dsack: true,
   tailLossProbe: true,
   frto: true,

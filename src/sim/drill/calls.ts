@@ -5,6 +5,7 @@
 import { NetError } from '../../errors.ts';
 import { LINUX, type Posix, type SockAddr } from '../../posix/index.ts';
 import type { CallAction, Expression } from './ast.ts';
+import { getOption, setOption } from './dialect.ts';
 import type { DrillOptions } from './options.ts';
 import type { ProfileName } from './profiles.ts';
 import { optionFault, optionValue } from './socket-options.ts';
@@ -276,14 +277,16 @@ function shutdown(calls: Calls, args: readonly Expression[]): Outcome {
 function setsockopt(calls: Calls, args: readonly Expression[]): Outcome {
   const level = integer(args[1], 'a level');
   const name = integer(args[2], 'an option');
-  calls.context.posix.setsockopt(calls.fd(args[0]), level, name, optionValue(args[3]));
+  const { posix, profile } = calls.context;
+  setOption(posix, profile, calls.fd(args[0]), level, name, optionValue(args[3]));
   return done;
 }
 
 function getsockopt(calls: Calls, args: readonly Expression[]): Outcome {
   const level = integer(args[1], 'a level');
   const name = integer(args[2], 'an option');
-  const value = calls.context.posix.getsockopt(calls.fd(args[0]), level, name);
+  const { posix, profile } = calls.context;
+  const value = getOption(posix, profile, calls.fd(args[0]), level, name);
   return { value: 0, fault: optionFault(args[3], value) };
 }
 

@@ -2,6 +2,7 @@
 import { type ErrorCode, NetError } from '../../errors.ts';
 import { CONSTANTS } from '../../posix/index.ts';
 import type { Expression, Field } from './ast.ts';
+import { FREEBSD_NAMES } from './dialect.ts';
 
 /** What a call cannot be made with. */
 export class ValueError extends Error {
@@ -19,6 +20,7 @@ const EXTRA: Readonly<Record<string, number>> = {
   IPTOS_ECN_ECT0: 2,
   IPTOS_ECN_CE: 3,
   ...Object.fromEntries(Array.from({ length: 8 }, (_, i) => [`IPTOS_DSCP_CS${i}`, i << 5])),
+  ...FREEBSD_NAMES,
   NULL: 0,
 };
 

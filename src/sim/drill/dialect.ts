@@ -1,0 +1,39 @@
+/** Where FreeBSD's socket calls differ from Linux's, for scripts written against it. @module */
+import { LINUX, type OptionInput, type OptionValue, type Posix } from '../../posix/index.ts';
+import type { ProfileName } from './profiles.ts';
+
+/** FreeBSD's options that Linux has no number for; outside the range of options. */
+export const FREEBSD_NAMES: Readonly<Record<string, number>> = { TCP_KEEPINIT: 0x2100 };
+
+const MS_PER_S = 1000;
+/** Linux doubles what it is asked for, and gives that back. */
+const LINUX_BUFFER_FACTOR = 2;
+/** net.inet.tcp.keepinit. */
+const KEEPINIT_DEFAULT_MS = 75_000;
+
+/** getsockopt as the profile's system has it. */
+export function getOption(posix: Posix, profile: ProfileName, fd: number, level: number, name: number): OptionValue {
+  if (profile !== 'freebsd') return posix.getsockopt(fd, level, name);
+  if (level === LINUX.SOL_TCP && name === FREEBSD_NAMES.TCP_KEEPINIT) {
+    return (posix.tcpSocket(fd)?.settings.connectTimeoutMs || KEEPINIT_DEFAULT_MS) / MS_PER_S;
+  }
+  const value = posix.getsockopt(fd, level, name);
+  const isBuffer = level === LINUX.SOL_SOCKET && (name === LINUX.SO_RCVBUF || name === LINUX.SO_SNDBUF);
+  return isBuffer ? (value as number) / LINUX_BUFFER_FACTOR : value;
+}
+
+/** setsockopt as the profile's system has it. */
+export function setOption(
+  posix: Posix,
+  profile: ProfileName,
+  fd: number,
+  level: number,
+  name: number,
+  value: OptionInput,
+): void {
+  if (profile === 'freebsd' && level === LINUX.SOL_TCP && name === FREEBSD_NAMES.TCP_KEEPINIT) {
+    posix.tcpSocket(fd)?.configure({ connectTimeoutMs: Number(value) * MS_PER_S });
+    return;
+  }
+  posix.setsockopt(fd, level, name, value);
+}
