@@ -94,9 +94,11 @@ test('cookie: the timestamp is never in the future, so the next one is not older
 test('cookie: the MSS of the peer, rounded down to the table; 536 without the option', () => {
   for (const [mss, used] of [
     [0, 536],
-    [100, 536],
+    [1, 48],
+    [300, 216],
+    [535, 456],
     [536, 536],
-    [1299, 536],
+    [1299, 1220],
     [1300, 1300],
     [1459, 1440],
     [1460, 1460],

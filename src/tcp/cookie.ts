@@ -2,7 +2,7 @@
  * SYN cookies: RFC 4987 §3.6. The SYN-ACK carries in its sequence number, and in the low bits of its timestamp, all that
  * is needed to make the connection when the acknowledgement comes, so that a flood of SYNs leaves nothing behind.
  *
- * The number is F(flow) + SEG.SEQ + (count << 24) + ((G(flow, count) + (mss << 22)) mod 2^24), after Bernstein; `count`
+ * The number is F(flow) + SEG.SEQ + (count << 24) + ((G(flow, count) + (mss << 21)) mod 2^24), after Bernstein; `count`
  * goes up every 64 s. As on Linux, TSval carries the peer's window scale in 4 bits (15: none) and SACK permitted in the next; the
  * bit above that one is left for ECN. @module
  */
@@ -13,7 +13,7 @@ import type { IpAddress } from '../wire/address.ts';
 import { PROTOCOL_TCP, pseudoHeaderSum } from '../wire/ip.ts';
 import * as ipv6 from '../wire/ipv6.ts';
 import * as wire from '../wire/tcp.ts';
-import { mssOf } from './connection.ts';
+import { MSS_DEFAULT_V4, MSS_DEFAULT_V6, mssOf } from './connection.ts';
 import { SipHash } from './isn.ts';
 import { shiftOf, type TcpSettings } from './settings.ts';
 import type { Tcp } from './tcp.ts';
@@ -24,9 +24,9 @@ const STEPS = 2;
 /** For so long after the last cookie an acknowledgement may be of one. */
 export const COOKIE_MS = STEP_MS * STEPS;
 
-/** MSS values that a cookie can say, four of a family; the largest one not above the peer's is taken. */
-const MSS_V4 = [536, 1300, 1440, 1460];
-const MSS_V6 = [1220, 1420, 1440, 8940];
+/** MSS values that a cookie can say, eight of a family; the largest one not above the peer's is taken: RFC 9293 §3.7.1. */
+const MSS_V4 = [48, 216, 456, 536, 1220, 1300, 1440, 1460];
+const MSS_V6 = [48, 536, 1220, 1280, 1360, 1420, 1440, 8940];
 
 /** Low bits of a timestamp. */
 const SCALE_MASK = 0x0f;
@@ -36,7 +36,7 @@ const TIMESTAMP_BITS = 6;
 
 const LOW_24 = 0xffffff;
 /** The index of the MSS stands on top of the 24 bits: a number that is off by a little is no other cookie. */
-const MSS_SHIFT = 22;
+const MSS_SHIFT = 21;
 
 export class SynCookies {
   readonly #tcp: Tcp;
@@ -149,10 +149,11 @@ export class SynCookies {
   }
 }
 
-/** Place in the table of the largest MSS that is not above the peer's (0: it named none). */
+/** Place in the table of the largest MSS that is not above the peer's (0: it named none, MUST-15). */
 function mssIndex(isV4: boolean, mss: number): number {
   const table = isV4 ? MSS_V4 : MSS_V6;
+  const most = mss || (isV4 ? MSS_DEFAULT_V4 : MSS_DEFAULT_V6);
   let index = table.length - 1;
-  while (index > 0 && table[index]! > mss) index--;
+  while (index > 0 && table[index]! > most) index--;
   return index;
 }
