@@ -152,6 +152,17 @@ test('cookie: one that was never sent, or for another flow, is answered with RST
   peer.end();
 });
 
+test('cookie: the first segment is lost: those behind it do not end what it opens when it comes again', () => {
+  const peer = cookies();
+  challenged(peer, { mss: 1460 });
+  peer.send('.', { seq: 1461, ack: 1, data: 1460 });
+  peer.send('F.', { seq: 2921, ack: 1 });
+  peer.expect();
+  peer.send('.', { seq: 1, ack: 1, data: 1460 });
+  peer.expect('. 1 ack 1461');
+  peer.end();
+});
+
 test('cookie: without one outstanding an ACK is not even looked at: RST', () => {
   const peer = listening();
   peer.send('.', { seq: 1, ack: 1 });

@@ -4,7 +4,10 @@
  *
  * The number is F(flow) + SEG.SEQ + (count << 24) + ((G(flow, count) + (mss << 21)) mod 2^24), after Bernstein; `count`
  * goes up every 64 s. As on Linux, TSval carries the peer's window scale in 4 bits (15: none) and SACK permitted in the next; the
- * bit above that one is left for ECN. @module
+ * bit above that one is left for ECN.
+ *
+ * What cookies cost, and why they are not always sent: a SYN-ACK or an ACK that is lost is not repaired by us (a client that
+ * waits for our first word then waits in vain), and an old ACK that comes again may open a connection nobody asks for. @module
  */
 import { TTL_DEFAULT } from '../iface/ip.ts';
 import type { Packet } from '../iface/packet.ts';

@@ -150,7 +150,9 @@ export class Listener {
     if (syn === null) {
       stats.tcpSynCookiesFailed++;
       stats.drop('tcp-bad-cookie');
-      return false;
+      // Text whose first segment was lost does not fit its cookie; the first one comes again, and a RST would end what
+      // that one is about to open.
+      return segment.length > 0 || (segment.flags & wire.FIN) !== 0;
     }
     stats.tcpSynCookiesReceived++;
     const isFull = this.#accepted.length >= this.backlog;
