@@ -389,6 +389,12 @@ export class Connection implements Flow, Timed {
     return this.tx === null ? this.txSeq : seqAdd(this.txSeq, this.tx.length);
   }
 
+  /** Rounds the receive buffer up to whole segments. */
+  roundBuffer(): void {
+    const segment = this.mss + (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
+    this.rxBytes = Math.ceil(this.rxBytes / segment) * segment;
+  }
+
   /** The send buffer, made at the first byte. */
   txRing(): Ring {
     this.tx ??= new Ring(this.context.memory, this.txBytes);

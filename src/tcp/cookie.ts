@@ -4,7 +4,7 @@
  *
  * The number is F(flow) + SEG.SEQ + (count << 24) + ((G(flow, count) + (mss << 21)) mod 2^24), after Bernstein; `count`
  * goes up every 64 s. As on Linux, TSval carries the peer's window scale in 4 bits (15: none) and SACK permitted in the next; the
- * bit above that one is left for ECN.
+ * bit above that one is ECN (RFC 3168; what RFC 9768 would agree on besides is not kept).
  *
  * What cookies cost, and why they are not always sent: a SYN-ACK or an ACK that is lost is not repaired by us (a client that
  * waits for our first word then waits in vain), and an old ACK that comes again may open a connection nobody asks for. @module
@@ -35,6 +35,8 @@ const MSS_V6 = [48, 536, 1220, 1280, 1360, 1420, 1440, 8940];
 const SCALE_MASK = 0x0f;
 const SCALE_NONE = 0x0f;
 const SACK_BIT = 0x10;
+const ECN_BIT = 0x20;
+const ECN_FLAGS = wire.ECE | wire.CWR;
 const TIMESTAMP_BITS = 6;
 
 const LOW_24 = 0xffffff;
@@ -68,7 +70,8 @@ export class SynCookies {
     const timestamps = settings.timestamps && segment.hasTimestamps;
     const scales = timestamps && settings.windowScaling && segment.windowScale >= 0;
     const sack = timestamps && settings.sack && segment.sackPermitted;
-    const bits = (scales ? segment.windowScale : SCALE_NONE) | (sack ? SACK_BIT : 0);
+    const ecn = timestamps && settings.ecn !== 'off' && (segment.flags & ECN_FLAGS) === ECN_FLAGS;
+    const bits = (scales ? segment.windowScale : SCALE_NONE) | (sack ? SACK_BIT : 0) | (ecn ? ECN_BIT : 0);
     const ports = wire.ports(memory.dv, packet.payload);
     const iss = this.#number(local, remote, ports, segment.seq, this.#count, mssIndex(local.isV4, segment.mss));
     const p = ip.payloadOffset(frame, remote);
@@ -86,7 +89,7 @@ export class SynCookies {
       );
     const wnd = Math.min(settings.receiveBufferBytes, 0xffff);
     const bothPorts = (ports << 16) | (ports >>> 16);
-    wire.emit(memory.dv, p, bothPorts, iss, segment.seq + 1, header, wire.SYN | wire.ACK, wnd);
+    wire.emit(memory.dv, p, bothPorts, iss, segment.seq + 1, header, wire.SYN | wire.ACK | (ecn ? wire.ECE : 0), wnd);
     wire.complete(memory, p, p + header, pseudoHeaderSum(local, remote, PROTOCOL_TCP));
     stats.tcpSegmentsOut++;
     stats.tcpSynCookiesSent++;
@@ -116,6 +119,7 @@ export class SynCookies {
     syn.tsVal = segment.tsVal;
     syn.windowScale = scale === SCALE_NONE ? -1 : scale;
     syn.sackPermitted = (bits & SACK_BIT) !== 0;
+    if ((bits & ECN_BIT) !== 0) syn.flags |= ECN_FLAGS;
     return syn;
   }
 

@@ -202,6 +202,7 @@ function established(c: Connection): void {
   rtoAfterHandshake(c);
   c.retransmitAt = UNSET;
   c.congestion.init(c);
+  if (c.settings.wholeSegments) c.roundBuffer();
   // RFC 6928 §2: after more than one lost SYN the initial window is one segment.
   if (synTimeouts > 1) c.cwnd = c.mss;
   c.initialCwnd = c.cwnd;

@@ -6,7 +6,7 @@ import { newreno } from './congestion/newreno.ts';
 
 export interface TcpSettings {
   /**
-   * Bytes that wait for the reader, at most, when a connection begins: the window offered. A power of two, 64 B to
+   * Bytes that wait for the reader, at most, when a connection begins: the window offered. 64 B to
    * 16 MiB. Default 128 KiB. Who sets it and no maximum has it fixed.
    */
   readonly receiveBufferBytes: number;
@@ -72,6 +72,8 @@ export interface TcpSettings {
   readonly timeWaitMs: number;
   /** RFC 7323 §2.3: the shift of our window, 0 to 14; by default, -1, the least that shows the whole buffer. */
   readonly windowShift: number;
+  /** The receive buffer is rounded up to whole segments when the connection begins, as FreeBSD does. Default false. */
+  readonly wholeSegments: boolean;
   /** The order and padding of the options of a SYN, which no RFC fixes. Default `linux`. */
   readonly synOptions: SynOptions;
   /**
@@ -160,6 +162,7 @@ export const TCP_DEFAULTS: TcpSettings = {
   finWait2Ms: 60_000,
   timeWaitMs: 60_000,
   windowShift: -1,
+  wholeSegments: false,
   synOptions: 'linux',
   ecn: 'passive',
   tos: 0,
@@ -187,10 +190,7 @@ export function shiftOf({ windowScaling, windowShift, receiveBufferMaxBytes }: T
 const BUFFER_MIN = 1 << 6;
 const BUFFER_MAX = 1 << 24;
 
-const powerOfTwo = (bytes: number): number => {
-  const bounded = Math.min(Math.max(bytes, BUFFER_MIN), BUFFER_MAX);
-  return 1 << (32 - Math.clz32(bounded - 1));
-};
+const bounded = (bytes: number): number => Math.trunc(Math.min(Math.max(bytes, BUFFER_MIN), BUFFER_MAX));
 
 /** Durations that may be 0: off. All others are at least 1 ms. */
 const MAY_BE_ZERO: readonly string[] = ['keepAliveMs', 'delayedAckMs', 'userTimeoutMs', 'connectTimeoutMs'];
@@ -237,9 +237,9 @@ function bufferSizes(
   sizeGiven: number | undefined,
   maxGiven: number | undefined,
 ): readonly [number, number] {
-  const first = powerOfTwo(size);
-  if (maxGiven === undefined) return [first, sizeGiven === undefined ? powerOfTwo(max) : first];
-  const most = powerOfTwo(max);
+  const first = bounded(size);
+  if (maxGiven === undefined) return [first, sizeGiven === undefined ? bounded(max) : first];
+  const most = bounded(max);
   return sizeGiven === undefined ? [Math.min(first, most), most] : [first, Math.max(first, most)];
 }
 

@@ -290,7 +290,7 @@ class Run {
       this.fail(`${state}: ${seqDiff(c.sndMax, edge)} bytes sent beyond the window`);
     }
     // Something unanswered without a deadline would wait for ever.
-    const deadline = c.retransmitAt !== UNSET ? c.retransmitAt : c.probeAt;
+    const deadline = [c.retransmitAt, c.probeAt, c.persistAt].find((at) => at !== UNSET) ?? UNSET;
     if (flight > 0 && !c.isReady && (deadline === UNSET || c.timerIndex < 0 || c.timerAt > deadline)) {
       this.fail(`${state}: ${flight} bytes under way and no timer`);
     }

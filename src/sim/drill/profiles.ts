@@ -36,6 +36,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
       receiveBufferBytes: 1 << 16,
       sendBufferBytes: 1 << 15,
       windowShift: 6,
+      wholeSegments: true,
       synOptions: 'freebsd',
       rtoMinMs: 230,
       delayedAckMs: 40,
