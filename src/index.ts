@@ -16,9 +16,10 @@ export {
   type ListenOptions,
   type UdpConnectOptions,
 } from './sockets/host.ts';
+export type { IncomingSyn, SynDecision, SynHandler } from './sockets/incoming-syn.ts';
 export type { PingOptions, PingReply } from './sockets/ping.ts';
 export { TcpListener } from './sockets/tcp-listener.ts';
-export { TcpStream } from './sockets/tcp-stream.ts';
+export { type CloseOptions, TcpStream } from './sockets/tcp-stream.ts';
 export { type Datagram, type Destination, UdpSocket } from './sockets/udp-socket.ts';
 export type { WaitOptions } from './sockets/waiters.ts';
 export { Stack, type StackOptions } from './stack.ts';

@@ -131,7 +131,16 @@ export interface PeerOptions {
   readonly syn?: Pick<SegmentOptions, 'mss' | 'windowScale' | 'sackPermitted' | 'timestamps' | 'wnd'>;
 }
 
-const FLAGS: Record<string, number> = { F: tcp.FIN, S: tcp.SYN, R: tcp.RST, P: tcp.PSH, '.': tcp.ACK, U: tcp.URG };
+const FLAGS: Record<string, number> = {
+  F: tcp.FIN,
+  S: tcp.SYN,
+  R: tcp.RST,
+  P: tcp.PSH,
+  '.': tcp.ACK,
+  U: tcp.URG,
+  E: tcp.ECE,
+  W: tcp.CWR,
+};
 
 /** Byte `at` (from 0) of what either side sends where a test gives a length only. */
 export const pattern = (at: number): number => (at * 7 + (at >> 8)) & 0xff;

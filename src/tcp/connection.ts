@@ -25,8 +25,8 @@ import type { Tcp } from './tcp.ts';
 import { expireConnection } from './timers.ts';
 
 /** RFC 9293 §3.7.1 MUST-15: the send MSS where the peer names none, IPv4 and IPv6. */
-const MSS_DEFAULT_V4 = 536;
-const MSS_DEFAULT_V6 = 1220;
+export const MSS_DEFAULT_V4 = 536;
+export const MSS_DEFAULT_V6 = 1220;
 /** The least MSS believed of a peer; what Linux does. Less would make a flood of tiny segments. */
 const MSS_MIN = 48;
 
