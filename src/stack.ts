@@ -37,7 +37,7 @@ export interface StackOptions {
   readonly memory?: Memory | number | undefined;
   /** What TCP sockets start with. */
   readonly tcp?: Partial<TcpSettings> | undefined;
-  /** Congestion control algorithms that `tcp` may name, besides `newreno` and `cubic`. */
+  /** Congestion control algorithms that `tcp` may name, besides `cubic`. */
   readonly congestion?: readonly CongestionControl[] | undefined;
 }
 

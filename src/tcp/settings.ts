@@ -1,7 +1,6 @@
 /** What can be set of TCP, for a stack or a socket, with defaults and where they come from. @module */
 import type { CongestionControl } from './congestion/controller.ts';
 import { cubic } from './congestion/cubic.ts';
-import { newreno } from './congestion/newreno.ts';
 
 export interface TcpSettings {
   /** Bytes that wait for the reader, at most: the window offered. A power of two, 64 B to 16 MiB. Default 512 KiB. */
@@ -40,15 +39,12 @@ export interface TcpSettings {
   readonly finWait2Ms: number;
   /** 2 MSL: RFC 9293 §3.4.2 says 4 minutes; default 60 s, as on Linux. */
   readonly timeWaitMs: number;
-  /** The congestion control algorithm, by name or as an object of one's own. Default `cubic`. */
+  /** The congestion control algorithm, by name or as an object of one's own; once checked, always the object. Default `cubic`. */
   readonly congestion: CongestionName | CongestionControl;
 }
 
-/** `bbr` is known to stacks that were made with it: hosts are, and others may be (`StackOptions.congestion`). */
+/** All but `cubic` are known only to stacks that were made with them (`StackOptions.congestion`): every host is. */
 export type CongestionName = 'newreno' | 'cubic' | 'bbr';
-
-/** The algorithms that every stack knows. */
-export const ALGORITHMS: readonly CongestionControl[] = [newreno, cubic];
 
 export const TCP_DEFAULTS: TcpSettings = {
   receiveBufferBytes: 1 << 19,
@@ -69,7 +65,7 @@ export const TCP_DEFAULTS: TcpSettings = {
   keepAliveProbesMax: 9,
   finWait2Ms: 60_000,
   timeWaitMs: 60_000,
-  congestion: 'cubic',
+  congestion: cubic,
 };
 
 const BUFFER_MIN = 1 << 6;
@@ -91,16 +87,14 @@ const MAY_BE_ZERO: readonly string[] = ['keepAliveMs', 'delayedAckMs'];
 export function mergeSettings(
   base: TcpSettings,
   changes: Partial<TcpSettings>,
-  algorithms: readonly CongestionControl[] = ALGORITHMS,
+  algorithms: readonly CongestionControl[] = [cubic],
 ): TcpSettings {
   const given = Object.entries(changes).filter(([, value]) => value !== undefined);
-  for (const [name, value] of given) {
-    if (name === 'congestion') checkCongestion(value, algorithms);
-    else checkSetting(name, value);
-  }
+  for (const [name, value] of given) if (name !== 'congestion') checkSetting(name, value);
   const merged = { ...base, ...Object.fromEntries(given) };
   return {
     ...merged,
+    congestion: algorithmOf(merged.congestion, algorithms),
     receiveBufferBytes: powerOfTwo(merged.receiveBufferBytes),
     sendBufferBytes: powerOfTwo(merged.sendBufferBytes),
   };
@@ -116,15 +110,13 @@ function checkSetting(name: string, value: unknown): void {
   throw new RangeError(`${name}: expected a number from ${least} on, got ${value}`);
 }
 
-/** What every algorithm has; what else it may have is optional. */
-const METHODS = ['init', 'acked', 'reduce', 'timedOut', 'undo'];
+/** What every algorithm has; the rest is optional. */
+const METHODS = ['init', 'acked', 'reduce', 'timedOut', 'undo'] as const;
 
-function checkCongestion(value: unknown, algorithms: readonly CongestionControl[]): void {
-  if (typeof value === 'object' && value !== null) {
-    const missing = METHODS.find((method) => typeof (value as Record<string, unknown>)[method] !== 'function');
-    if (missing !== undefined) throw new TypeError(`congestion: expected an algorithm, got one without ${missing}()`);
-  } else if (!algorithms.some(({ name }) => name === value)) {
-    const names = algorithms.map(({ name }) => name).join(', ');
-    throw new RangeError(`congestion: expected ${names} or an algorithm, got ${value}`);
-  }
+/** The algorithm that is named, or given. */
+function algorithmOf(asked: TcpSettings['congestion'], algorithms: readonly CongestionControl[]): CongestionControl {
+  const found = algorithms.find(({ name }) => name === asked) ?? (asked as CongestionControl | null);
+  if (found !== null && METHODS.every((method) => typeof found[method] === 'function')) return found;
+  const names = algorithms.map(({ name }) => name);
+  throw new RangeError(`congestion: expected ${names.join(', ')} or an algorithm, got ${asked}`);
 }

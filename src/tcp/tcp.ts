@@ -13,6 +13,7 @@ import type { Path } from '../iface/routes.ts';
 import type { IpAddress } from '../wire/address.ts';
 import * as wire from '../wire/tcp.ts';
 import type { CongestionControl } from './congestion/controller.ts';
+import { cubic } from './congestion/cubic.ts';
 import { Connection, UNSET } from './connection.ts';
 import { emitReset, emitSegment, resetStray } from './emit.ts';
 import { CLOSED_EVENT, READABLE, WRITABLE } from './events.ts';
@@ -21,7 +22,7 @@ import { Secrets } from './isn.ts';
 import type { Listener } from './listener.ts';
 import { BLOCKED, MORE, output } from './send.ts';
 import { type Seq, seq, seqGt, seqLe } from './seq.ts';
-import { ALGORITHMS, mergeSettings, TCP_DEFAULTS, type TcpSettings } from './settings.ts';
+import { mergeSettings, TCP_DEFAULTS, type TcpSettings } from './settings.ts';
 import {
   CLOSE_WAIT,
   CLOSED,
@@ -66,7 +67,7 @@ export class Tcp implements ErrorTransport {
   ) {
     this.context = context;
     this.ip = ip;
-    this.#algorithms = [...ALGORITHMS, ...algorithms];
+    this.#algorithms = [cubic, ...algorithms];
     this.settings = mergeSettings(TCP_DEFAULTS, settings, this.#algorithms);
     this.connections = new FlowTable(context.random);
     this.timeWait = new TimeWaitTable(this);
@@ -76,11 +77,6 @@ export class Tcp implements ErrorTransport {
   /** This stack's settings, changed by `changes`. */
   settingsWith(changes: Partial<TcpSettings>): TcpSettings {
     return mergeSettings(this.settings, changes, this.#algorithms);
-  }
-
-  /** The algorithm that checked settings ask for. */
-  congestionOf({ congestion }: TcpSettings): CongestionControl {
-    return typeof congestion === 'string' ? this.#algorithms.find(({ name }) => name === congestion)! : congestion;
   }
 
   /** Takes in one packet. RFC 9293 §3.10.7. */
