@@ -43,7 +43,7 @@ export interface TcpSettings {
   readonly congestion: CongestionName | CongestionControl;
 }
 
-/** All but `cubic` are known only to stacks that were made with them (`StackOptions.congestion`): every host is. */
+/** Names of algorithms. All but `cubic` need a stack that was made with them (`StackOptions.congestion`): every host is. */
 export type CongestionName = 'newreno' | 'cubic' | 'bbr';
 
 export const TCP_DEFAULTS: TcpSettings = {

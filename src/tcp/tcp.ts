@@ -13,7 +13,6 @@ import type { Path } from '../iface/routes.ts';
 import type { IpAddress } from '../wire/address.ts';
 import * as wire from '../wire/tcp.ts';
 import type { CongestionControl } from './congestion/controller.ts';
-import { cubic } from './congestion/cubic.ts';
 import { Connection, UNSET } from './connection.ts';
 import { emitReset, emitSegment, resetStray } from './emit.ts';
 import { CLOSED_EVENT, READABLE, WRITABLE } from './events.ts';
@@ -45,7 +44,7 @@ export class Tcp implements ErrorTransport {
   readonly ip: Ip;
   readonly settings: TcpSettings;
   /** The congestion control algorithms that settings may name. */
-  readonly #algorithms: readonly CongestionControl[];
+  readonly #algorithms: readonly CongestionControl[] | undefined;
   readonly connections: FlowTable<Connection>;
   readonly timeWait: TimeWaitTable;
   readonly #listeners = new Map<number, Listener[]>();
@@ -59,16 +58,11 @@ export class Tcp implements ErrorTransport {
   /** Connections that are over, with bytes that nobody has read yet. */
   readonly unread = new Set<Connection>();
 
-  constructor(
-    context: Context,
-    ip: Ip,
-    settings: Partial<TcpSettings>,
-    algorithms: readonly CongestionControl[] = [],
-  ) {
+  constructor(context: Context, ip: Ip, settings: Partial<TcpSettings>, algorithms?: readonly CongestionControl[]) {
     this.context = context;
     this.ip = ip;
-    this.#algorithms = [cubic, ...algorithms];
-    this.settings = mergeSettings(TCP_DEFAULTS, settings, this.#algorithms);
+    this.#algorithms = algorithms;
+    this.settings = mergeSettings(TCP_DEFAULTS, settings, algorithms);
     this.connections = new FlowTable(context.random);
     this.timeWait = new TimeWaitTable(this);
     this.#secrets = new Secrets(context.random);

@@ -8,6 +8,7 @@ import { FaultInjector } from '../../src/phy/fault-injector.ts';
 import { pipePair } from '../../src/phy/pipe.ts';
 import { Random } from '../../src/phy/random.ts';
 import { Stack } from '../../src/stack.ts';
+import { ALGORITHMS } from '../../src/tcp/congestion/index.ts';
 import { CLOSED_EVENT, CONNECTED, READABLE, WRITABLE } from '../../src/tcp/events.ts';
 import { seqLe } from '../../src/tcp/seq.ts';
 import type { TcpSocket } from '../../src/tcp/socket.ts';
@@ -98,7 +99,7 @@ class Run {
 
   #stack(end: 0 | 1, device: Device, random: Random): Stack {
     const { memoryBytes, tcp } = this.plan.stacks[end];
-    const stack = new Stack({ memory: memoryBytes, random: () => random.next(), tcp });
+    const stack = new Stack({ memory: memoryBytes, random: () => random.next(), tcp, congestion: ALGORITHMS });
     const { family } = this.plan.link;
     stack.addInterface(device, { addresses: [Cidr.parse(`${HOSTS[family][end]}/${PREFIX[family]}`)] });
     const listener = stack.tcpSocket();

@@ -3,13 +3,21 @@
  * of the draft's, under its name. @module
  */
 import type { Connection } from '../connection.ts';
-import { type BbrState, REFILL, STARTUP, UNBOUNDED, UP } from './bbr-state.ts';
+import {
+  type BbrState,
+  BETA,
+  HEADROOM,
+  LOSS_THRESH,
+  LOSS_THRESH_NO_QUEUE,
+  MIN_PIPE_SEGMENTS,
+  QUEUE_RTT_RATIO,
+  REFILL,
+  STARTUP,
+  UNBOUNDED,
+  UP,
+} from './bbr-state.ts';
 import { type RateSample, sendQuantum } from './controller.ts';
 
-const LOSS_THRESH = 0.02;
-const BETA = 0.7;
-const HEADROOM = 0.15;
-const MIN_PIPE_SEGMENTS = 4;
 /** The pipe is full after so many rounds whose rate grew less than this. */
 const FULL_BW_ROUNDS = 3;
 const FULL_BW_GROWTH = 1.25;
@@ -32,8 +40,7 @@ export function quantizationBudget(c: Connection, s: BbrState, volume: number): 
 }
 
 /** What fills the pipe and no more: Inflight(1.0). */
-export const inflight = (c: Connection, s: BbrState, bw = s.bw): number =>
-  quantizationBudget(c, s, bdp(s, c.cwnd, bw));
+export const inflight = (c: Connection, s: BbrState, bw = s.bw): number => quantizationBudget(c, s, bdp(s, c.cwnd, bw));
 
 /** The long-term bound with room left for others. */
 export function inflightWithHeadroom(c: Connection, s: BbrState): number {
@@ -45,9 +52,13 @@ export function inflightWithHeadroom(c: Connection, s: BbrState): number {
 
 export const targetInflight = (c: Connection, s: BbrState): number => Math.min(bdp(s), c.cwnd);
 
+/** The part of what is under way that may be lost. */
+export const lossThresh = (s: BbrState): number =>
+  s.rttUs > QUEUE_RTT_RATIO * s.minRttUs ? LOSS_THRESH : LOSS_THRESH_NO_QUEUE;
+
 /** Do losses say that too much was under way? */
 export const isInflightTooHigh = (c: Connection, s: BbrState): boolean =>
-  s.lost > s.txInFlight * LOSS_THRESH || (s.lost > 0 && !c.useSack);
+  s.lost > s.txInFlight * lossThresh(s) || (s.lost > 0 && !c.useSack);
 
 // Resets.
 
@@ -77,6 +88,7 @@ export function resetShortTermModel(s: BbrState): void {
 /** RS of §4.1.2.3; then UpdateLatestDeliverySignals: §5.5.10.3. */
 export function takeSample(c: Connection, s: BbrState, rs: RateSample): void {
   s.rate = rs.intervalUs > 0 ? (rs.delivered * 1e6) / rs.intervalUs : 0;
+  if (rs.rttUs >= 0) s.rttUs = rs.rttUs;
   s.isAppLimited = rs.isAppLimited || rs.priorDelivered <= s.lowRateUntil;
   s.txInFlight = rs.inFlightAtSend;
   s.lost = c.lostBytesTotal - rs.priorLost;
@@ -91,7 +103,7 @@ export function updateCongestionSignals(c: Connection, s: BbrState, rs: RateSamp
   if (!s.isLossRoundStart) return;
   // AdaptLowerBoundsFromCongestion: once a round, towards what the last one delivered, and not while probing.
   const isProbing = s.state === STARTUP || s.state === REFILL || s.state === UP;
-  if (s.isLossInRound && !isProbing) {
+  if (s.isLossInRound && !isProbing && (lossThresh(s) === LOSS_THRESH || isInflightTooHigh(c, s))) {
     const bw = s.bwShortterm === UNBOUNDED ? s.maxBw : s.bwShortterm;
     const volume = s.inflightShortterm === UNBOUNDED ? c.cwnd : s.inflightShortterm;
     s.bwShortterm = Math.max(s.bwLatest, BETA * bw);

@@ -14,6 +14,7 @@ import {
   inflight,
   inflightWithHeadroom,
   isInflightTooHigh,
+  lossThresh,
   quantizationBudget,
   resetCongestionSignals,
   resetFullBw,
@@ -32,10 +33,12 @@ import {
   ACKS_PROBE_STOPPING,
   ACKS_REFILLING,
   BbrState,
+  BETA,
   CRUISE,
   CWND_GAIN,
   DOWN,
   DRAIN,
+  MIN_PIPE_SEGMENTS,
   NO_STATE,
   PACING_GAIN,
   PROBE_RTT,
@@ -53,9 +56,6 @@ import {
   SSTHRESH_MAX,
 } from './controller.ts';
 
-// §2.7, §2.12, §2.15; the gains are in bbr-state.ts.
-const LOSS_THRESH = 0.02;
-const BETA = 0.7;
 /** BBRStartupFullLossCnt, counted in acknowledgements that brought losses to light. */
 const STARTUP_LOSS_EVENTS = 6;
 const DRAIN_ROUNDS = 3;
@@ -65,7 +65,6 @@ const PROBE_WAIT_MS = 2000;
 const PROBE_WAIT_RANDOM_MS = 1000;
 const PROBE_WAIT_ROUNDS_MAX = 63;
 const PACING_MARGIN = 0.99;
-const MIN_PIPE_SEGMENTS = 4;
 
 const isInProbeBw = (s: BbrState): boolean => s.state >= DOWN && s.state <= UP;
 
@@ -375,7 +374,8 @@ export const bbr: CongestionControl = {
     if (!isInflightTooHigh(c, s)) return;
     // §5.5.10.2, InflightAtLoss: at which byte of this burst did the losses pass the threshold?
     const before = inFlightAtSend - bytes;
-    s.txInFlight = before + Math.max(0, (LOSS_THRESH * before - (s.lost - bytes)) / (1 - LOSS_THRESH));
+    const thresh = lossThresh(s);
+    s.txInFlight = before + Math.max(0, (thresh * before - (s.lost - bytes)) / (1 - thresh));
     handleInflightTooHigh(c, s);
   },
 
