@@ -89,6 +89,40 @@ export interface FlowOptions {
   readonly seed?: number;
 }
 
+/** What the algorithms see of a connection, with a round-trip time of `rttUs`; times are set with {@link setTime}. */
+export function fakeConnection(rttUs: number, seed = 1): Connection {
+  const random = randomOf(seed);
+  const context = { nowMs: 0, nowUs: 0, random: () => Math.floor(random.next() * 0x100000000) };
+  const fake = {
+    context,
+    mss: MSS,
+    srttUs: rttUs,
+    rtoMs: Math.max(200, (rttUs * 3) / 1000),
+    minRttUs: rttUs,
+    cwnd: 0,
+    ssthresh: 0,
+    avoidanceBytes: 0,
+    pacingRate: 0,
+    delivered: 0,
+    lostBytesTotal: 0,
+    isCwndLimited: false,
+    useSack: true,
+    sndUna: 0,
+    sndNxt: 0,
+    sndMax: 0,
+    congestionState: null,
+    inFlight: () => 0,
+  };
+  return fake as unknown as Connection;
+}
+
+/** Sets the clock of `c`. */
+export function setTime(c: Connection, us: number): void {
+  const context = c.context as { nowMs: number; nowUs: number };
+  context.nowMs = Math.floor(us / 1000);
+  context.nowUs = Math.floor(us % 4294967296) | 0;
+}
+
 /** One sender that has always something to send, or as much as `appBytesPerMs` allows. */
 export class Flow {
   readonly c: Connection;
@@ -125,29 +159,8 @@ export class Flow {
     this.#options = options;
     this.rttUs = options.rttMs * 1000;
     this.#startUs = (options.startMs ?? 0) * 1000;
-    const random = randomOf(options.seed ?? 1);
-    const context = { nowMs: 0, nowUs: 0, random: () => Math.floor(random.next() * 0x100000000) };
-    this.c = {
-      context,
-      mss: MSS,
-      srttUs: this.rttUs,
-      rtoMs: Math.max(200, options.rttMs * 3),
-      rttvarUs: 0,
-      minRttUs: this.rttUs,
-      cwnd: 0,
-      ssthresh: 0,
-      avoidanceBytes: 0,
-      pacingRate: 0,
-      delivered: 0,
-      lostBytesTotal: 0,
-      isCwndLimited: false,
-      useSack: options.useSack ?? true,
-      sndUna: 0,
-      sndNxt: 0,
-      sndMax: 0,
-      congestionState: null,
-      inFlight: () => this.#inFlight,
-    } as unknown as Connection;
+    this.c = fakeConnection(this.rttUs, options.seed);
+    Object.assign(this.c, { useSack: options.useSack ?? true, inFlight: () => this.#inFlight });
     this.#at(this.#startUs);
     control.init(this.c);
     this.#sendAtUs = this.#startUs;
@@ -182,9 +195,7 @@ export class Flow {
 
   #at(us: number): void {
     this.nowUs = us;
-    const context = this.c.context as { nowMs: number; nowUs: number };
-    context.nowMs = Math.floor(us / 1000);
-    context.nowUs = Math.floor(us % 4294967296) | 0;
+    setTime(this.c, us);
   }
 
   #earn(): void {

@@ -17,9 +17,11 @@ export const NO_STATE = -1;
 /** BBR.LossThresh: so much of what is under way may be lost in a round, where there is a queue. */
 export const LOSS_THRESH = 0.02;
 /**
- * And so much where there is none, that is where the round-trip time is below so many times the least one: then the
- * losses are the link's and not a queue's. A deviation: the draft has 2 % for both, and with it a link of 100 Mbit/s that
- * loses 3 % by chance carried 17 to 42 Mbit/s at round-trip times of 5 to 100 ms.
+ * And so much where there is none, that is where the round-trip time is below QUEUE_RTT_RATIO times the least one: then
+ * it is the link that loses. A deviation: the draft has 2 % for both, with which a link of 100 Mbit/s that loses 3 % by
+ * chance carries 17 to 42 Mbit/s (round-trip times of 5 to 100 ms; so 88 to 93), for chance in one small window exceeds
+ * 2 % soon, and each time the bounds shrink. Its price: beside a queue that never holds a quarter of the bandwidth-delay
+ * product, a CUBIC flow gets less.
  */
 export const LOSS_THRESH_NO_QUEUE = 0.07;
 export const QUEUE_RTT_RATIO = 1.25;
