@@ -45,6 +45,12 @@ export class Link {
     this.#random = randomOf(options.seed ?? 1).next;
   }
 
+  /** Another rate from now on: what is queued takes `factor` times as long. */
+  slow(nowUs: number, factor: number): void {
+    this.bytesPerUs /= factor;
+    this.#freeUs = nowUs + Math.max(0, this.#freeUs - nowUs) * factor;
+  }
+
   queueBytes(nowUs: number): number {
     return Math.max(0, this.#freeUs - nowUs) * this.bytesPerUs;
   }
@@ -65,7 +71,7 @@ interface Sent {
   readonly number: number;
   readonly sentUs: number;
   /** -1: never. */
-  readonly ackUs: number;
+  ackUs: number;
   readonly isMarked: boolean;
   readonly delivered: number;
   readonly deliveredUs: number;
@@ -182,6 +188,14 @@ export class Flow {
     if (isTimeout) this.#timeout();
     else if (ack !== undefined && ack.ackUs <= us) this.#acknowledge(ack);
     this.#send();
+  }
+
+  /** The link of this flow, which has it alone, is `factor` times slower from now on; so is what waits in its queue. */
+  slow(factor: number): void {
+    this.link.slow(this.nowUs, factor);
+    for (const sent of this.#acks.slice(this.#ackHead)) {
+      sent.ackUs += Math.max(0, sent.ackUs - this.rttUs - this.nowUs) * (factor - 1);
+    }
   }
 
   /** The application goes on, or stops (0). */

@@ -91,6 +91,7 @@ export function takeSample(c: Connection, s: BbrState, rs: RateSample): void {
   if (rs.rttUs >= 0) s.rttUs = rs.rttUs;
   s.isAppLimited = rs.isAppLimited || rs.priorDelivered <= s.lowRateUntil;
   s.txInFlight = rs.inFlightAtSend;
+  s.priorInFlight = rs.priorInFlight;
   s.lost = c.lostBytesTotal - rs.priorLost;
   s.bwLatest = Math.max(s.bwLatest, s.rate);
   s.inflightLatest = Math.max(s.inflightLatest, rs.delivered);

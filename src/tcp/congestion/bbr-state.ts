@@ -49,6 +49,7 @@ export class BbrState {
   rate = 0;
   isAppLimited = false;
   txInFlight = 0;
+  priorInFlight = 0;
   lost = 0;
   /** The last round-trip time measured. */
   rttUs = 0;

@@ -87,7 +87,7 @@ function leaveStartupOnLoss(s: BbrState): void {
   s.undoState = STARTUP;
   s.isFullBwReached = true;
   s.isFullBwNow = true;
-  s.inflightLongterm = Math.max(bdp(s), s.inflightLatest);
+  s.inflightLongterm = Math.floor(Math.max(bdp(s), s.inflightLatest));
 }
 
 function checkDrainDone(c: Connection, s: BbrState): void {
@@ -164,8 +164,9 @@ function isTimeToCruise(c: Connection, s: BbrState): boolean {
 }
 
 function isTimeToGoDown(c: Connection, s: BbrState): boolean {
-  // Precaution: the last probe went too high, so this one ends where that one failed.
-  if (s.wasProbeTooHigh && c.inFlight() >= s.inflightLongterm) {
+  // Precaution: the last probe went too high, so this one ends where that one failed. The volume is that before the
+  // acknowledgement: after it there is always room for a segment below a bound that holds the window.
+  if (s.wasProbeTooHigh && s.priorInFlight + c.mss > s.inflightLongterm) {
     s.wasProbePrecautionary = true;
     return true;
   }
@@ -222,7 +223,7 @@ function adaptLongTermModel(c: Connection, s: BbrState, newlyDelivered: number):
 function handleInflightTooHigh(c: Connection, s: BbrState): void {
   s.wasProbeTooHigh = true;
   s.isBwProbeSample = false; // once a probe
-  if (!s.isAppLimited) s.inflightLongterm = Math.max(s.txInFlight, targetInflight(c, s) * BETA);
+  if (!s.isAppLimited) s.inflightLongterm = Math.floor(Math.max(s.txInFlight, targetInflight(c, s) * BETA));
   if (s.state !== UP) return;
   s.undoState = UP;
   startDown(c, s);
