@@ -387,6 +387,6 @@ test('bbr: info tells the model', () => {
   const flow = alone(20);
   run([flow], 3000);
   const info = bbr.info!(flow.c);
-  assert.ok(Math.abs(info['maxBw']! - 12.5e6) < 0.05 * 12.5e6);
-  assert.ok(info['minRttUs']! >= 20_000 && info['pacingGain']! > 0 && info['cwndGain']! >= 2);
+  assert.ok(Math.abs(info.maxBw! - 12.5e6) < 0.05 * 12.5e6);
+  assert.ok(info.minRttUs! >= 20_000 && info.pacingGain! > 0 && info.cwndGain! >= 2);
 });

@@ -214,7 +214,12 @@ test('cubic: RFC 9438 §5.2: the average window is that of the response function
     flow.c.cwnd = Math.floor((expected / 0.925) * MSS);
     reduce(flow.c);
     run([flow], 20_000);
-    near(mean(flow, 200_000, ({ c }) => c.cwnd / MSS), expected, 0.1, `p ${p}, ${rttMs} ms`);
+    near(
+      mean(flow, 200_000, ({ c }) => c.cwnd / MSS),
+      expected,
+      0.1,
+      `p ${p}, ${rttMs} ms`,
+    );
   }
 });
 
