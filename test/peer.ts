@@ -8,6 +8,7 @@ import type { Memory } from '../src/memory/memory.ts';
 import type { Device, Medium } from '../src/phy/device.ts';
 import { Random } from '../src/phy/random.ts';
 import { Stack } from '../src/stack.ts';
+import { ALGORITHMS } from '../src/tcp/congestion/index.ts';
 import type { Connection } from '../src/tcp/connection.ts';
 import type { TcpSettings } from '../src/tcp/settings.ts';
 import type { TcpSocket } from '../src/tcp/socket.ts';
@@ -165,7 +166,12 @@ export class TestPeer {
     this.options = options;
     this.device = new PeerDevice('ip', options.mtu ?? 1500, options.offload ?? false);
     const random = new Random(options.seed ?? 1);
-    this.stack = new Stack({ memory: options.memory ?? 4 << 20, random: () => random.next(), tcp: options.tcp });
+    this.stack = new Stack({
+      memory: options.memory ?? 4 << 20,
+      random: () => random.next(),
+      tcp: options.tcp,
+      congestion: ALGORITHMS,
+    });
     this.stack.addInterface(this.device, { addresses: [Cidr.parse('10.0.0.1/24')], mac: LOCAL_MAC });
     this.poll();
   }

@@ -6,6 +6,7 @@ import type { Memory } from '../memory/memory.ts';
 import type { Device } from '../phy/device.ts';
 import type { Clock } from '../sim/clock.ts';
 import { Stack } from '../stack.ts';
+import { ALGORITHMS } from '../tcp/congestion/index.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import { isDrained } from '../tcp/socket.ts';
 import type { SynRequest } from '../tcp/syn-request.ts';
@@ -248,7 +249,12 @@ export class Host {
       throw new TypeError('addresses, mac: expected a device to put them on, got none');
     }
     const memory = options.memory ?? options.device?.memory ?? undefined;
-    this.stack = new Stack({ random: options.random ?? secureRandom(), memory, tcp: options.tcp });
+    this.stack = new Stack({
+      random: options.random ?? secureRandom(),
+      memory,
+      tcp: options.tcp,
+      congestion: ALGORITHMS,
+    });
     this.#loop = new Loop(this.stack, options.clock ?? realClock);
     this.tcp = new HostTcp(this.#loop);
     this.udp = new HostUdp(this.#loop);

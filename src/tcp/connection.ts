@@ -339,7 +339,7 @@ export class Connection implements Flow, Timed {
     this.hash = tcp.connections.hash(this.local, remote, this.portsIn);
     this.pseudoSum = pseudoHeaderSum(this.local, remote, PROTOCOL_TCP);
     this.settings = settings;
-    this.congestion = tcp.congestionOf(settings);
+    this.congestion = settings.congestion as CongestionControl; // settings hold the object once they are checked
     this.rtoMs = settings.rtoInitialMs;
     this.txBytes = settings.sendBufferBytes;
     this.rxBytes = settings.receiveBufferBytes;

@@ -6,6 +6,7 @@ import type { Changed } from '../../src/iface/context.ts';
 import type { Device } from '../../src/phy/device.ts';
 import { Random } from '../../src/phy/random.ts';
 import { Stack } from '../../src/stack.ts';
+import { ALGORITHMS } from '../../src/tcp/congestion/index.ts';
 import type { Connection } from '../../src/tcp/connection.ts';
 import { UNSET } from '../../src/tcp/connection.ts';
 import { CLOSED_EVENT, CONNECTED, READABLE, WRITABLE } from '../../src/tcp/events.ts';
@@ -108,7 +109,7 @@ class Run {
 
   #stack(end: number, device: Device, random: Random): Stack {
     const { memoryBytes, tcp } = this.plan.stacks[end]!;
-    const stack = new Stack({ memory: memoryBytes, random: () => random.next(), tcp });
+    const stack = new Stack({ memory: memoryBytes, random: () => random.next(), tcp, congestion: ALGORITHMS });
     const { family } = this.plan.link;
     stack.addInterface(device, { addresses: [Cidr.parse(`${addressOf(family, end)}/${PREFIX[family]}`)] });
     const listener = stack.tcpSocket();
