@@ -7,7 +7,7 @@ export type { Route } from './iface/routes.ts';
 export type { DropReason, Stats } from './iface/stats.ts';
 export { Memory, type MemoryOptions } from './memory/memory.ts';
 export { Stack, type StackOptions } from './stack.ts';
-export { ACCEPTABLE, CLOSED_EVENT, CONNECTED, READABLE, WRITABLE } from './tcp/events.ts';
+export { ACCEPTABLE, CLOSED_EVENT, CONNECTED, READABLE, SENT, WRITABLE } from './tcp/events.ts';
 export type { TcpSettings } from './tcp/settings.ts';
 export { type Endpoint, TcpSocket } from './tcp/socket.ts';
 export type { TcpState } from './tcp/state.ts';

@@ -125,15 +125,14 @@ export class StreamSocket implements PosixSocket {
   }
 
   get #pendingError(): ErrorCode | null {
-    if (this.#error !== null) return this.#error;
     const { error } = this.#core;
-    return this.#isErrorTold || error === null ? null : asReset(error);
+    return this.#isErrorTold || error === null ? this.#error : asReset(error);
   }
 
   takeError(): ErrorCode | null {
     const code = this.#pendingError;
-    if (this.#error !== null) this.#error = null;
-    else if (code !== null) this.#isErrorTold = true;
+    this.#error = null;
+    if (code !== null) this.#isErrorTold = this.#core.error !== null;
     return code;
   }
 
@@ -151,6 +150,8 @@ export class StreamSocket implements PosixSocket {
     const isForeign = !address.isUnspecified && !stack.ip.isLocalAddress(address);
     const mayBeForeign = this.options.isOn(L.SOL_IP, L.IP_FREEBIND) || this.options.isOn(L.SOL_IP, L.IP_TRANSPARENT);
     if (isForeign && !mayBeForeign) throw new NetError('EADDRNOTAVAIL', 'bind', contextOf(to));
+    // A port that was chosen for a connection is given back with its end.
+    if (this.#state === CLOSED && !this.#isBound) this.#leaveClaim();
     if (this.#state !== CLOSED || this.#claim !== null) throw new NetError('EINVAL', 'bind', contextOf(to));
     const port = to.port === 0 ? ports.draw() : to.port;
     const claim = this.#claimOf(address, port);
@@ -302,6 +303,7 @@ export class StreamSocket implements PosixSocket {
   #disconnect(): void {
     const core = this.#core;
     const state = this.#state;
+    const untold = this.#pendingError;
     const isLost = state !== CLOSED && state !== LISTEN && state !== CLOSING && state !== LAST_ACK;
     core.owner = null;
     core.abort();
@@ -310,7 +312,7 @@ export class StreamSocket implements PosixSocket {
     this.#core.owner = this;
     this.#phase = 'unconnected';
     this.#shut = 0;
-    this.#error = isLost ? 'ECONNRESET' : null;
+    this.#error = isLost ? 'ECONNRESET' : untold;
     this.#isErrorTold = false;
     this.#hasEnded = false;
     if (!this.#isBound) this.#dropClaim();
@@ -320,8 +322,8 @@ export class StreamSocket implements PosixSocket {
 
   receive(reading: Reading): boolean {
     const { flags, room } = reading;
-    if (this.isListening) throw new NetError('ENOTCONN', 'recv');
     if ((flags & L.MSG_ERRQUEUE) !== 0) throw new NetError('EAGAIN', 'recv');
+    if (this.isListening) throw new NetError('ENOTCONN', 'recv');
     // Urgent data comes in line, so there is never any beside.
     if ((flags & L.MSG_OOB) !== 0) throw new NetError('EINVAL', 'recv');
     const core = this.#core;
@@ -395,10 +397,16 @@ export class StreamSocket implements PosixSocket {
     if (onoff !== 0 && linger === 0) core.abort();
     core.release();
     core.owner = null;
+    this.#leaveClaim();
+  }
+
+  /** The port is the connection's alone from now on, until it and its TIME-WAIT are over. */
+  #leaveClaim(): void {
     const claim = this.#claim;
     if (claim === null) return;
-    claim.left = core.connection;
-    if (core.connection === null) this.#dropClaim();
+    claim.left = this.#core.connection;
+    if (claim.left === null) this.#dropClaim();
+    this.#claim = null;
   }
 
   beginClose(): boolean {

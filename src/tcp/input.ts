@@ -8,7 +8,7 @@ import type { Packet } from '../iface/packet.ts';
 import * as wire from '../wire/tcp.ts';
 import { ANSWER_MS, type Connection, FAST_RECOVERY, OPEN, UNSET } from './connection.ts';
 import { emitReset, resetStray } from './emit.ts';
-import { CLOSED_EVENT, CONNECTED, READABLE, WRITABLE } from './events.ts';
+import { CLOSED_EVENT, CONNECTED, READABLE, SENT, WRITABLE } from './events.ts';
 import {
   acceptable,
   acksUnsent,
@@ -347,6 +347,7 @@ function finIsAcknowledged(c: Connection): boolean {
     return false;
   }
   if (c.socket === null) c.tcp.startLinger(c);
+  else c.socket.report(SENT);
   return true;
 }
 
