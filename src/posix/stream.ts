@@ -456,22 +456,14 @@ export class StreamSocket implements PosixSocket {
   }
 
   queued(request: number): number {
+    const isCount = request === L.FIONREAD || request === L.SIOCOUTQ || request === L.SIOCOUTQNSD;
+    if (!isCount && request !== L.SIOCATMARK) throw new NetError('ENOTTY', 'ioctl');
     if (this.isListening) throw new NetError('EINVAL', 'ioctl');
+    if (request === L.FIONREAD) return this.#core.recvQueue();
     const c = this.#core.connection;
-    const isOpen = c !== null && this.#state !== SYN_SENT && this.#state !== SYN_RECEIVED;
-    if (!isOpen) return 0;
-    switch (request) {
-      case L.FIONREAD:
-        return this.#core.recvQueue();
-      case L.SIOCOUTQ:
-        return this.#state === CLOSED ? 0 : queuedFrom(c, c.sndUna);
-      case L.SIOCOUTQNSD:
-        return this.#state === CLOSED ? 0 : queuedFrom(c, c.sndMax);
-      case L.SIOCATMARK:
-        return 0;
-      default:
-        throw new NetError('ENOTTY', 'ioctl');
-    }
+    const state = this.#state;
+    if (!isCount || c === null || state === CLOSED || state === SYN_SENT || state === SYN_RECEIVED) return 0;
+    return queuedFrom(c, request === L.SIOCOUTQ ? c.sndUna : c.sndMax);
   }
 
   applied(option: Option): void {
