@@ -180,6 +180,38 @@ test('posix: shutdown and close end calls that wait', async () => {
   pair.close();
 });
 
+test('posix: shutdown of a connect under way ends it, and two may wait for one', async () => {
+  const pair = new PosixPair();
+  const { client } = pair;
+  const fd = blockingStream(client);
+  const connecting = client.blocking.connect(fd, at(NOBODY, PORT));
+  connecting.catch(() => {});
+  client.shutdown(fd, L.SHUT_RDWR);
+  assert.equal((await pair.wait(connecting)).result, 'ECONNRESET');
+  pair.listener();
+  const both = [client.blocking.connect(fd, at(SERVER, PORT)), client.blocking.connect(fd, at(SERVER, PORT))];
+  for (const each of both) assert.equal((await pair.wait(each)).result, 0);
+  pair.close();
+});
+
+test('posix: a FIN and a RST of one moment: the end is read, and the write fails with EPIPE', () => {
+  const pair = new PosixPair();
+  const { client, server } = pair;
+  const { fd, peer } = pair.connected();
+  server.shutdown(peer, L.SHUT_WR);
+  server.stack.poll(pair.now);
+  server.setsockopt(peer, L.SOL_SOCKET, L.SO_LINGER, { onoff: 1, linger: 0 });
+  server.close(peer);
+  pair.settle();
+  assert.equal(client.read(fd, new Uint8Array(1)), 0);
+  assert.equal(
+    codeOf(() => client.write(fd, new Uint8Array(1))),
+    'EPIPE',
+  );
+  assert.equal(client.getsockopt(fd, L.SOL_SOCKET, L.SO_ERROR), 0, 'the write has told it');
+  pair.close();
+});
+
 test('posix: SO_LINGER: close waits until all is acknowledged, or for its time', async () => {
   const pair = new PosixPair();
   const { client, server } = pair;

@@ -196,8 +196,6 @@ const ROWS: readonly Option[] = [
   ipFlag(L.IP_RECVTTL),
   ipFlag(L.IP_RECVTOS),
   ipFlag(L.IP_PKTINFO),
-  ipFlag(L.IP_FREEBIND),
-  ipFlag(L.IP_TRANSPARENT),
   ip6(L.IPV6_TCLASS, { least: -1, most: 255, setting: 'tos', adjust: (asked) => Math.max(asked, 0) }),
   ip6(L.IPV6_UNICAST_HOPS, HOPS),
   ip6(L.IPV6_MTU_DISCOVER, { initial: L.IP_PMTUDISC_WANT, least: 0, most: 5, setting: 'pathMtuDiscovery' }),

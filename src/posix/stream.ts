@@ -59,7 +59,7 @@ export class StreamSocket implements PosixSocket {
   readonly protocol = L.IPPROTO_TCP;
   readonly sendsAtOnce = false;
   readonly calls = new Set<Call>();
-  options: OptionStore;
+  readonly options: OptionStore;
   readonly #shared: Shared;
   #core: TcpSocket;
   #phase: Phase = 'unconnected';
@@ -69,8 +69,6 @@ export class StreamSocket implements PosixSocket {
   #error: ErrorCode | null = null;
   /** The connection's own error has been told. */
   #isErrorTold = false;
-  /** The peer's FIN has come: SOCK_DONE. */
-  #hasEnded = false;
   #claim: Claim | null = null;
   /** bind() was called; a port that was chosen otherwise is given back with the connection. */
   #isBound = false;
@@ -98,6 +96,10 @@ export class StreamSocket implements PosixSocket {
     return this.#phase === 'listening';
   }
 
+  get isConnected(): boolean {
+    return this.#phase === 'connected';
+  }
+
   get isConnecting(): boolean {
     return this.#phase === 'connecting';
   }
@@ -109,24 +111,26 @@ export class StreamSocket implements PosixSocket {
     return state === TIME_WAIT ? CLOSED : state;
   }
 
-  /** What the core tells by its state is kept here, for the next state may hide it. */
-  notify(): void {
-    const c = this.#core.connection;
-    if (c === null) return;
-    const { state } = c;
-    if (state >= CLOSE_WAIT || c.error === 'EPIPE') this.#hasEnded = true;
+  /** The peer's FIN has come: SOCK_DONE. */
+  get #hasEnded(): boolean {
+    return this.#core.connection?.peerEnded ?? false;
   }
 
   /** Halves that are closed, by whomever: `sk_shutdown`. */
   get #shutHalves(): number {
-    this.notify();
     if (this.#core.connection !== null && this.#state === CLOSED) return BOTH;
     return this.#shut | (this.#hasEnded ? RECEIVING : 0);
   }
 
   get #pendingError(): ErrorCode | null {
     const { error } = this.#core;
-    return this.#isErrorTold || error === null ? this.#error : asReset(error);
+    return this.#isErrorTold || error === null ? this.#error : this.#asLinux(error);
+  }
+
+  /** A reset behind the peer's end breaks our writes only. The core calls an end of its own making an abort. */
+  #asLinux(code: ErrorCode): ErrorCode {
+    if (code !== 'ECONNABORTED' && code !== 'ECONNRESET') return code;
+    return code === 'ECONNRESET' && this.#hasEnded ? 'EPIPE' : 'ECONNRESET';
   }
 
   takeError(): ErrorCode | null {
@@ -148,8 +152,7 @@ export class StreamSocket implements PosixSocket {
     if (this.#isMappedOnly(address)) throw new NetError('EINVAL', 'bind', contextOf(to));
     const { stack, ports } = this.#shared;
     const isForeign = !address.isUnspecified && !stack.ip.isLocalAddress(address);
-    const mayBeForeign = this.options.isOn(L.SOL_IP, L.IP_FREEBIND) || this.options.isOn(L.SOL_IP, L.IP_TRANSPARENT);
-    if (isForeign && !mayBeForeign) throw new NetError('EADDRNOTAVAIL', 'bind', contextOf(to));
+    if (isForeign) throw new NetError('EADDRNOTAVAIL', 'bind', contextOf(to));
     // A port that was chosen for a connection is given back with its end.
     if (this.#state === CLOSED && !this.#isBound) this.#leaveClaim();
     if (this.#state !== CLOSED || this.#claim !== null) throw new NetError('EINVAL', 'bind', contextOf(to));
@@ -301,6 +304,7 @@ export class StreamSocket implements PosixSocket {
 
   /** tcp_disconnect: the connection is reset and the socket is as new, but for what bind() and options said. */
   #disconnect(): void {
+    this.#holdBack(false);
     const core = this.#core;
     const state = this.#state;
     const untold = this.#pendingError;
@@ -314,7 +318,6 @@ export class StreamSocket implements PosixSocket {
     this.#shut = 0;
     this.#error = isLost ? 'ECONNRESET' : untold;
     this.#isErrorTold = false;
-    this.#hasEnded = false;
     if (!this.#isBound) this.#dropClaim();
   }
 
@@ -333,7 +336,6 @@ export class StreamSocket implements PosixSocket {
     const target = (flags & L.MSG_WAITALL) !== 0 ? room : this.options.number(L.SOL_SOCKET, L.SO_RCVLOWAT);
     if (reading.count >= Math.min(target, room) && (reading.count > 0 || waiting > 0)) return true;
     if (reading.count > 0) return this.#pendingError !== null || (this.#shutHalves & RECEIVING) !== 0;
-    this.notify();
     if (this.#hasEnded) return true;
     this.#throwError('recv');
     if ((this.#shutHalves & RECEIVING) !== 0) return true;
@@ -344,7 +346,6 @@ export class StreamSocket implements PosixSocket {
   /** TCP_INQ: what is left, and 1 for an end that is still to be read. */
   #tellQueue(reading: Reading): void {
     const left = this.#core.recvQueue();
-    this.notify();
     reading.control.length = 0;
     reading.control.push({ level: L.SOL_TCP, type: L.TCP_CM_INQ, value: left === 0 && this.#hasEnded ? 1 : left });
   }
@@ -495,6 +496,3 @@ export class StreamSocket implements PosixSocket {
     return [received, 2 * settings.receiveBufferBytes, sent, 2 * settings.sendBufferBytes, 0, sent, 0, 0, 0];
   }
 }
-
-/** The core calls an end of its own making an abort; to the user it is a reset. */
-const asReset = (code: ErrorCode): ErrorCode => (code === 'ECONNABORTED' ? 'ECONNRESET' : code);
