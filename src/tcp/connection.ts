@@ -435,7 +435,7 @@ export class Connection implements Flow, Timed {
     this.mss = most - (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
   }
 
-  expire(nowMs: number): void {
-    expireConnection(this, nowMs);
+  expire(now: number): void {
+    expireConnection(this, now);
   }
 }
