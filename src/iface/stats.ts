@@ -77,7 +77,8 @@ export class Stats {
   tcpReorderings = 0;
   tcpRenegings = 0;
   tcpProbesRecovered = 0;
-  /** Reductions of the window taken back; timeouts among them that were for nothing. */
+  /** Reductions of the window because the network marked packets; reductions taken back; timeouts among them that were for nothing. */
+  tcpEcnReductions = 0;
   tcpUndone = 0;
   tcpSpuriousTimeouts = 0;
   tcpResetsIn = 0;

@@ -61,6 +61,11 @@ export function readTcpOption(core: TcpSocket, options: OptionStore, option: Opt
       return (nowMs + (connection?.tsOffset ?? 0)) >>> 0;
     }
   }
+  // Buffers grow, and are rounded: a connection says what it has.
+  if (option.level === L.SOL_SOCKET && connection !== null && isSynchronized(connection.state)) {
+    if (option.name === L.SO_RCVBUF) return 2 * connection.rxBytes;
+    if (option.name === L.SO_SNDBUF) return 2 * connection.txBytes;
+  }
   const stored = options.get(option);
   if (stored !== undefined) return stored;
   if (option.level === L.SOL_SOCKET && option.name === L.SO_KEEPALIVE) return settings.keepAliveMs > 0 ? 1 : 0;

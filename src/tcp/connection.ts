@@ -149,7 +149,7 @@ export class Connection implements Flow, Timed {
   /** Bytes received since the last acknowledgement went out. */
   unackedBytes = 0;
   /** Acknowledgements still sent at once, while the peer is in slow start. */
-  quickAcks: number;
+  quickAcks = QUICK_ACKS;
   ackNow = false;
 
   // Options.
@@ -276,6 +276,17 @@ export class Connection implements Flow, Timed {
   /** What was agreed on about ECN: ecn.ts. */
   ecn = 0;
   ecnSeen = false;
+  /** The codepoint our peer's SYN or SYN-ACK came with; whether the next segment tells it. */
+  handshakeEcn = 0;
+  acksHandshake = false;
+  /** RFC 9768 §3.2.1: r.cep and s.cep, packets marked on the way here and there. */
+  rcvCep = 0;
+  sndCep = 0;
+  /** RFC 3168 §6.1.3: our ACKs carry ECE until the peer sends CWR; our next new data carries CWR. */
+  demandsCwr = false;
+  owesCwr = false;
+  hasReduced = false;
+  ecnRecover = ZERO;
   maxFlight = 0;
   cwndUsageSeq = ZERO;
   /** Bytes a second; 0: not paced. */
@@ -332,7 +343,6 @@ export class Connection implements Flow, Timed {
     this.rtoMs = settings.rtoInitialMs;
     this.txBytes = settings.sendBufferBytes;
     this.rxBytes = settings.receiveBufferBytes;
-    this.quickAcks = settings.bsd ? 0 : QUICK_ACKS;
     this.delivered = this.bytesSent = this.bytesRetrans = 0;
     this.bytesReceived = this.bytesAcked = this.lostBytesTotal = 0;
   }
@@ -379,6 +389,12 @@ export class Connection implements Flow, Timed {
     return this.tx === null ? this.txSeq : seqAdd(this.txSeq, this.tx.length);
   }
 
+  /** Rounds the receive buffer up to whole segments. */
+  roundBuffer(): void {
+    const segment = this.mss + (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
+    this.rxBytes = Math.ceil(this.rxBytes / segment) * segment;
+  }
+
   /** The send buffer, made at the first byte. */
   txRing(): Ring {
     this.tx ??= new Ring(this.context.memory, this.txBytes);
@@ -410,7 +426,6 @@ export class Connection implements Flow, Timed {
     this.peerMss = fromPeer === 0 ? byDefault : Math.max(fromPeer, MSS_MIN);
     this.fitMss();
     this.rcvMss = this.mss;
-    if (this.settings.bsd) this.rxBytes = Math.ceil(this.rxBytes / this.mss) * this.mss;
   }
 
   /**

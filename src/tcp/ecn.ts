@@ -1,6 +1,150 @@
-/** Explicit congestion notification: RFC 3168. @module */
-import type * as wire from '../wire/tcp.ts';
+/**
+ * Explicit congestion notification: RFC 3168, where one mark a round trip is told, and RFC 9768 (AccECN), where the peer
+ * counts them. Missing: the AccECN option; the three bits of ACE say enough at the marks a round trip that CUBIC sees. @module
+ */
+import type { Packet } from '../iface/packet.ts';
+import * as wire from '../wire/tcp.ts';
 import type { Acked } from './acked.ts';
-import type { Connection } from './connection.ts';
+import { type Connection, CWR } from './connection.ts';
+import { enterCwr } from './recovery.ts';
+import { seqDiff, seqGe } from './seq.ts';
 
-export function arriveEcn(_c: Connection, _segment: wire.Segment, _acked: Acked): void {}
+const { AE, CWR: CWR_FLAG, ECE } = wire;
+
+/** What `c.ecn` was agreed on: nothing, RFC 3168, RFC 9768. */
+export const ECN_OFF = 0;
+export const ECN_CLASSIC = 1;
+export const ECN_ACCURATE = 2;
+
+// The two bits of the IP header: RFC 3168 §5.
+const ECN_MASK = 3;
+export const ECT_0 = 2;
+const CE = 3;
+
+/** RFC 9768 §3.2.1: both counters of marked packets begin at 5, and are told by their three lowest bits. */
+const CEP_INITIAL = 5;
+const ACE_MASK = 7;
+
+/** RFC 9768 §3.1.2, table 2: what a SYN-ACK, and the ACK of it, say of the codepoint that the other one arrived with. */
+const ACE_OF_CODEPOINT = [0b010, 0b011, 0b100, 0b110] as const;
+
+/** The three bits of ACE: AE, CWR and ECE, from the flags of a segment, and the other way. */
+const aceOf = (flags: number): number =>
+  ((flags & AE) !== 0 ? 4 : 0) | ((flags & CWR_FLAG) !== 0 ? 2 : 0) | ((flags & ECE) !== 0 ? 1 : 0);
+const flagsOf = (ace: number): number =>
+  ((ace & 4) !== 0 ? AE : 0) | ((ace & 2) !== 0 ? CWR_FLAG : 0) | ((ace & 1) !== 0 ? ECE : 0);
+
+/** Flags of our SYN: RFC 3168 §6.1.1, RFC 9768 §3.1.1. Not of one sent again: something on the way may drop them. */
+export function synFlags(c: Connection): number {
+  const { ecn } = c.settings;
+  if (c.retransmits > (ecn === 'accurate' ? 1 : 0)) return 0;
+  return ecn === 'on' ? ECE | CWR_FLAG : ecn === 'accurate' ? AE | ECE | CWR_FLAG : 0;
+}
+
+/** The peer's SYN came in, in a packet of codepoint `ds & 3`: agrees, if both want. */
+export function agreeOnSyn(c: Connection, flags: number, ds: number): void {
+  const { ecn } = c.settings;
+  if (ecn === 'off' || (flags & (ECE | CWR_FLAG)) !== (ECE | CWR_FLAG)) return;
+  if ((flags & AE) !== 0 && ecn === 'accurate') beginAccurate(c, ds);
+  else c.ecn = ECN_CLASSIC;
+}
+
+/** Flags of our SYN-ACK. */
+export const synAckFlags = (c: Connection): number =>
+  c.ecn === ECN_ACCURATE ? flagsOf(ACE_OF_CODEPOINT[c.handshakeEcn]!) : c.ecn === ECN_CLASSIC ? ECE : 0;
+
+/** The peer's SYN-ACK came in: RFC 3168 §6.1.1, RFC 9768 §3.1.2. */
+export function agreeOnSynAck(c: Connection, flags: number, ds: number): void {
+  const asked = synFlags(c);
+  if (asked === 0) return;
+  const ace = aceOf(flags);
+  if ((asked & AE) !== 0) {
+    if (ace === 0 || ace === 7) return; // not understood, or sent back as it was
+    if (ace !== 1 && ace !== 5) {
+      beginAccurate(c, ds);
+      c.acksHandshake = true;
+      return;
+    }
+    c.ecn = ECN_CLASSIC;
+  } else if ((ace & 3) === 1) c.ecn = ECN_CLASSIC;
+}
+
+function beginAccurate(c: Connection, ds: number): void {
+  c.ecn = ECN_ACCURATE;
+  c.handshakeEcn = ds & ECN_MASK;
+  c.rcvCep = c.sndCep = CEP_INITIAL;
+  if (c.handshakeEcn === CE) c.rcvCep++;
+}
+
+/** Flags that a segment of `c` carries beside its own; `isNew`: it has data never sent before. */
+export function segmentFlags(c: Connection, isNew: boolean): number {
+  if (c.ecn === ECN_ACCURATE) {
+    // RFC 9768 §3.2.2.1: the acknowledgement that ends the handshake tells how the SYN-ACK arrived.
+    const ace = c.acksHandshake ? ACE_OF_CODEPOINT[c.handshakeEcn]! : c.rcvCep & ACE_MASK;
+    c.acksHandshake = false;
+    return flagsOf(ace);
+  }
+  let flags = c.demandsCwr ? ECE : 0;
+  if (isNew && c.owesCwr) {
+    c.owesCwr = false; // RFC 3168 §6.1.2: in the first new data after the reduction
+    flags |= CWR_FLAG;
+  }
+  return flags;
+}
+
+/** The codepoint of a segment: RFC 3168 §6.1.4, §6.1.5: new data only. As Linux does, all of an AccECN connection. */
+export const codepoint = (c: Connection, isNew: boolean): number =>
+  c.ecn === ECN_ACCURATE || (c.ecn === ECN_CLASSIC && isNew) ? ECT_0 : 0;
+
+/** A segment was accepted: notes how its packet arrived. RFC 3168 §6.1.3, RFC 9768 §3.2.2.2. */
+export function arriveCodepoint(c: Connection, segment: wire.Segment, packet: Packet): void {
+  const mark = packet.ds & ECN_MASK;
+  if (mark !== 0) c.ecnSeen = true;
+  if (c.ecn === ECN_ACCURATE) {
+    if (mark !== CE) return;
+    c.rcvCep += segment.gsoSize > 0 ? Math.ceil(segment.length / segment.gsoSize) : 1;
+    c.ackNow = true;
+    c.tcp.ready(c);
+    return;
+  }
+  if ((segment.flags & CWR_FLAG) !== 0) {
+    c.demandsCwr = false;
+    // The window of the peer may be one segment now: it waits for this acknowledgement.
+    if (segment.length > 0) c.ackNow = true;
+  }
+  if (mark === CE && segment.length > 0) {
+    if (!c.demandsCwr) c.ackNow = true;
+    c.demandsCwr = true;
+  }
+}
+
+/** An acknowledgement came in: was anything of ours marked? RFC 3168 §6.1.2, RFC 9768 §3.2.2.5. */
+export function arriveEcn(c: Connection, segment: wire.Segment, acked: Acked): void {
+  if (c.ecn === ECN_CLASSIC) {
+    if ((segment.flags & ECE) === 0) return;
+    acked.newlyMarked = acked.newlyDelivered;
+    if (acked.newlyDelivered > 0) c.deliveredCeSegments += Math.ceil(acked.newlyDelivered / c.mss);
+    reduceForMark(c);
+    return;
+  }
+  const marks = (aceOf(segment.flags) - c.sndCep) & ACE_MASK;
+  // Marks that an old or reordered acknowledgement speaks of were counted when the later one came.
+  if (marks === 0 || (acked.advance === 0 && !acked.isSacking && segment.length === 0 && acked.newlyDelivered === 0))
+    return;
+  c.sndCep += marks;
+  c.deliveredCeSegments += marks;
+  acked.newlyMarked = Math.min(marks * c.mss, Math.max(acked.newlyDelivered, c.mss));
+  reduceForMark(c);
+}
+
+/** Once a round trip: what is marked now was sent before the window came down. */
+function reduceForMark(c: Connection): void {
+  if (c.recovery >= CWR) return;
+  if (c.hasReduced && !seqGe(c.sndUna, c.ecnRecover)) return;
+  c.hasReduced = true;
+  c.ecnRecover = c.sndNxt;
+  c.context.stats.tcpEcnReductions++;
+  enterCwr(c, 'ecn');
+  c.owesCwr = c.ecn === ECN_CLASSIC;
+  if (seqDiff(c.sndNxt, c.sndUna) > 0) c.tcp.ready(c);
+}

@@ -12,6 +12,7 @@ import * as ipv6 from '../wire/ipv6.ts';
 import { fold, swap } from '../wire/octets.ts';
 import * as wire from '../wire/tcp.ts';
 import { type Connection, UNSET } from './connection.ts';
+import { codepoint, segmentFlags, synAckFlags, synFlags } from './ecn.ts';
 import { offeredWindow } from './receive.ts';
 import { timestampNow } from './rtt.ts';
 import { type Seq, seqAdd, seqDiff } from './seq.ts';
@@ -42,6 +43,12 @@ export function emitSegment(c: Connection, seq: Seq, length: number, flags: numb
   const payload = p + header;
   const end = payload + length;
   const wnd = offeredWindow(c);
+  let ds = c.settings.tos & ~3;
+  if (c.ecn !== 0) {
+    const isNew = length > 0 && seq === c.sndNxt;
+    flags |= segmentFlags(c, isNew);
+    ds |= codepoint(c, isNew);
+  }
   wire.emit(dv, p, c.portsOut, seq, c.rcvNxt, header, flags, wnd);
   let s = c.pseudoSum + header + length + wire.sumHeader(c.portsOut, seq, c.rcvNxt, header, flags, wnd);
   if (c.useTimestamps) {
@@ -65,9 +72,9 @@ export function emitSegment(c: Connection, seq: Seq, length: number, flags: numb
   if (isV4) {
     const { local, remote } = c;
     // RFC 6864 §4.1: with DF set the identification means nothing, and 0 tells nothing.
-    ipv4.emit(dv, ip, end - ip, 0, 0, ipv4.DONT_FRAGMENT, TTL_DEFAULT, PROTOCOL_TCP, local.d, remote.d);
+    ipv4.emit(dv, ip, end - ip, ds, 0, ipv4.DONT_FRAGMENT, c.settings.ttl, PROTOCOL_TCP, local.d, remote.d);
   } else {
-    ipv6.emit(dv, ip, end - p, 0, TTL_DEFAULT, PROTOCOL_TCP, c.local, c.remote);
+    ipv6.emit(dv, ip, end - p, ds, c.settings.ttl, PROTOCOL_TCP, c.local, c.remote);
   }
   setFrameBounds(memory, frame, ip, end);
   acknowledged(c);
@@ -148,7 +155,8 @@ export function emitSyn(c: Connection, flags: number): boolean {
     );
   // RFC 7323 §2.2: the window of a SYN is never scaled.
   const wnd = Math.min(settings.receiveBufferBytes, 0xffff);
-  wire.emit(memory.dv, p, c.portsOut, c.iss, isReply ? c.rcvNxt : 0, header, flags, wnd);
+  const ecn = isReply ? synAckFlags(c) : synFlags(c);
+  wire.emit(memory.dv, p, c.portsOut, c.iss, isReply ? c.rcvNxt : 0, header, flags | ecn, wnd);
   c.rcvAdv = seqAdd(c.rcvNxt, wnd);
   acknowledged(c);
   c.segsOut++;
@@ -161,7 +169,7 @@ export function emitSyn(c: Connection, flags: number): boolean {
 function finish(ip: Ip, c: Connection, frame: number, header: number): void {
   const p = frame + HEADROOM + c.ipHeaderLength;
   wire.complete(c.context.memory, p, p + header, c.pseudoSum);
-  ip.send(c.path, frame, header, PROTOCOL_TCP, c.remote, TTL_DEFAULT, 0);
+  ip.send(c.path, frame, header, PROTOCOL_TCP, c.remote, c.settings.ttl, c.settings.tos & ~3);
 }
 
 /** Sends a RST for a connection we give up: RFC 9293 §3.10.5, <SEQ=SND.NXT><CTL=RST>, with an ACK. */

@@ -9,9 +9,10 @@ import { arriveAck } from './ack.ts';
 import { answerOld, challenge } from './answer.ts';
 import { rcvRoundDone, startRightSizing } from './autotune.ts';
 import { type Connection, OPEN, UNSET } from './connection.ts';
-import { emitReset, resetStray } from './emit.ts';
+import { agreeOnSyn, agreeOnSynAck, arriveCodepoint } from './ecn.ts';
+import { emitReset, emitSegment, resetStray } from './emit.ts';
 import { CLOSED_EVENT, CONNECTED, READABLE, WRITABLE } from './events.ts';
-import { acceptable, acceptedWindow, isOldTimestamp, receiveText, receiveWindow, scheduleAck, updateTsRecent } from './receive.ts';
+import { acceptable, isOldTimestamp, receiveText, receiveWindow, scheduleAck, updateTsRecent } from './receive.ts';
 import { rttOfHandshake } from './rtt.ts';
 import { finAcknowledged } from './send.ts';
 import { type Seq, seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt } from './seq.ts';
@@ -49,6 +50,7 @@ export function segmentArrives(c: Connection, segment: wire.Segment, packet: Pac
     if ((flags & RST) !== 0) arriveReset(c, segment);
     else if (c.state === SYN_RECEIVED && c.listener !== null)
       c.tcp.remove(c, null); // back to LISTEN: fourth
+    else if (c.settings.insecureSyn) resetBySyn(c);
     else challenge(c); // RFC 5961 §4.2: a SYN in the window is answered, never obeyed
     return;
   }
@@ -59,6 +61,7 @@ export function segmentArrives(c: Connection, segment: wire.Segment, packet: Pac
   }
   if (c.state === SYN_RECEIVED && !completeHandshake(c, segment, packet)) return;
   if (c.useTimestamps && segment.hasTimestamps) updateTsRecent(c, segment);
+  if (c.ecn !== 0) arriveCodepoint(c, segment, packet);
   if (!arriveAck(c, segment) || (finAcknowledged(c) && !finIsAcknowledged(c))) return;
   if (segment.length > 0 || (flags & FIN) !== 0) arriveText(c, segment);
   if (c.ackNow) c.tcp.ready(c);
@@ -78,7 +81,7 @@ function isAcceptable(c: Connection, segment: wire.Segment): boolean {
   if (c.state === SYN_RECEIVED && (flags & SYN) !== 0 && segment.seq === c.irs) return arriveSynAgain(c, segment);
   // A SYN or FIN occupies a number of its own: RFC 9293 §3.4.
   const occupied = segment.length + (flags & FIN) + ((flags & SYN) >> 1);
-  if (acceptable(segment.seq as Seq, occupied, c.rcvNxt, acceptedWindow(c))) return true;
+  if (acceptable(segment.seq as Seq, occupied, c.rcvNxt, receiveWindow(c))) return true;
   if ((flags & RST) !== 0) {
     c.context.stats.drop('tcp-reset-ignored');
     return false;
@@ -121,7 +124,13 @@ function arriveSynAgain(c: Connection, segment: wire.Segment): boolean {
 
 /** RFC 5961 §3.2, RFC 9293 §3.10.7.4 second: only a RST at exactly RCV.NXT resets; another in the window is challenged. */
 function arriveReset(c: Connection, segment: wire.Segment): void {
-  if (segment.seq !== c.rcvNxt) {
+  const offset = seqDiff(segment.seq as Seq, c.rcvNxt);
+  // "If the RST bit is set and the sequence number is outside the current receive window, silently drop the segment."
+  if (offset > 0 && offset >= receiveWindow(c)) {
+    c.context.stats.drop('tcp-reset-ignored');
+    return;
+  }
+  if (offset !== 0 && !c.settings.insecureReset) {
     c.context.stats.drop('tcp-reset-challenged');
     challenge(c);
     return;
@@ -136,6 +145,12 @@ function arriveReset(c: Connection, segment: wire.Segment): void {
     const isLate = c.state === CLOSING || c.state === LAST_ACK;
     c.tcp.remove(c, isLate ? null : c.state === CLOSE_WAIT ? 'EPIPE' : 'ECONNRESET');
   }
+}
+
+/** RFC 793's rule, which RFC 5961 §4.2 replaced: "If the SYN is in the window it is an error, send a reset". */
+function resetBySyn(c: Connection): void {
+  emitReset(c);
+  c.tcp.remove(c, 'ECONNRESET');
 }
 
 /** RFC 9293 §3.10.7.3: the states before the peer's SYN is known. */
@@ -157,6 +172,8 @@ function arriveInSynSent(c: Connection, segment: wire.Segment, packet: Packet): 
   }
   if ((flags & SYN) === 0) return;
   learnSyn(c, segment);
+  if (hasAck) agreeOnSynAck(c, flags, packet.ds);
+  else agreeOnSyn(c, flags, packet.ds);
   if (hasAck) {
     c.sndUna = ack;
     rttOfHandshake(c, segment.hasTimestamps, segment.tsEcr);
@@ -198,6 +215,7 @@ function established(c: Connection): void {
   rtoAfterHandshake(c);
   c.retransmitAt = UNSET;
   c.congestion.init(c);
+  if (c.settings.wholeSegments) c.roundBuffer();
   // RFC 6928 §2: after more than one lost SYN the initial window is one segment.
   if (synTimeouts > 1) c.cwnd = c.mss;
   c.initialCwnd = c.cwnd;
@@ -275,6 +293,9 @@ function arriveText(c: Connection, segment: wire.Segment): void {
 /** The peer's FIN is in order: everything before it has arrived. */
 function arriveFin(c: Connection): void {
   const wasWaiting = c.state === FIN_WAIT_1 || c.state === FIN_WAIT_2;
+  if (c.state === FIN_WAIT_1 && c.settings.resendsFin && c.sndNxt !== c.txEnd) {
+    emitSegment(c, seqAdd(c.sndNxt, -1), 0, FIN | ACK);
+  }
   c.transition('receive-fin');
   c.socket?.report(READABLE | (wasWaiting ? CLOSED_EVENT : 0));
   if (c.state === TIME_WAIT) c.tcp.enterTimeWait(c);

@@ -7,6 +7,7 @@ import type { IpAddress } from '../wire/address.ts';
 import * as wire from '../wire/tcp.ts';
 import { Connection } from './connection.ts';
 import { COOKIE_MS } from './cookie.ts';
+import { agreeOnSyn } from './ecn.ts';
 import { ACCEPTABLE } from './events.ts';
 import { learnSyn, segmentArrives } from './input.ts';
 import { timestampNow } from './rtt.ts';
@@ -115,6 +116,7 @@ export class Listener {
     const c = new Connection(tcp, path, remote, this.port, wire.sourcePort(memory.dv, packet.payload), this.settings);
     tcp.begin(c);
     learnSyn(c, syn);
+    agreeOnSyn(c, syn.flags, packet.ds);
     c.transition('receive-syn');
     c.listener = this;
     this.#halfOpen.add(c);

@@ -189,7 +189,7 @@ export function beginReduction(c: Connection, cause: Cause): void {
   c.prrOut = 0;
   c.isTlpPending = false;
   c.recover = c.sndNxt;
-  c.congestion.reduce(c, seqDiff(c.sndNxt, c.sndUna), cause);
+  c.congestion.reduce(c, c.cwnd, cause);
 }
 
 /** ECN, or a probe that repaired a loss: less is sent, nothing is sent again. */
@@ -324,7 +324,6 @@ export function retransmissionTimeout(c: Connection): void {
 
 function enterLoss(c: Connection): void {
   const isNew = c.recovery < RECOVERY;
-  const flight = seqDiff(c.sndNxt, c.sndUna);
   markAllLost(c);
   const isFirst = c.recovery <= DISORDER || seqGe(c.sndUna, c.recover) || (c.recovery === LOSS && c.retransmits === 0);
   if (isFirst) {
@@ -332,7 +331,7 @@ function enterLoss(c: Connection): void {
     c.priorSsthresh = c.ssthresh;
     beginUndo(c);
   }
-  c.congestion.timedOut(c, flight, isFirst);
+  c.congestion.timedOut(c, c.cwnd, isFirst);
   c.cwnd = c.inFlight() + c.mss; // RFC 5681 §3.1: the loss window is one segment
   // Reordering that made recovery wait so long is not to be relied on.
   if (c.recovery <= DISORDER && c.sackedBytes >= c.settings.reordering * c.mss) {

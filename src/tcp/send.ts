@@ -75,14 +75,8 @@ export function output(c: Connection): number {
   if (c.lostBytes > c.retransBytes && !c.sendsNew) stopped = retransmitLost(c);
   if (stopped === IDLE && c.state !== TIME_WAIT && (c.tx !== null || c.finQueued)) stopped = sendData(c);
   if (c.probeDue) sendProbe(c);
-  if (c.ackNow && c.path.iface.device.room() > 0) acknowledge(c);
+  if (c.ackNow && c.path.iface.device.room() > 0) emitSegment(c, c.sndNxt, 0, wire.ACK);
   return stopped;
-}
-
-/** Sends an acknowledgement alone; BSD repeats a FIN with it that the peer crossed with its own. */
-function acknowledge(c: Connection): void {
-  const repeats = c.settings.bsd && c.state === CLOSING;
-  emitSegment(c, repeats ? seqAdd(c.sndNxt, -1) : c.sndNxt, 0, repeats ? wire.ACK | wire.FIN : wire.ACK);
 }
 
 function outputHandshake(c: Connection): number {
@@ -243,6 +237,8 @@ export function fill(c: Connection, words: Int32Array, at: number, nowUs: number
 /** RFC 9293 §3.8.6.2.1: the sender's SWS avoidance, with the Nagle algorithm in its clause (2). */
 function worthSending(c: Connection, length: number, queued: number, flight: number): boolean {
   if (length >= c.mss || c.overrideSws) return true;
+  // TCP_CORK: what is not full waits, but for the end.
+  if (c.settings.cork && !c.finQueued) return false;
   if (length === queued) return flight === 0 || c.settings.noDelay || c.finQueued;
   // What the congestion window leaves of a segment waits for the rest: the next acknowledgement brings it.
   return length >= c.sndWndMax >> 1 && c.sndWnd - flight < c.mss;

@@ -6,7 +6,7 @@ import { newreno } from './congestion/newreno.ts';
 
 export interface TcpSettings {
   /**
-   * Bytes that wait for the reader, at most, when a connection begins: the window offered. A power of two, 64 B to
+   * Bytes that wait for the reader, at most, when a connection begins: the window offered. 64 B to
    * 16 MiB. Default 128 KiB. Who sets it and no maximum has it fixed.
    */
   readonly receiveBufferBytes: number;
@@ -72,15 +72,26 @@ export interface TcpSettings {
   readonly timeWaitMs: number;
   /** RFC 7323 §2.3: the shift of our window, 0 to 14; by default, -1, the least that shows the whole buffer. */
   readonly windowShift: number;
-  /**
-   * As FreeBSD has it where the RFCs leave it open: the receive buffer is rounded up to whole segments, and segments are
-   * judged by what it has room for, also where 16 bits could not offer it; the offered window follows the bytes that
-   * arrive while there is room; every second segment is acknowledged, however small, and none at once; a FIN that is not
-   * acknowledged stands on every acknowledgement. Default false.
-   */
-  readonly bsd: boolean;
+  /** The receive buffer is rounded up to whole segments when the connection begins, as FreeBSD does. Default false. */
+  readonly wholeSegments: boolean;
+  /** RFC 5961 §3 and §4 turned off: any RST in the window resets, any SYN in it too. Default false. */
+  readonly insecureReset: boolean;
+  readonly insecureSyn: boolean;
+  /** A FIN that crosses ours is answered with ours again, as FreeBSD does, and not with an ACK alone. Default false. */
+  readonly resendsFin: boolean;
   /** The order and padding of the options of a SYN, which no RFC fixes. Default `linux`. */
   readonly synOptions: SynOptions;
+  /**
+   * Explicit congestion notification. `passive`, the default as on Linux: RFC 3168 where the peer asks for it; `on`: we ask
+   * too; `accurate`: RFC 9768, and the older form where the peer knows no other; `off`.
+   */
+  readonly ecn: EcnMode;
+  /** DSCP and ECN bits of the IP header, as IP_TOS has them: the upper six count. Default 0. */
+  readonly tos: number;
+  /** TTL, or hop limit. Default 64. */
+  readonly ttl: number;
+  /** Like TCP_CORK: only full segments leave, until it is taken off, or 200 ms have passed. Default false. */
+  readonly cork: boolean;
   /** RFC 2883: segments that came twice are reported. Default true. */
   readonly dsack: boolean;
   /** RFC 8985 §7. Default true. */
@@ -112,6 +123,9 @@ export const CONGESTION_NAMES: readonly CongestionName[] = ['newreno', 'cubic'];
 const SYN_COOKIE_MODES = ['auto', 'always', 'never'] as const;
 export type SynCookieMode = (typeof SYN_COOKIE_MODES)[number];
 
+const ECN_MODES = ['off', 'passive', 'on', 'accurate'] as const;
+export type EcnMode = (typeof ECN_MODES)[number];
+
 const SYN_OPTIONS = ['linux', 'freebsd'] as const;
 export type SynOptions = (typeof SYN_OPTIONS)[number];
 
@@ -119,6 +133,7 @@ export type SynOptions = (typeof SYN_OPTIONS)[number];
 const CHOICES: Readonly<Record<string, readonly string[]>> = {
   synCookies: SYN_COOKIE_MODES,
   synOptions: SYN_OPTIONS,
+  ecn: ECN_MODES,
 };
 
 export const TCP_DEFAULTS: TcpSettings = {
@@ -152,8 +167,15 @@ export const TCP_DEFAULTS: TcpSettings = {
   finWait2Ms: 60_000,
   timeWaitMs: 60_000,
   windowShift: -1,
-  bsd: false,
+  wholeSegments: false,
+  insecureReset: false,
+  insecureSyn: false,
+  resendsFin: false,
   synOptions: 'linux',
+  ecn: 'passive',
+  tos: 0,
+  ttl: 64,
+  cork: false,
   dsack: true,
   tailLossProbe: true,
   frto: true,
@@ -176,10 +198,7 @@ export function shiftOf({ windowScaling, windowShift, receiveBufferMaxBytes }: T
 const BUFFER_MIN = 1 << 6;
 const BUFFER_MAX = 1 << 24;
 
-const powerOfTwo = (bytes: number): number => {
-  const bounded = Math.min(Math.max(bytes, BUFFER_MIN), BUFFER_MAX);
-  return 1 << (32 - Math.clz32(bounded - 1));
-};
+const bounded = (bytes: number): number => Math.trunc(Math.min(Math.max(bytes, BUFFER_MIN), BUFFER_MAX));
 
 /** Durations that may be 0: off. All others are at least 1 ms. */
 const MAY_BE_ZERO: readonly string[] = ['keepAliveMs', 'delayedAckMs', 'userTimeoutMs', 'connectTimeoutMs'];
@@ -226,9 +245,9 @@ function bufferSizes(
   sizeGiven: number | undefined,
   maxGiven: number | undefined,
 ): readonly [number, number] {
-  const first = powerOfTwo(size);
-  if (maxGiven === undefined) return [first, sizeGiven === undefined ? powerOfTwo(max) : first];
-  const most = powerOfTwo(max);
+  const first = bounded(size);
+  if (maxGiven === undefined) return [first, sizeGiven === undefined ? bounded(max) : first];
+  const most = bounded(max);
   return sizeGiven === undefined ? [Math.min(first, most), most] : [first, Math.max(first, most)];
 }
 

@@ -216,3 +216,35 @@ describe('ipv6: fields', () => {
     assert.equal(ipv6.format(octetsOf(UDP6_DATA).dv, 0), 'IP6 fd00::1 > fd00::2: UDP, length 20');
   });
 });
+
+describe('markCe', () => {
+  it('ipv4: marks what is ECN-capable, all else unchanged, and the checksum still holds', () => {
+    fc.assert(
+      fc.property(u8, u16, u16, word, word, (ds, id, length, source, destination) => {
+        const o = octetsOf(new Uint8Array(20));
+        ipv4.emit(o.dv, 0, length, ds, id, 0, 64, 6, source, destination);
+        const before = o.u8.slice();
+        const isCapable = (ds & 3) !== 0;
+        assert.equal(ipv4.markCe(o.dv, 0), isCapable);
+        assert.equal(ipv4.dsEcn(o.dv, 0), isCapable ? ds | 3 : ds);
+        assert.equal(o.sum(0, 20, 0), 0xffff);
+        const rest = (u8: Uint8Array): string => toHex(u8.filter((_, at) => at !== 1 && at !== 10 && at !== 11));
+        assert.equal(rest(o.u8), rest(before));
+      }),
+      SEEDED,
+    );
+  });
+
+  it('ipv6: marks what is ECN-capable, all else unchanged', () => {
+    const [a, b] = [IpAddress.parse('fd00::1'), IpAddress.parse('fd00::2')];
+    for (let ds = 0; ds < 256; ds++) {
+      const dv = new DataView(new ArrayBuffer(40));
+      ipv6.emit(dv, 0, 8, ds, 64, 6, a, b);
+      const want = new DataView(new ArrayBuffer(40));
+      const isCapable = (ds & 3) !== 0;
+      ipv6.emit(want, 0, 8, isCapable ? ds | 3 : ds, 64, 6, a, b);
+      assert.equal(ipv6.markCe(dv, 0), isCapable);
+      assert.deepEqual(dv, want);
+    }
+  });
+});

@@ -8,7 +8,7 @@ const SOURCE_PORT = 0; // u16
 const DESTINATION_PORT = 2; // u16
 const SEQUENCE = 4; // u32
 const ACKNOWLEDGMENT = 8; // u32
-const OFFSET_FLAGS = 12; // u4 header length in words, u4 reserved, u8 flags
+const OFFSET_FLAGS = 12; // u4 header length in words, u3 reserved, u9 flags
 const WINDOW = 14; // u16
 const CHECKSUM = 16; // u16
 const URGENT = 18; // u16
@@ -24,6 +24,8 @@ export const ACK = 0x10;
 export const URG = 0x20;
 export const ECE = 0x40;
 export const CWR = 0x80;
+/** RFC 9768 §3.1: the lowest of the reserved bits. */
+export const AE = 0x100;
 
 // Option kinds and lengths: RFC 9293 §3.2, RFC 7323 §2.2 and §3.2, RFC 2018 §2 and §3.
 const OPTION_END = 0;
@@ -56,7 +58,7 @@ export const sequence = (dv: DataView, p: number): number => dv.getInt32(p + SEQ
 export const acknowledgment = (dv: DataView, p: number): number => dv.getInt32(p + ACKNOWLEDGMENT);
 /** Header length in bytes, options included. */
 export const headerLength = (dv: DataView, p: number): number => (dv.getUint8(p + OFFSET_FLAGS) >>> 4) << 2;
-export const flags = (dv: DataView, p: number): number => dv.getUint8(p + OFFSET_FLAGS + 1);
+export const flags = (dv: DataView, p: number): number => dv.getUint16(p + OFFSET_FLAGS) & 0x1ff;
 export const window = (dv: DataView, p: number): number => dv.getUint16(p + WINDOW);
 export const urgent = (dv: DataView, p: number): number => dv.getUint16(p + URGENT);
 
@@ -285,6 +287,7 @@ const FLAG_LETTERS: [number, string][] = [
   [URG, 'U'],
   [ECE, 'E'],
   [CWR, 'W'],
+  [AE, 'e'],
 ];
 
 /** The flags as tcpdump prints them: `S.`, `P.`, `none`. */

@@ -48,7 +48,7 @@ export interface BulkResult {
   readonly segments: number;
 }
 
-/** RFC-less but usual: 1 where all have the same, 1/n where one has all. R. Jain, DEC-TR-301, 1984. */
+/** Jain's index (DEC-TR-301, 1984): 1 where all have the same, 1/n where one has all. */
 export const jain = (shares: readonly number[]): number =>
   shares.reduce((sum, x) => sum + x, 0) ** 2 / (shares.length * shares.reduce((sum, x) => sum + x * x, 0));
 

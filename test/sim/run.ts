@@ -290,7 +290,8 @@ class Run {
       this.fail(`${state}: ${seqDiff(c.sndMax, edge)} bytes sent beyond the window`);
     }
     // Something unanswered without a deadline would wait for ever.
-    if (flight > 0 && !c.isReady && (c.retransmitAt === UNSET || c.timerIndex < 0 || c.timerAt > c.retransmitAt)) {
+    const deadline = c.retransmitAt !== UNSET ? c.retransmitAt : c.persistAt;
+    if (flight > 0 && !c.isReady && (deadline === UNSET || c.timerIndex < 0 || c.timerAt > deadline)) {
       this.fail(`${state}: ${flight} bytes under way and no timer`);
     }
   }

@@ -15,9 +15,7 @@ const whole = (name: string, factor = 1): Variable => {
 const flag = (...names: string[]): Variable => {
   return (value) => (/^\d+$/.test(value) ? Object.fromEntries(names.map((name) => [name, Number(value) !== 0])) : null);
 };
-const word =
-  (name: string): Variable =>
-  (value) => ({ [name]: value });
+const congestion: Variable = (value) => ({ congestion: value === 'reno' ? 'newreno' : value });
 
 /** The least shift that shows a window of `bytes`. */
 function shiftFor(bytes: number): number {
@@ -39,6 +37,15 @@ const buffer = (name: string, withShift: boolean): Variable => {
   };
 };
 
+/** The setting for each number a variable may have. */
+const choice = (name: string, ...values: readonly string[]): Variable => {
+  return (value) => {
+    const chosen = values[Number(value)];
+    return chosen === undefined ? null : { [name]: chosen };
+  };
+};
+const SYN_COOKIES = choice('synCookies', 'never', 'auto', 'always');
+
 const LINUX: Readonly<Record<string, Variable>> = {
   tcp_timestamps: flag('timestamps'),
   tcp_window_scaling: flag('windowScaling'),
@@ -53,7 +60,7 @@ const LINUX: Readonly<Record<string, Variable>> = {
   tcp_keepalive_intvl: whole('keepAliveIntervalMs', MS_PER_S),
   tcp_keepalive_probes: whole('keepAliveProbesMax'),
   tcp_fin_timeout: whole('finWait2Ms', MS_PER_S),
-  tcp_congestion_control: word('congestion'),
+  tcp_congestion_control: congestion,
   tcp_slow_start_after_idle: flag('slowStartAfterIdle'),
   tcp_frto: flag('frto'),
   tcp_early_retrans: flag('tailLossProbe'),
@@ -62,18 +69,18 @@ const LINUX: Readonly<Record<string, Variable>> = {
   tcp_recovery: flag('rack'),
   tcp_rto_min_us: (value) => (/^\d+$/.test(value) ? { rtoMinMs: Number(value) / US_PER_MS } : null),
   tcp_rto_max_ms: whole('rtoMaxMs'),
-  tcp_ecn: whole('ecn'),
+  tcp_ecn: choice('ecn', 'off', 'on', 'passive', 'accurate', 'accurate', 'accurate'),
   tcp_ecn_fallback: flag('ecnFallback'),
   tcp_mtu_probing: whole('mtuProbing'),
   tcp_base_mss: whole('mtuProbeBaseMss'),
   tcp_moderate_rcvbuf: flag('receiveAutotune'),
   tcp_autocorking: flag('autocorking'),
   tcp_notsent_lowat: whole('notsentLowatBytes'),
-  tcp_challenge_ack_limit: whole('challengeAckLimit'),
+  tcp_challenge_ack_limit: whole('challengeAcksMax'),
   tcp_invalid_ratelimit: whole('invalidRateLimitMs'),
   tcp_shrink_window: flag('shrinkWindow'),
-  tcp_syncookies: whole('synCookies'),
-  tcp_rfc1337: flag('timeWaitIgnoresReset'),
+  tcp_syncookies: SYN_COOKIES,
+  tcp_rfc1337: flag('rfc1337'),
   tcp_abort_on_overflow: flag('abortOnOverflow'),
   tcp_no_metrics_save: () => ({}),
 };
@@ -81,7 +88,7 @@ const LINUX: Readonly<Record<string, Variable>> = {
 const FREEBSD: Readonly<Record<string, Variable>> = {
   rfc1323: flag('timestamps', 'windowScaling'),
   'sack.enable': flag('sack'),
-  'ecn.enable': whole('ecn'),
+  'ecn.enable': choice('ecn', 'off', 'on', 'passive', 'accurate', 'accurate'),
   'ecn.maxretries': whole('ecnRetriesMax'),
   recvspace: whole('receiveBufferBytes'),
   sendspace: whole('sendBufferBytes'),
@@ -98,14 +105,14 @@ const FREEBSD: Readonly<Record<string, Variable>> = {
   insecure_syn: flag('insecureSyn'),
   drop_synfin: flag('dropSynFin'),
   icmp_may_rst: flag('icmpMayReset'),
-  syncookies: whole('synCookies'),
+  syncookies: SYN_COOKIES,
   syncookies_only: flag('synCookiesOnly'),
   blackhole: flag('blackhole'),
   tolerate_missing_ts: flag('tolerateMissingTimestamps'),
   path_mtu_discovery: flag('pathMtuDiscovery'),
   mssdflt: whole('mssDefault'),
   msl: (value) => (/^\d+$/.test(value) ? { timeWaitMs: 2 * Number(value) } : null),
-  'cc.algorithm': word('congestion'),
+  'cc.algorithm': congestion,
 };
 
 const VALUES: Readonly<Record<string, Variable>> = {
