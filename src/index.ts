@@ -16,12 +16,14 @@ export {
   type ListenOptions,
   type UdpConnectOptions,
 } from './sockets/host.ts';
+export type { IncomingSyn, SynDecision, SynHandler } from './sockets/incoming-syn.ts';
 export type { PingOptions, PingReply } from './sockets/ping.ts';
 export { TcpListener } from './sockets/tcp-listener.ts';
-export { TcpStream } from './sockets/tcp-stream.ts';
+export { type CloseOptions, TcpStream } from './sockets/tcp-stream.ts';
 export { type Datagram, type Destination, UdpSocket } from './sockets/udp-socket.ts';
 export type { WaitOptions } from './sockets/waiters.ts';
 export { Stack, type StackOptions } from './stack.ts';
-export type { TcpSettings } from './tcp/settings.ts';
+export type { Cause, CongestionControl, RateSample } from './tcp/congestion/controller.ts';
+export type { CongestionName, TcpSettings } from './tcp/settings.ts';
 export type { TcpState } from './tcp/state.ts';
 export { Cidr, IpAddress, MacAddress } from './wire/address.ts';

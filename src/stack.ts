@@ -37,7 +37,7 @@ export interface StackOptions {
   readonly memory?: Memory | number | undefined;
   /** What TCP sockets start with. */
   readonly tcp?: Partial<TcpSettings> | undefined;
-  /** Congestion control algorithms that `tcp` may name, besides `newreno` and `cubic`. */
+  /** The congestion control algorithms that `tcp` may name: all there are in `ethertype/congestion`, or by default `cubic`. */
   readonly congestion?: readonly CongestionControl[] | undefined;
 }
 

@@ -8,6 +8,7 @@ import type { Memory } from '../src/memory/memory.ts';
 import type { Device, Medium } from '../src/phy/device.ts';
 import { Random } from '../src/phy/random.ts';
 import { Stack } from '../src/stack.ts';
+import { ALGORITHMS } from '../src/tcp/congestion/index.ts';
 import type { Connection } from '../src/tcp/connection.ts';
 import type { TcpSettings } from '../src/tcp/settings.ts';
 import type { TcpSocket } from '../src/tcp/socket.ts';
@@ -131,7 +132,16 @@ export interface PeerOptions {
   readonly syn?: Pick<SegmentOptions, 'mss' | 'windowScale' | 'sackPermitted' | 'timestamps' | 'wnd'>;
 }
 
-const FLAGS: Record<string, number> = { F: tcp.FIN, S: tcp.SYN, R: tcp.RST, P: tcp.PSH, '.': tcp.ACK, U: tcp.URG };
+const FLAGS: Record<string, number> = {
+  F: tcp.FIN,
+  S: tcp.SYN,
+  R: tcp.RST,
+  P: tcp.PSH,
+  '.': tcp.ACK,
+  U: tcp.URG,
+  E: tcp.ECE,
+  W: tcp.CWR,
+};
 
 /** Byte `at` (from 0) of what either side sends where a test gives a length only. */
 export const pattern = (at: number): number => (at * 7 + (at >> 8)) & 0xff;
@@ -156,7 +166,12 @@ export class TestPeer {
     this.options = options;
     this.device = new PeerDevice('ip', options.mtu ?? 1500, options.offload ?? false);
     const random = new Random(options.seed ?? 1);
-    this.stack = new Stack({ memory: options.memory ?? 4 << 20, random: () => random.next(), tcp: options.tcp });
+    this.stack = new Stack({
+      memory: options.memory ?? 4 << 20,
+      random: () => random.next(),
+      tcp: options.tcp,
+      congestion: ALGORITHMS,
+    });
     this.stack.addInterface(this.device, { addresses: [Cidr.parse('10.0.0.1/24')], mac: LOCAL_MAC });
     this.poll();
   }

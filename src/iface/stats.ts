@@ -44,7 +44,7 @@ type StackDrop =
   | 'tcp-reset-ignored' // outside the window, or for nobody
   | 'tcp-reset-challenged' // RFC 5961 §3.2
   | 'tcp-syn-queue-full'
-  | 'tcp-bad-cookie' // an acknowledgement of a SYN cookie that we never sent: answered with RST
+  | 'tcp-bad-cookie' // an acknowledgement that fits no SYN cookie; without text it is answered with RST
   | 'tcp-accept-queue-full'
   | 'tcp-no-buffer' // data in the window that memory could not hold
   | 'tcp-group-address' // RFC 9293 MUST-57

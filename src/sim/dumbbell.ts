@@ -1,8 +1,10 @@
 /** The dumbbell: senders on the left, receivers on the right, and one bottleneck that all flows share. @module */
+
 import { Memory } from '../memory/memory.ts';
 import type { Device } from '../phy/device.ts';
 import { Random } from '../phy/random.ts';
 import { Stack } from '../stack.ts';
+import { ALGORITHMS } from '../tcp/congestion/index.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import { Cidr, IpAddress } from '../wire/address.ts';
 import { Router, type RouterOptions, type RouterPort } from './router.ts';
@@ -55,7 +57,7 @@ export function dumbbell(options: DumbbellOptions = {}): Dumbbell {
   const stack = (side: 'left' | 'right', host: number, pair: number): Stack => {
     const chance = random.fork();
     const settings = typeof tcp === 'function' ? tcp(pair) : tcp;
-    const made = new Stack({ memory, random: () => chance.next(), tcp: settings });
+    const made = new Stack({ memory, random: () => chance.next(), tcp: settings, congestion: ALGORITHMS });
     const delayMs = (typeof rttMs === 'number' ? rttMs : (rttMs[pair] ?? 0)) / 2;
     const port = router.port({ side, addresses: [addressOf(host)], delayMs });
     made.addInterface(wrap?.(port, side, pair) ?? port, { addresses: [new Cidr(addressOf(host), 24)] });

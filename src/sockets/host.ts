@@ -6,11 +6,14 @@ import type { Memory } from '../memory/memory.ts';
 import type { Device } from '../phy/device.ts';
 import type { Clock } from '../sim/clock.ts';
 import { Stack } from '../stack.ts';
+import { ALGORITHMS } from '../tcp/congestion/index.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import { isDrained } from '../tcp/socket.ts';
+import type { SynRequest } from '../tcp/syn-request.ts';
 import { Cidr, IpAddress, MacAddress, parseIp } from '../wire/address.ts';
 import { checkPort } from '../wire/ip.ts';
 import { asyncDispose } from './dispose.ts';
+import { IncomingSyn, type SynHandler } from './incoming-syn.ts';
 import { Loop } from './loop.ts';
 import { type PingOptions, type PingReply, ping } from './ping.ts';
 import { realClock, secureRandom } from './real-clock.ts';
@@ -50,6 +53,11 @@ export interface ListenOptions {
   readonly host?: string;
   /** Connections that may wait to be accepted; default 511. */
   readonly backlog?: number;
+  /**
+   * Decides about each SYN before it is answered: what a proxy needs, which accepts a client once the other side has.
+   * @example onSyn: async (syn) => (await dial(syn.localAddress, syn.localPort)) ? 'accept' : 'unreachable'
+   */
+  readonly onSyn?: SynHandler;
   /** What its connections have other than the host's: buffers, timeouts. */
   readonly tcp?: Partial<TcpSettings>;
 }
@@ -108,10 +116,16 @@ export class HostTcp {
    */
   async listen(options: ListenOptions): Promise<TcpListener> {
     this.#loop.assertOpen('listen');
-    const { host, backlog } = options;
+    const { host, backlog, onSyn } = options;
+    if (onSyn !== undefined && typeof onSyn !== 'function') {
+      throw new TypeError(`onSyn: expected a function, got ${typeof onSyn}`);
+    }
     const socket = this.#loop.stack.tcpSocket(options.tcp);
     const address = host === undefined ? undefined : lookup(host, 'listen');
-    socket.listen({ port: checkPort(options.port, 0), address, backlog });
+    const ask = (handler: SynHandler) => (request: SynRequest) =>
+      void new IncomingSyn(this.#loop, request).ask(handler);
+    const asked = onSyn === undefined ? undefined : ask(onSyn);
+    socket.listen({ port: checkPort(options.port, 0), address, backlog, onSyn: asked });
     return new TcpListener(this.#loop, socket);
   }
 
@@ -235,7 +249,12 @@ export class Host {
       throw new TypeError('addresses, mac: expected a device to put them on, got none');
     }
     const memory = options.memory ?? options.device?.memory ?? undefined;
-    this.stack = new Stack({ random: options.random ?? secureRandom(), memory, tcp: options.tcp });
+    this.stack = new Stack({
+      random: options.random ?? secureRandom(),
+      memory,
+      tcp: options.tcp,
+      congestion: ALGORITHMS,
+    });
     this.#loop = new Loop(this.stack, options.clock ?? realClock);
     this.tcp = new HostTcp(this.#loop);
     this.udp = new HostUdp(this.#loop);

@@ -9,6 +9,8 @@ import { Waiters, type WaitOptions } from './waiters.ts';
 
 /** The most bytes one `read` gives. */
 const CHUNK_BYTES = 1 << 16;
+/** How often a lingering close looks. */
+const LINGER_STEP_MS = 5;
 const DONE = Promise.resolve();
 
 interface PendingWrite {
@@ -23,6 +25,14 @@ export function assertBytes(name: string, value: unknown): asserts value is Uint
   if (!(value instanceof Uint8Array)) {
     throw new TypeError(`${name}: expected a Uint8Array, got ${value === null ? 'null' : typeof value}`);
   }
+}
+
+export interface CloseOptions {
+  /**
+   * As SO_LINGER: 0 resets the connection at once; above, `close` resolves once the peer has acknowledged everything, or
+   * after so many ms, when the rest goes on by itself. Left out, it does not wait.
+   */
+  readonly lingerMs?: number;
 }
 
 export class TcpStream implements Notified {
@@ -158,14 +168,33 @@ export class TcpStream implements Notified {
    * Closes both halves and lets go of the connection: what was written is still sent; bytes unread, or still coming,
    * are answered with a reset.
    */
-  async close(): Promise<void> {
+  async close(options: CloseOptions = {}): Promise<void> {
     if (this.#isReleased) return;
+    const { lingerMs } = options;
+    if (lingerMs === 0) {
+      this.abort();
+      return;
+    }
     // With bytes unread there is no orderly end, only the reset that release() sends: RFC 2525 §2.17.
     if (this.#socket.recvQueue() === 0) await this.end();
     this.#release();
     this.#loop.touch();
     this.#socket.release();
     this.#loop.wake();
+    if (lingerMs !== undefined) await this.#drained(lingerMs);
+  }
+
+  /** Waits until the peer has acknowledged everything, but no longer than `ms`. */
+  async #drained(ms: number): Promise<void> {
+    const { clock } = this.#loop;
+    const until = clock.now() + ms;
+    this.#loop.hold(1);
+    while (!this.#socket.isDrained() && clock.now() < until && !this.#loop.isClosed) {
+      await new Promise<void>((resolve) => {
+        clock.setTimer(Math.min(until, clock.now() + LINGER_STEP_MS), resolve);
+      });
+    }
+    this.#loop.hold(-1);
   }
 
   /** Resets the connection at once; what was not yet acknowledged may be lost. Pending reads and writes reject. */

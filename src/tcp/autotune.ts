@@ -7,7 +7,7 @@
 import type { Ring } from '../memory/ring.ts';
 import type { Connection } from './connection.ts';
 import { timestampNow } from './rtt.ts';
-import { type Seq, seqAdd, seqDiff } from './seq.ts';
+import { seqAdd, seqDiff } from './seq.ts';
 import type { TcpSettings } from './settings.ts';
 
 /** Segments of a first window: RFC 6928. */
@@ -47,20 +47,24 @@ export function sendCapacity(c: Connection): number {
 
 /** The handshake is done: measuring begins. */
 export function startRightSizing(c: Connection): void {
-  c.readFrom = c.rcvNxt;
-  c.readFromUs = c.context.nowUs;
   c.readBytes = Math.min(FIRST_SEGMENTS * c.rcvMss, c.rxBytes);
   startRound(c);
 }
 
+function startReading(c: Connection): void {
+  c.readFrom = seqAdd(c.rcvNxt, -c.readable);
+  c.readFromUs = c.context.nowUs;
+}
+
+/** The first byte that was not offered yet cannot come before what offers it has gone there: a round trip or longer. */
 function startRound(c: Connection): void {
-  c.rcvRoundEnd = c.rcvAdv;
+  c.rcvRoundEnd = seqAdd(c.rcvAdv, 1);
   c.rcvRoundAtUs = c.context.nowUs;
 }
 
 /**
- * A window's worth has arrived since the last call, which takes a round trip or longer. The echo of a timestamp says how
- * much longer, to its tick. @param tsEcr - -1 without timestamps
+ * A byte has arrived that was not yet offered at the last call. The echo of a timestamp says how much longer than a round
+ * trip that took, to its tick.
  */
 export function rcvRoundDone(c: Connection, hasTimestamps: boolean, tsEcr: number): void {
   let sample = Math.max(1, (c.context.nowUs - c.rcvRoundAtUs) | 0);
@@ -68,6 +72,7 @@ export function rcvRoundDone(c: Connection, hasTimestamps: boolean, tsEcr: numbe
     const elapsedMs = (timestampNow(c) - tsEcr) | 0;
     if (elapsedMs >= 0 && elapsedMs < sample / TICK_US) sample = Math.min(sample, elapsedMs * 1000 + TICK_US);
   }
+  if (c.rcvRttUs === 0) startReading(c); // what was read so far took longer than a round trip
   // All samples are too long, never too short: a lower one counts at once.
   const isLower = c.rcvRttUs === 0 || sample < c.rcvRttUs;
   c.rcvRttUs = isLower ? sample : c.rcvRttUs + ((sample - c.rcvRttUs) >> 3);
@@ -78,8 +83,7 @@ export function rcvRoundDone(c: Connection, hasTimestamps: boolean, tsEcr: numbe
 export function rightSize(c: Connection): void {
   const elapsedUs = (c.context.nowUs - c.readFromUs) | 0;
   if (c.rcvRttUs === 0 || (elapsedUs >= 0 && elapsedUs < c.rcvRttUs)) return;
-  const readTo = seqAdd(c.rcvNxt, -c.readable);
-  const bytes = seqDiff(readTo, c.readFrom);
+  const bytes = seqDiff(seqAdd(c.rcvNxt, -c.readable), c.readFrom);
   if (bytes > c.readBytes) {
     // What comes in the next round trip, twice; and in slow start as much more as there was more this time.
     const twice = 2 * bytes + 16 * c.rcvMss;
@@ -88,8 +92,7 @@ export function rightSize(c: Connection): void {
     setCapacity(c.rx, c.rxBytes);
     c.readBytes = bytes;
   }
-  c.readFrom = readTo as Seq;
-  c.readFromUs = c.context.nowUs;
+  startReading(c);
 }
 
 /** The settings of a live connection have changed: sizes that were set are what they are from now on. */

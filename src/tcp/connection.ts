@@ -25,8 +25,8 @@ import type { Tcp } from './tcp.ts';
 import { expireConnection } from './timers.ts';
 
 /** RFC 9293 §3.7.1 MUST-15: the send MSS where the peer names none, IPv4 and IPv6. */
-const MSS_DEFAULT_V4 = 536;
-const MSS_DEFAULT_V6 = 1220;
+export const MSS_DEFAULT_V4 = 536;
+export const MSS_DEFAULT_V6 = 1220;
 /** The least MSS believed of a peer; what Linux does. Less would make a flood of tiny segments. */
 const MSS_MIN = 48;
 
@@ -149,7 +149,7 @@ export class Connection implements Flow, Timed {
   /** Bytes received since the last acknowledgement went out. */
   unackedBytes = 0;
   /** Acknowledgements still sent at once, while the peer is in slow start. */
-  quickAcks = QUICK_ACKS;
+  quickAcks: number;
   ackNow = false;
 
   // Options.
@@ -339,10 +339,11 @@ export class Connection implements Flow, Timed {
     this.hash = tcp.connections.hash(this.local, remote, this.portsIn);
     this.pseudoSum = pseudoHeaderSum(this.local, remote, PROTOCOL_TCP);
     this.settings = settings;
-    this.congestion = tcp.congestionOf(settings);
+    this.congestion = settings.congestion as CongestionControl; // settings hold the object once they are checked
     this.rtoMs = settings.rtoInitialMs;
     this.txBytes = settings.sendBufferBytes;
     this.rxBytes = settings.receiveBufferBytes;
+    this.quickAcks = settings.bsd ? 0 : QUICK_ACKS;
     this.delivered = this.bytesSent = this.bytesRetrans = 0;
     this.bytesReceived = this.bytesAcked = this.lostBytesTotal = 0;
   }
@@ -389,12 +390,6 @@ export class Connection implements Flow, Timed {
     return this.tx === null ? this.txSeq : seqAdd(this.txSeq, this.tx.length);
   }
 
-  /** Rounds the receive buffer up to whole segments. */
-  roundBuffer(): void {
-    const segment = this.mss + (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
-    this.rxBytes = Math.ceil(this.rxBytes / segment) * segment;
-  }
-
   /** The send buffer, made at the first byte. */
   txRing(): Ring {
     this.tx ??= new Ring(this.context.memory, this.txBytes);
@@ -426,6 +421,7 @@ export class Connection implements Flow, Timed {
     this.peerMss = fromPeer === 0 ? byDefault : Math.max(fromPeer, MSS_MIN);
     this.fitMss();
     this.rcvMss = this.mss;
+    if (this.settings.bsd) this.rxBytes = Math.ceil(this.rxBytes / this.mss) * this.mss;
   }
 
   /**

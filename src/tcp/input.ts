@@ -10,9 +10,17 @@ import { answerOld, challenge } from './answer.ts';
 import { rcvRoundDone, startRightSizing } from './autotune.ts';
 import { type Connection, OPEN, UNSET } from './connection.ts';
 import { agreeOnSyn, agreeOnSynAck, arriveCodepoint } from './ecn.ts';
-import { emitReset, emitSegment, resetStray } from './emit.ts';
+import { emitReset, resetStray } from './emit.ts';
 import { CLOSED_EVENT, CONNECTED, READABLE, WRITABLE } from './events.ts';
-import { acceptable, isOldTimestamp, receiveText, receiveWindow, scheduleAck, updateTsRecent } from './receive.ts';
+import {
+  acceptable,
+  acceptedWindow,
+  isOldTimestamp,
+  receiveText,
+  receiveWindow,
+  scheduleAck,
+  updateTsRecent,
+} from './receive.ts';
 import { rttOfHandshake } from './rtt.ts';
 import { finAcknowledged } from './send.ts';
 import { type Seq, seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt } from './seq.ts';
@@ -81,7 +89,7 @@ function isAcceptable(c: Connection, segment: wire.Segment): boolean {
   if (c.state === SYN_RECEIVED && (flags & SYN) !== 0 && segment.seq === c.irs) return arriveSynAgain(c, segment);
   // A SYN or FIN occupies a number of its own: RFC 9293 §3.4.
   const occupied = segment.length + (flags & FIN) + ((flags & SYN) >> 1);
-  if (acceptable(segment.seq as Seq, occupied, c.rcvNxt, receiveWindow(c))) return true;
+  if (acceptable(segment.seq as Seq, occupied, c.rcvNxt, acceptedWindow(c))) return true;
   if ((flags & RST) !== 0) {
     c.context.stats.drop('tcp-reset-ignored');
     return false;
@@ -215,7 +223,6 @@ function established(c: Connection): void {
   rtoAfterHandshake(c);
   c.retransmitAt = UNSET;
   c.congestion.init(c);
-  if (c.settings.wholeSegments) c.roundBuffer();
   // RFC 6928 §2: after more than one lost SYN the initial window is one segment.
   if (synTimeouts > 1) c.cwnd = c.mss;
   c.initialCwnd = c.cwnd;
@@ -293,9 +300,6 @@ function arriveText(c: Connection, segment: wire.Segment): void {
 /** The peer's FIN is in order: everything before it has arrived. */
 function arriveFin(c: Connection): void {
   const wasWaiting = c.state === FIN_WAIT_1 || c.state === FIN_WAIT_2;
-  if (c.state === FIN_WAIT_1 && c.settings.resendsFin && c.sndNxt !== c.txEnd) {
-    emitSegment(c, seqAdd(c.sndNxt, -1), 0, FIN | ACK);
-  }
   c.transition('receive-fin');
   c.socket?.report(READABLE | (wasWaiting ? CLOSED_EVENT : 0));
   if (c.state === TIME_WAIT) c.tcp.enterTimeWait(c);

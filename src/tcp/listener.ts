@@ -5,7 +5,7 @@
 import type { Packet } from '../iface/packet.ts';
 import type { IpAddress } from '../wire/address.ts';
 import * as wire from '../wire/tcp.ts';
-import { Connection } from './connection.ts';
+import { Connection, UNSET } from './connection.ts';
 import { COOKIE_MS } from './cookie.ts';
 import { agreeOnSyn } from './ecn.ts';
 import { ACCEPTABLE } from './events.ts';
@@ -15,7 +15,7 @@ import { type Seq, seqAdd, seqGt } from './seq.ts';
 import type { TcpSettings } from './settings.ts';
 import type { TcpSocket } from './socket.ts';
 import { CLOSED } from './state.ts';
-import { type OnSyn, SynRequest } from './syn-request.ts';
+import { type OnSyn, refuseHeld, SynRequest } from './syn-request.ts';
 import type { Tcp } from './tcp.ts';
 import { ISS_STEP } from './time-wait.ts';
 
@@ -150,7 +150,9 @@ export class Listener {
     if (syn === null) {
       stats.tcpSynCookiesFailed++;
       stats.drop('tcp-bad-cookie');
-      return false;
+      // Text whose first segment was lost does not fit its cookie; the first one comes again, and a RST would end what
+      // that one is about to open.
+      return segment.length > 0 || (segment.flags & wire.FIN) !== 0;
     }
     stats.tcpSynCookiesReceived++;
     const isFull = this.#accepted.length >= this.backlog;
@@ -199,6 +201,9 @@ export class Listener {
     const waiting = [...this.#halfOpen, ...this.#accepted];
     this.#accepted = [];
     this.#halfOpen.clear();
-    for (const c of waiting) this.tcp.abort(c);
+    for (const c of waiting) {
+      if (c.handshakeAt === UNSET) this.tcp.abort(c);
+      else refuseHeld(c);
+    }
   }
 }

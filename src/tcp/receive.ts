@@ -34,6 +34,10 @@ export function acceptable(segSeq: Seq, segLen: number, rcvNxt: Seq, rcvWnd: num
 /** RCV.WND: what the peer may still send, by what we last offered. */
 export const receiveWindow = (c: Connection): number => Math.max(0, seqDiff(c.rcvAdv, c.rcvNxt));
 
+/** What {@link acceptable} goes by. */
+export const acceptedWindow = (c: Connection): number =>
+  c.settings.bsd ? Math.max(receiveWindow(c), c.rxBytes - c.readable) : receiveWindow(c);
+
 /** Bytes we could take now: room in the buffer, less when memory is short. */
 function roomBytes(c: Connection): number {
   if (c.rcvClosed) return c.rxBytes; // bytes are answered with RST, not stored
@@ -52,9 +56,13 @@ const isUnderPressure = (c: Connection): boolean =>
  * the buffer, and it never moves left (§3.8.6, SHLD-14).
  */
 function newEdge(c: Connection): Seq {
-  const edge = seqAdd(c.rcvNxt, roomBytes(c));
-  // A window that is wide open anyway cannot become silly: there it follows the buffer. What Linux and FreeBSD do.
-  const isOpen = receiveWindow(c) >= Math.max(c.rxBytes >> 2, 2 * c.rcvMss);
+  const room = roomBytes(c);
+  const edge = seqAdd(c.rcvNxt, room);
+  // A window that is wide open anyway cannot become silly: there it follows the buffer. What Linux does; BSD goes by what
+  // room is left alone.
+  const isOpen =
+    receiveWindow(c) >= Math.max(c.rxBytes >> 2, 2 * c.rcvMss) ||
+    (c.settings.bsd && room >= Math.min(c.rxBytes >> 2, c.rcvMss));
   const step = isOpen ? 0 : Math.min(c.rxBytes >> 1, c.rcvMss);
   return seqDiff(edge, c.rcvAdv) >= step ? edge : c.rcvAdv;
 }
@@ -176,7 +184,7 @@ export function scheduleAck(c: Connection, length: number, gsoSize: number): voi
     // The peer is in slow start: each acknowledgement opens its window. What Linux does.
     c.quickAcks--;
     c.ackNow = true;
-  } else if (c.unackedBytes >= 2 * c.rcvMss || c.settings.delayedAckMs === 0) {
+  } else if (c.unackedBytes >= 2 * c.rcvMss || c.settings.delayedAckMs === 0 || (c.settings.bsd && c.ackAt !== UNSET)) {
     c.ackNow = true;
   } else if (c.ackAt === UNSET) {
     c.ackAt = c.context.nowMs + c.settings.delayedAckMs;

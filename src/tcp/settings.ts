@@ -2,7 +2,6 @@
 import { WINDOW_SCALE_MAX } from '../wire/tcp.ts';
 import type { CongestionControl } from './congestion/controller.ts';
 import { cubic } from './congestion/cubic.ts';
-import { newreno } from './congestion/newreno.ts';
 
 export interface TcpSettings {
   /**
@@ -72,13 +71,16 @@ export interface TcpSettings {
   readonly timeWaitMs: number;
   /** RFC 7323 §2.3: the shift of our window, 0 to 14; by default, -1, the least that shows the whole buffer. */
   readonly windowShift: number;
-  /** The receive buffer is rounded up to whole segments when the connection begins, as FreeBSD does. Default false. */
-  readonly wholeSegments: boolean;
+  /**
+   * As FreeBSD has it where the RFCs leave it open: the receive buffer is rounded up to whole segments, and segments are
+   * judged by what it has room for, also where 16 bits could not offer it; the offered window follows the bytes that
+   * arrive while there is room; every second segment is acknowledged, however small, and none at once; a FIN that is not
+   * acknowledged stands on every acknowledgement. Default false.
+   */
+  readonly bsd: boolean;
   /** RFC 5961 §3 and §4 turned off: any RST in the window resets, any SYN in it too. Default false. */
   readonly insecureReset: boolean;
   readonly insecureSyn: boolean;
-  /** A FIN that crosses ours is answered with ours again, as FreeBSD does, and not with an ACK alone. Default false. */
-  readonly resendsFin: boolean;
   /** The order and padding of the options of a SYN, which no RFC fixes. Default `linux`. */
   readonly synOptions: SynOptions;
   /**
@@ -109,16 +111,12 @@ export interface TcpSettings {
   readonly pacing: boolean;
   /** Bytes a second, at most; 0: no limit. */
   readonly maxPacingRate: number;
-  /** The congestion control algorithm, by name or as an object of one's own. Default `cubic`. */
+  /** The congestion control algorithm, by name or as an object of one's own; once checked, always the object. Default `cubic`. */
   readonly congestion: CongestionName | CongestionControl;
 }
 
-/** `bbr` is known to stacks that were made with it: hosts are, and others may be (`StackOptions.congestion`). */
+/** Names of algorithms. All but `cubic` need a stack that was made with them (`StackOptions.congestion`): every host is. */
 export type CongestionName = 'newreno' | 'cubic' | 'bbr';
-
-/** The algorithms that every stack knows. */
-export const ALGORITHMS: readonly CongestionControl[] = [newreno, cubic];
-export const CONGESTION_NAMES: readonly CongestionName[] = ['newreno', 'cubic'];
 
 const SYN_COOKIE_MODES = ['auto', 'always', 'never'] as const;
 export type SynCookieMode = (typeof SYN_COOKIE_MODES)[number];
@@ -167,10 +165,9 @@ export const TCP_DEFAULTS: TcpSettings = {
   finWait2Ms: 60_000,
   timeWaitMs: 60_000,
   windowShift: -1,
-  wholeSegments: false,
+  bsd: false,
   insecureReset: false,
   insecureSyn: false,
-  resendsFin: false,
   synOptions: 'linux',
   ecn: 'passive',
   tos: 0,
@@ -185,7 +182,7 @@ export const TCP_DEFAULTS: TcpSettings = {
   slowStartAfterIdle: true,
   pacing: false,
   maxPacingRate: 0,
-  congestion: 'cubic',
+  congestion: cubic,
 };
 
 /** RFC 7323 §2.3: the least shift that lets the whole buffer be offered, however large it grows. */
@@ -213,13 +210,10 @@ const MSS_MAX_LEAST = 88;
 export function mergeSettings(
   base: TcpSettings,
   changes: Partial<TcpSettings>,
-  algorithms: readonly CongestionControl[] = ALGORITHMS,
+  algorithms: readonly CongestionControl[] = [cubic],
 ): TcpSettings {
   const given = Object.entries(changes).filter(([, value]) => value !== undefined);
-  for (const [name, value] of given) {
-    if (name === 'congestion') checkCongestion(value, algorithms);
-    else checkSetting(name, value);
-  }
+  for (const [name, value] of given) if (name !== 'congestion') checkSetting(name, value);
   const merged = { ...base, ...Object.fromEntries(given) };
   const { receiveBufferBytes, receiveBufferMaxBytes, sendBufferBytes, sendBufferMaxBytes } = changes;
   const receive = bufferSizes(
@@ -231,6 +225,7 @@ export function mergeSettings(
   const send = bufferSizes(merged.sendBufferBytes, merged.sendBufferMaxBytes, sendBufferBytes, sendBufferMaxBytes);
   return {
     ...merged,
+    congestion: algorithmOf(merged.congestion, algorithms),
     receiveBufferBytes: receive[0],
     receiveBufferMaxBytes: receive[1],
     sendBufferBytes: send[0],
@@ -272,15 +267,13 @@ function checkSetting(name: string, value: unknown): void {
   throw new RangeError(`${name}: expected a number from ${least} on, got ${value}`);
 }
 
-/** What every algorithm has; what else it may have is optional. */
-const METHODS = ['init', 'acked', 'reduce', 'timedOut', 'undo'];
+/** What every algorithm has; the rest is optional. */
+const METHODS = ['init', 'acked', 'reduce', 'timedOut', 'undo'] as const;
 
-function checkCongestion(value: unknown, algorithms: readonly CongestionControl[]): void {
-  if (typeof value === 'object' && value !== null) {
-    const missing = METHODS.find((method) => typeof (value as Record<string, unknown>)[method] !== 'function');
-    if (missing !== undefined) throw new TypeError(`congestion: expected an algorithm, got one without ${missing}()`);
-  } else if (!algorithms.some(({ name }) => name === value)) {
-    const names = algorithms.map(({ name }) => name).join(', ');
-    throw new RangeError(`congestion: expected ${names} or an algorithm, got ${value}`);
-  }
+/** The algorithm that is named, or given. */
+function algorithmOf(asked: TcpSettings['congestion'], algorithms: readonly CongestionControl[]): CongestionControl {
+  const found = algorithms.find(({ name }) => name === asked) ?? (asked as CongestionControl | null);
+  if (found !== null && METHODS.every((method) => typeof found[method] === 'function')) return found;
+  const names = algorithms.map(({ name }) => name);
+  throw new RangeError(`congestion: expected ${names.join(', ')} or an algorithm, got ${asked}`);
 }

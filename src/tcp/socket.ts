@@ -8,6 +8,7 @@ import type { IpAddress } from '../wire/address.ts';
 import { UNSPECIFIED_V6 } from '../wire/address.ts';
 import { checkPort } from '../wire/ip.ts';
 import { resizeBuffers, sendCapacity } from './autotune.ts';
+import type { CongestionControl } from './congestion/controller.ts';
 import type { Connection } from './connection.ts';
 import { infoOf, type TcpInfo } from './info.ts';
 import { BACKLOG_DEFAULT, Listener } from './listener.ts';
@@ -244,7 +245,7 @@ export class TcpSocket implements Changed {
     const c = this.#connection;
     if (c === null) return;
     c.settings = this.#settings;
-    if (changes.congestion !== undefined) c.congest(this.#tcp.congestionOf(this.#settings));
+    if (changes.congestion !== undefined) c.congest(this.#settings.congestion as CongestionControl);
     resizeBuffers(c, changes);
     if (changes.mssMax !== undefined && c.state > SYN_RECEIVED) c.fitMss();
     if (changes.keepAliveMs !== undefined) restartKeepAlive(c);

@@ -26,7 +26,7 @@ import { packetTooBig } from './path-mtu.ts';
 import { ScoreboardPool } from './scoreboard.ts';
 import { BLOCKED, MORE, output } from './send.ts';
 import { type Seq, seq, seqGe, seqLe } from './seq.ts';
-import { ALGORITHMS, mergeSettings, shiftOf, TCP_DEFAULTS, type TcpSettings } from './settings.ts';
+import { mergeSettings, shiftOf, TCP_DEFAULTS, type TcpSettings } from './settings.ts';
 import {
   CLOSE_WAIT,
   CLOSED,
@@ -49,7 +49,7 @@ export class Tcp implements StreamTransport {
   readonly ip: Ip;
   settings: TcpSettings;
   /** The congestion control algorithms that settings may name. */
-  readonly #algorithms: readonly CongestionControl[];
+  readonly #algorithms: readonly CongestionControl[] | undefined;
   readonly connections: FlowTable<Connection>;
   readonly timeWait: TimeWaitTable;
   readonly boards = new ScoreboardPool();
@@ -70,11 +70,11 @@ export class Tcp implements StreamTransport {
   /** Connections that are over, with bytes that nobody has read yet. */
   readonly unread = new Set<Connection>();
 
-  constructor(context: Context, ip: Ip, settings: Partial<TcpSettings>, algorithms: readonly CongestionControl[] = []) {
+  constructor(context: Context, ip: Ip, settings: Partial<TcpSettings>, algorithms?: readonly CongestionControl[]) {
     this.context = context;
     this.ip = ip;
-    this.#algorithms = [...ALGORITHMS, ...algorithms];
-    this.settings = mergeSettings(TCP_DEFAULTS, settings, this.#algorithms);
+    this.#algorithms = algorithms;
+    this.settings = mergeSettings(TCP_DEFAULTS, settings, algorithms);
     this.connections = new FlowTable(context.random);
     this.timeWait = new TimeWaitTable(this);
     this.#secrets = new Secrets(context.random);
@@ -88,11 +88,6 @@ export class Tcp implements StreamTransport {
   /** Settings, by default this stack's, changed by `changes`. */
   settingsWith(changes: Partial<TcpSettings>, base = this.settings): TcpSettings {
     return mergeSettings(base, changes, this.#algorithms);
-  }
-
-  /** The algorithm that checked settings ask for. */
-  congestionOf({ congestion }: TcpSettings): CongestionControl {
-    return typeof congestion === 'string' ? this.#algorithms.find(({ name }) => name === congestion)! : congestion;
   }
 
   /** Takes in one packet. RFC 9293 §3.10.7. */

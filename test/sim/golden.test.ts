@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { CONGESTION_NAMES } from '../../src/tcp/settings.ts';
+import { CONGESTION_NAMES } from '../../src/tcp/congestion/index.ts';
 import { cellsOf, goldenLines, isQuick, lineOf } from './golden.ts';
 import { runBulk } from './goodput.ts';
 

@@ -11,7 +11,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
-import { CONGESTION_NAMES, type CongestionName } from '../../src/tcp/settings.ts';
+import { CONGESTION_NAMES } from '../../src/tcp/congestion/index.ts';
+import type { CongestionName } from '../../src/tcp/settings.ts';
 import { type Bulk, jain, runBulk } from './goodput.ts';
 
 /** From dist/test/sim. */

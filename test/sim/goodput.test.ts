@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { frameLength } from '../../src/memory/frame.ts';
 import type { Memory } from '../../src/memory/memory.ts';
 import type { Device } from '../../src/phy/device.ts';
-import { CONGESTION_NAMES } from '../../src/tcp/settings.ts';
+import { CONGESTION_NAMES } from '../../src/tcp/congestion/index.ts';
 import { EXPECTED, SMOLTCP } from './expected.ts';
 import { bdpBytes, SMOLTCP_LOSSES, smoltcpBulk } from './golden.ts';
 import { jain, runBulk } from './goodput.ts';

@@ -147,6 +147,9 @@ function stackPlan(r: Random, disruptive: boolean): StackPlan {
       keepAliveIntervalMs: 3000,
       keepAliveProbesMax: disruptive ? 5 : 40,
       timeWaitMs: pick(r, [60_000, 1000]),
+      // Buffers that grow while the connection lives; segments smaller than the path would take.
+      ...(r.chance(0.3) ? { receiveBufferMaxBytes: 1 << 21, sendBufferMaxBytes: 1 << 21 } : {}),
+      mssMax: pick(r, [0, 0, 0, 500]),
     },
   };
 }

@@ -6,6 +6,7 @@ import type { Changed } from '../../src/iface/context.ts';
 import type { Device } from '../../src/phy/device.ts';
 import { Random } from '../../src/phy/random.ts';
 import { Stack } from '../../src/stack.ts';
+import { ALGORITHMS } from '../../src/tcp/congestion/index.ts';
 import type { Connection } from '../../src/tcp/connection.ts';
 import { UNSET } from '../../src/tcp/connection.ts';
 import { CLOSED_EVENT, CONNECTED, READABLE, WRITABLE } from '../../src/tcp/events.ts';
@@ -108,7 +109,7 @@ class Run {
 
   #stack(end: number, device: Device, random: Random): Stack {
     const { memoryBytes, tcp } = this.plan.stacks[end]!;
-    const stack = new Stack({ memory: memoryBytes, random: () => random.next(), tcp });
+    const stack = new Stack({ memory: memoryBytes, random: () => random.next(), tcp, congestion: ALGORITHMS });
     const { family } = this.plan.link;
     stack.addInterface(device, { addresses: [Cidr.parse(`${addressOf(family, end)}/${PREFIX[family]}`)] });
     const listener = stack.tcpSocket();
@@ -278,8 +279,8 @@ class Run {
     const state = STATE_NAMES[c.state];
     if (!seqLe(c.sndUna, c.sndNxt) || !seqLe(c.sndNxt, c.sndMax)) this.fail(`${state}: SND.UNA <= SND.NXT <= max`);
     if (!seqLe(c.rcvNxt, c.rcvAdv)) this.fail(`${state}: RCV.NXT beyond the window`);
-    if (c.readable > c.settings.receiveBufferBytes) this.fail(`${state}: more waits than the buffer holds`);
-    if ((c.tx?.length ?? 0) > c.settings.sendBufferBytes) this.fail(`${state}: more queued than the buffer holds`);
+    if (c.readable > c.rxBytes) this.fail(`${state}: more waits than the buffer holds`);
+    if ((c.tx?.length ?? 0) > c.txBytes) this.fail(`${state}: more queued than the buffer holds`);
     if (c.cwnd < 0 || c.rtoMs <= 0) this.fail(`${state}: cwnd ${c.cwnd}, RTO ${c.rtoMs}`);
     const flight = seqDiff(c.sndMax, c.sndUna);
     // Up to the furthest edge there was: RFC 9293 §3.10.7.4 takes a smaller window from a segment that was overtaken, for
@@ -290,7 +291,7 @@ class Run {
       this.fail(`${state}: ${seqDiff(c.sndMax, edge)} bytes sent beyond the window`);
     }
     // Something unanswered without a deadline would wait for ever.
-    const deadline = c.retransmitAt !== UNSET ? c.retransmitAt : c.persistAt;
+    const deadline = [c.retransmitAt, c.probeAt, c.persistAt].find((at) => at !== UNSET) ?? UNSET;
     if (flight > 0 && !c.isReady && (deadline === UNSET || c.timerIndex < 0 || c.timerAt > deadline)) {
       this.fail(`${state}: ${flight} bytes under way and no timer`);
     }

@@ -6,6 +6,7 @@
 import { Random } from '../../phy/random.ts';
 import { Posix } from '../../posix/index.ts';
 import { Stack } from '../../stack.ts';
+import { ALGORITHMS } from '../../tcp/congestion/index.ts';
 import type { TcpSettings } from '../../tcp/settings.ts';
 import { Cidr, IpAddress } from '../../wire/address.ts';
 import { ScriptDevice, type Sent } from './device.ts';
@@ -42,7 +43,7 @@ export class Stage {
     this.local = IpAddress.parse(options.localIp ?? usual.local);
     this.remote = IpAddress.parse(options.remoteIp ?? usual.remote);
     const random = new Random(seed);
-    this.stack = new Stack({ random: () => random.next(), memory: MEMORY_BYTES, tcp });
+    this.stack = new Stack({ random: () => random.next(), memory: MEMORY_BYTES, tcp, congestion: ALGORITHMS });
     this.device = new ScriptDevice(options.mtu, () => this.nowUs);
     const bits = options.prefixBits ?? usual.bits;
     const iface = this.stack.addInterface(this.device, { name: 'tun0', addresses: [new Cidr(this.local, bits)] });

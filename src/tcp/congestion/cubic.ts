@@ -107,7 +107,8 @@ export const cubic: CongestionControl = {
   reduce(c: Connection, flightBytes: number, cause: Cause): void {
     const { stage, before } = c.congestionState as CubicState;
     Object.assign(before, stage);
-    stage.wMax = c.cwnd < stage.wMax ? (c.cwnd * (1 + BETA)) / 2 : c.cwnd; // §4.7
+    // §4.7, fast convergence. Less by a segment at least: the plateau alone ends a few bytes below W_max.
+    stage.wMax = c.cwnd + c.mss <= stage.wMax ? (c.cwnd * (1 + BETA)) / 2 : c.cwnd;
     const reduced = decrease(c, stage, flightBytes);
     // §4.6: "MUST continue to reduce cwnd in response to congestion events due to ECN-Echo ACKs until it reaches 1 MSS".
     if (cause === 'ecn' && reduced < c.ssthresh) c.cwnd = Math.min(c.cwnd, Math.max(reduced, c.mss));
