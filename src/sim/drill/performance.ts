@@ -26,6 +26,9 @@ import { type Address, type Decoded, decode } from './wire.ts';
 const GRACE_US = 2e6;
 /** How long `*` waits. */
 const ANY_US = 3600e6;
+/** Linux's numbers of states. */
+const STATE_CLOSED = 7;
+const STATE_LISTEN = 10;
 /** A call that blocks although the script does not say so. */
 const CALL_US = 2e6;
 
@@ -123,11 +126,14 @@ export class Performance {
   #socketStates(): string[] {
     const names = ['', 'ESTABLISHED', 'SYN_SENT', 'SYN_RCVD', 'FIN_WAIT_1', 'FIN_WAIT_2', 'TIME_WAIT', 'CLOSED'];
     names.push('CLOSE_WAIT', 'LAST_ACK', 'LISTEN', 'CLOSING');
-    return this.#calls.openFds.map((fd) => names[this.#info(fd).state] ?? 'UNKNOWN');
+    return this.#calls.openFds.map((fd) => names[this.#info(fd).state ?? 0] ?? 'UNKNOWN');
   }
 
-  #info(fd: number): TcpInfo {
-    return this.#stage.posix.getsockopt(fd, LINUX.SOL_TCP, LINUX.TCP_INFO) as TcpInfo;
+  /** Before there is a connection, and after, its state is all that is known. */
+  #info(fd: number): Partial<TcpInfo> {
+    const socket = this.#stage.posix.tcpSocket(fd);
+    if (socket?.connection != null) return this.#stage.posix.getsockopt(fd, LINUX.SOL_TCP, LINUX.TCP_INFO) as TcpInfo;
+    return { state: socket?.state() === 'LISTEN' ? STATE_LISTEN : STATE_CLOSED };
   }
 
   /** Goes to the time of an event of the script's own. Returns it. */

@@ -24,15 +24,12 @@ function shiftFor(bytes: number): number {
   return shift;
 }
 
-/** Buffers are powers of two here, and none is to be above what was asked for. */
-const powerBelow = (bytes: number): number => 2 ** Math.floor(Math.log2(Math.max(1, bytes)));
-
 /** `min default max`. */
 const buffer = (name: string, withShift: boolean): Variable => {
   return (value) => {
     const [, usual, most] = value.split(/\s+/).map(Number);
     if (usual === undefined || most === undefined || Number.isNaN(usual + most)) return null;
-    const sizes = { [`${name}Bytes`]: usual, [`${name}MaxBytes`]: powerBelow(most) };
+    const sizes = { [`${name}Bytes`]: usual, [`${name}MaxBytes`]: most };
     return withShift ? { ...sizes, windowShift: shiftFor(most) } : sizes;
   };
 };
@@ -118,7 +115,7 @@ const FREEBSD: Readonly<Record<string, Variable>> = {
 const VALUES: Readonly<Record<string, Variable>> = {
   'kern.ipc.maxsockbuf': (value) =>
     /^\d+$/.test(value)
-      ? { receiveBufferMaxBytes: powerBelow(Number(value)), windowShift: shiftFor(Number(value)) }
+      ? { receiveBufferMaxBytes: Number(value), windowShift: shiftFor(Number(value)) }
       : null,
 };
 
