@@ -4,6 +4,9 @@ import type { SettingsByName } from './profiles.ts';
 /** What a variable sets, from its value; null: the value means nothing. */
 type Variable = (value: string) => SettingsByName | null;
 
+/** How long a connection is idle before keep-alive probes it, once a socket asks for them: no setting, but an option. */
+export const KEEP_IDLE = 'keepAliveIdleMs';
+
 const MS_PER_S = 1000;
 const US_PER_MS = 1000;
 /** RFC 7323 §2.3. */
@@ -53,7 +56,7 @@ const LINUX: Readonly<Record<string, Variable>> = {
   tcp_syn_retries: whole('synRetriesMax'),
   tcp_synack_retries: whole('synAckRetriesMax'),
   tcp_retries2: whole('retriesMax'),
-  tcp_keepalive_time: whole('keepAliveMs', MS_PER_S),
+  tcp_keepalive_time: whole(KEEP_IDLE, MS_PER_S),
   tcp_keepalive_intvl: whole('keepAliveIntervalMs', MS_PER_S),
   tcp_keepalive_probes: whole('keepAliveProbesMax'),
   tcp_fin_timeout: whole('finWait2Ms', MS_PER_S),
@@ -93,7 +96,7 @@ const FREEBSD: Readonly<Record<string, Variable>> = {
   rexmit_min: whole('rtoMinMs'),
   rexmit_drop_options: flag('synDropOptions'),
   keepinit: whole('connectTimeoutMs'),
-  keepidle: whole('keepAliveIdleMs'),
+  keepidle: whole(KEEP_IDLE),
   keepintvl: whole('keepAliveIntervalMs'),
   keepcnt: whole('keepAliveProbesMax'),
   delacktime: whole('delayedAckMs'),
