@@ -140,7 +140,8 @@ export class TimeWaitTable implements Timed {
       if (!this.#tcp.settings.rfc1337 && segment.seq === record.rcvNxt) this.#remove(record);
       return 'done';
     }
-    const isOpening = (flags & (wire.SYN | wire.ACK)) === wire.SYN && ((flags & wire.FIN) === 0 || !this.#tcp.settings.dropSynFin);
+    const isOpening =
+      (flags & (wire.SYN | wire.ACK)) === wire.SYN && ((flags & wire.FIN) === 0 || !this.#tcp.settings.dropSynFin);
     if (isOpening && mayReopen(record, segment)) return record.sndNxt;
     if (this.#isSilent(record, segment)) {
       this.#tcp.context.stats.drop('tcp-bad-flags');

@@ -22,7 +22,8 @@ export function getOption(posix: Posix, profile: ProfileName, fd: number, level:
     return (posix.tcpSocket(fd)?.settings.connectTimeoutMs || KEEPINIT_DEFAULT_MS) / MS_PER_S;
   }
   const value = posix.getsockopt(fd, level, name);
-  if (level === LINUX.SOL_SOCKET && name === LINUX.SO_ERROR) return AS_REFUSED.includes(value as number) ? REFUSED : value;
+  if (level === LINUX.SOL_SOCKET && name === LINUX.SO_ERROR)
+    return AS_REFUSED.includes(value as number) ? REFUSED : value;
   const isBuffer = level === LINUX.SOL_SOCKET && (name === LINUX.SO_RCVBUF || name === LINUX.SO_SNDBUF);
   if (!isBuffer) return value;
   const connection = posix.tcpSocket(fd)?.connection ?? null;

@@ -94,7 +94,11 @@ function parseEvent(s: Scanner, isV4: boolean): ScriptEvent {
   const where = s.position();
   const start = s.offset;
   const action = parseAction(s, isV4, endUs);
-  const text = s.text.slice(start, s.offset).replace(/\s*(?:\/\/|#)[^\n]*/g, '').replace(/\s+/g, ' ').trim();
+  const text = s.text
+    .slice(start, s.offset)
+    .replace(/\s*(?:\/\/|#)[^\n]*/g, '')
+    .replace(/\s+/g, ' ')
+    .trim();
   const isOutbound = action.kind === 'packet' && action.direction === 'out';
   if (!isOutbound && (time.kind === 'any' || time.kind === 'range' || time.kind === 'relativeRange')) {
     throw new ScriptError(

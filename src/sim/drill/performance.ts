@@ -103,7 +103,12 @@ export class Performance {
   #opened(fd: number, isOfStreams: boolean): void {
     this.#flows.opened(fd, isOfStreams);
     if (!isOfStreams || this.#keepIdleMs === 0) return;
-    this.#stage.posix.setsockopt(fd, LINUX.SOL_TCP, LINUX.TCP_KEEPIDLE, Math.max(1, Math.round(this.#keepIdleMs / 1000)));
+    this.#stage.posix.setsockopt(
+      fd,
+      LINUX.SOL_TCP,
+      LINUX.TCP_KEEPIDLE,
+      Math.max(1, Math.round(this.#keepIdleMs / 1000)),
+    );
   }
 
   get nowUs(): number {

@@ -117,9 +117,7 @@ const FREEBSD: Readonly<Record<string, Variable>> = {
 
 const VALUES: Readonly<Record<string, Variable>> = {
   'kern.ipc.maxsockbuf': (value) =>
-    /^\d+$/.test(value)
-      ? { receiveBufferMaxBytes: Number(value), windowShift: shiftFor(Number(value)) }
-      : null,
+    /^\d+$/.test(value) ? { receiveBufferMaxBytes: Number(value), windowShift: shiftFor(Number(value)) } : null,
 };
 
 /** What setting a variable means for the stack; null: nothing is known of it. */
