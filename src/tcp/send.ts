@@ -75,14 +75,8 @@ export function output(c: Connection): number {
   if (c.lostBytes > c.retransBytes && !c.sendsNew) stopped = retransmitLost(c);
   if (stopped === IDLE && c.state !== TIME_WAIT && (c.tx !== null || c.finQueued)) stopped = sendData(c);
   if (c.probeDue) sendProbe(c);
-  if (c.ackNow && c.path.iface.device.room() > 0) acknowledge(c);
+  if (c.ackNow && c.path.iface.device.room() > 0) emitSegment(c, c.sndNxt, 0, wire.ACK);
   return stopped;
-}
-
-/** Sends an acknowledgement alone; BSD repeats a FIN with it that the peer crossed with its own. */
-function acknowledge(c: Connection): void {
-  const repeats = c.settings.bsd && c.state === CLOSING;
-  emitSegment(c, repeats ? seqAdd(c.sndNxt, -1) : c.sndNxt, 0, repeats ? wire.ACK | wire.FIN : wire.ACK);
 }
 
 function outputHandshake(c: Connection): number {
