@@ -32,6 +32,8 @@ const { ACK, FIN, RST, SYN } = wire;
 /** RFC 7323 §5.5: after 24 days of silence a timestamp proves nothing. */
 const PAWS_IDLE_MS = 24 * 24 * 3600 * 1000;
 
+const PAWS_DISORDER_TICKS = 64;
+
 /** Takes in a segment for connection `c`. */
 export function segmentArrives(c: Connection, segment: wire.Segment, packet: Packet): void {
   const segments = segment.gsoSize > 0 ? Math.ceil(segment.length / segment.gsoSize) : 1;
@@ -65,10 +67,24 @@ export function segmentArrives(c: Connection, segment: wire.Segment, packet: Pac
   if (c.ackNow) c.tcp.ready(c);
 }
 
+/**
+ * Where holes are being filled, a segment that was overtaken on its way may come behind a retransmission with a newer
+ * timestamp. PAWS would drop it, and so make a loss of every reordering in a recovery. Within a few ticks nothing can have
+ * wrapped: a tick is a ms or more (RFC 7323 §5.4), and 2^31 bytes in 64 ms are 268 Gbit/s. Linux allows one tick.
+ */
+const isDisordered = (c: Connection, segment: wire.Segment): boolean =>
+  c.reassembly !== null && ((c.tsRecent - segment.tsVal) | 0) <= PAWS_DISORDER_TICKS;
+
 /** First: the sequence number, with PAWS before it (RFC 7323 §5.3). Answers what is not acceptable. */
 function isAcceptable(c: Connection, segment: wire.Segment): boolean {
   const { flags } = segment;
-  if (c.useTimestamps && segment.hasTimestamps && isOldTimestamp(c, segment.tsVal) && (flags & RST) === 0) {
+  if (
+    c.useTimestamps &&
+    segment.hasTimestamps &&
+    isOldTimestamp(c, segment.tsVal) &&
+    (flags & RST) === 0 &&
+    !isDisordered(c, segment)
+  ) {
     if (c.context.nowMs - c.lastReceivedAt < PAWS_IDLE_MS) {
       c.context.stats.drop('tcp-paws');
       answerOld(c, segment);
