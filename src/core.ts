@@ -8,7 +8,7 @@ export type { DropReason, Stats } from './iface/stats.ts';
 export { Memory, type MemoryOptions } from './memory/memory.ts';
 export { Stack, type StackOptions } from './stack.ts';
 export type { Cause, CongestionControl, RateSample } from './tcp/congestion/controller.ts';
-export { ACCEPTABLE, CLOSED_EVENT, CONNECTED, READABLE, WRITABLE } from './tcp/events.ts';
+export { ACCEPTABLE, CLOSED_EVENT, CONNECTED, READABLE, SENT, WRITABLE } from './tcp/events.ts';
 export type { CongestionName, TcpSettings } from './tcp/settings.ts';
 export { type Endpoint, type ListenOptions, TcpSocket } from './tcp/socket.ts';
 export type { TcpState } from './tcp/state.ts';

@@ -150,7 +150,7 @@ export class Stack {
   poll(now: number): boolean {
     this.#isPolling = true;
     this.context.setNow(now);
-    this.context.timers.expire(this.context.nowMs);
+    this.context.timers.expire(this.context.now);
     const more = this.#rounds();
     this.#isPolling = false;
     return more;

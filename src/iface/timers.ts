@@ -11,7 +11,7 @@ export interface Timed {
   timerAt: number;
   /** Position in the heap, -1: not in it. Written by {@link Timers} only. */
   timerIndex: number;
-  /** Called when the deadline has passed; the object is out of the heap then. May be early: see above. */
+  /** Called when the deadline has passed, with the time in ms and fractions; the object is out of the heap then. May be early: see above. */
   expire(nowMs: number): void;
 }
 

@@ -26,6 +26,7 @@ export class DatagramSocket implements PosixSocket {
   readonly protocol = L.IPPROTO_UDP;
   readonly isListening = false;
   readonly isConnecting = false;
+  readonly isConnected = true;
   readonly isClosing = false;
   readonly sendsAtOnce = true;
   readonly calls = new Set<Call>();
@@ -48,8 +49,6 @@ export class DatagramSocket implements PosixSocket {
     this.#core = shared.stack.udpSocket();
     this.#core.owner = this;
   }
-
-  notify(): void {}
 
   takeError(): ErrorCode | null {
     return this.#core.takeError();

@@ -13,6 +13,9 @@ export type { PollFd } from './plans.ts';
 export { type Accepted, Posix, type PosixOptions } from './posix.ts';
 
 export const {
+  AF_UNSPEC,
+  AF_INET,
+  AF_INET6,
   SOCK_STREAM,
   SOCK_DGRAM,
   SOCK_RAW,
@@ -27,6 +30,11 @@ export const {
   IPPROTO_IPV6,
   IPPROTO_ICMPV6,
   IPPROTO_RAW,
+  SOL_IP,
+  SOL_SOCKET,
+  SOL_TCP,
+  SOL_UDP,
+  SOL_IPV6,
   SO_DEBUG,
   SO_REUSEADDR,
   SO_TYPE,
@@ -189,4 +197,5 @@ export const {
   SK_MEMINFO_OPTMEM,
   SK_MEMINFO_BACKLOG,
   SK_MEMINFO_DROPS,
+  INADDR_ANY,
 } = LINUX;

@@ -140,7 +140,7 @@ const ROWS: readonly Option[] = [
   integer(L.SO_MAX_PACING_RATE, {
     initial: 2 ** 32 - 1, // no limit
     most: Number.MAX_SAFE_INTEGER,
-    setting: 'pacingRateMax',
+    setting: 'maxPacingRate',
     adjust: (asked) => (asked < 0 ? asked >>> 0 : asked),
   }),
   time(L.SO_RCVTIMEO),
@@ -164,7 +164,7 @@ const ROWS: readonly Option[] = [
   // TCP_MIN_MSS to MAX_TCP_WINDOW; 0: whatever the path allows.
   tcp(L.TCP_MAXSEG, {
     initial: 536,
-    setting: 'maxSegmentBytes',
+    setting: 'mssMax',
     allows: (asked) => asked === 0 || (asked >= 88 && asked <= 32_767),
   }),
   tcp(L.TCP_KEEPIDLE, { initial: 7200, least: 1, most: 32_767 }),
@@ -196,8 +196,6 @@ const ROWS: readonly Option[] = [
   ipFlag(L.IP_RECVTTL),
   ipFlag(L.IP_RECVTOS),
   ipFlag(L.IP_PKTINFO),
-  ipFlag(L.IP_FREEBIND),
-  ipFlag(L.IP_TRANSPARENT),
   ip6(L.IPV6_TCLASS, { least: -1, most: 255, setting: 'tos', adjust: (asked) => Math.max(asked, 0) }),
   ip6(L.IPV6_UNICAST_HOPS, HOPS),
   ip6(L.IPV6_MTU_DISCOVER, { initial: L.IP_PMTUDISC_WANT, least: 0, most: 5, setting: 'pathMtuDiscovery' }),

@@ -26,6 +26,7 @@ export class PingSocket implements PosixSocket {
   readonly protocol: number;
   readonly isListening = false;
   readonly isConnecting = false;
+  readonly isConnected = true;
   readonly isClosing = false;
   readonly sendsAtOnce = true;
   readonly calls = new Set<Call>();
@@ -49,8 +50,6 @@ export class PingSocket implements PosixSocket {
   get #isV4(): boolean {
     return this.domain === L.AF_INET;
   }
-
-  notify(): void {}
 
   takeError(): ErrorCode | null {
     return null;

@@ -35,10 +35,19 @@ export function acceptPlan(description: Description): Plan<StreamSocket> {
 export function connectPlan(description: Description, to: SockAddr): Plan<0> {
   const { socket } = description;
   const wasConnecting = socket.isConnecting;
+  let hasBegun = false;
   return {
     sockets: [socket],
     timeoutMs: timeoutOf(description, L.SO_SNDTIMEO),
-    attempt: () => (socket.connect(to) ? 0 : undefined),
+    attempt: () => {
+      // Whoever waits goes on with what he began: another call may have ended it meanwhile, and nothing begins anew.
+      if (hasBegun && socket.isConnected) return 0;
+      if (hasBegun && !socket.isConnecting) {
+        throw new NetError(socket.takeError() ?? 'ECONNABORTED', 'connect', contextOf(to));
+      }
+      hasBegun = true;
+      return socket.connect(to) ? 0 : undefined;
+    },
     late: () => {
       throw new NetError(wasConnecting ? 'EALREADY' : 'EINPROGRESS', 'connect', contextOf(to));
     },

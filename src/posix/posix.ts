@@ -88,7 +88,6 @@ export class Posix {
   notify(changed: Changed): boolean {
     const { owner } = changed as { owner?: unknown };
     if (!isSocket(owner)) return false;
-    owner.notify();
     this.waits.serve(owner);
     return true;
   }
@@ -141,8 +140,13 @@ export class Posix {
 
   /** Gives an accepted socket its descriptor. */
   opened(socket: StreamSocket, flags: number): Accepted {
-    const fd = this.descriptors.open(socket, (flags & L.SOCK_NONBLOCK) !== 0, (flags & L.SOCK_CLOEXEC) !== 0);
-    return { fd, address: socket.remote };
+    try {
+      const fd = this.descriptors.open(socket, (flags & L.SOCK_NONBLOCK) !== 0, (flags & L.SOCK_CLOEXEC) !== 0);
+      return { fd, address: socket.remote };
+    } catch (error) {
+      socket.close(); // nobody could ever name it
+      throw error;
+    }
   }
 
   /** @throws NetError EINPROGRESS, EALREADY, EISCONN, ECONNREFUSED, ENETUNREACH, EADDRNOTAVAIL, EAFNOSUPPORT, ... */

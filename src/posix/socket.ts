@@ -19,8 +19,9 @@ export interface PosixSocket extends Waitable {
   accept(): StreamSocket | null;
   /** Begins to connect, or goes on; false: it is under way. */
   connect(address: SockAddr): boolean;
-  /** Whether a connect is under way. */
+  /** Whether a connect is under way, or has told that it is done. */
   readonly isConnecting: boolean;
+  readonly isConnected: boolean;
   /** Moves what there is; whether the call is done, or has to wait for more. */
   receive(reading: Reading): boolean;
   /** Takes what there is room for; whether the call is done. */
@@ -51,8 +52,6 @@ export interface PosixSocket extends Waitable {
   readOption(option: Option): OptionValue | undefined;
   /** Called before a value is stored: what the socket makes of it. @throws NetError */
   accepts(option: Option, value: OptionValue): void;
-  /** Called when the core has reported a change. */
-  notify(): void;
 }
 
 /** The two halves of a socket, as `sk_shutdown` has them. */

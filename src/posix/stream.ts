@@ -59,7 +59,7 @@ export class StreamSocket implements PosixSocket {
   readonly protocol = L.IPPROTO_TCP;
   readonly sendsAtOnce = false;
   readonly calls = new Set<Call>();
-  options: OptionStore;
+  readonly options: OptionStore;
   readonly #shared: Shared;
   #core: TcpSocket;
   #phase: Phase = 'unconnected';
@@ -69,8 +69,6 @@ export class StreamSocket implements PosixSocket {
   #error: ErrorCode | null = null;
   /** The connection's own error has been told. */
   #isErrorTold = false;
-  /** The peer's FIN has come: SOCK_DONE. */
-  #hasEnded = false;
   #claim: Claim | null = null;
   /** bind() was called; a port that was chosen otherwise is given back with the connection. */
   #isBound = false;
@@ -98,6 +96,10 @@ export class StreamSocket implements PosixSocket {
     return this.#phase === 'listening';
   }
 
+  get isConnected(): boolean {
+    return this.#phase === 'connected';
+  }
+
   get isConnecting(): boolean {
     return this.#phase === 'connecting';
   }
@@ -109,31 +111,32 @@ export class StreamSocket implements PosixSocket {
     return state === TIME_WAIT ? CLOSED : state;
   }
 
-  /** What the core tells by its state is kept here, for the next state may hide it. */
-  notify(): void {
-    const c = this.#core.connection;
-    if (c === null) return;
-    const { state } = c;
-    if (state >= CLOSE_WAIT || c.error === 'EPIPE') this.#hasEnded = true;
+  /** The peer's FIN has come: SOCK_DONE. */
+  get #hasEnded(): boolean {
+    return this.#core.connection?.peerEnded ?? false;
   }
 
   /** Halves that are closed, by whomever: `sk_shutdown`. */
   get #shutHalves(): number {
-    this.notify();
     if (this.#core.connection !== null && this.#state === CLOSED) return BOTH;
     return this.#shut | (this.#hasEnded ? RECEIVING : 0);
   }
 
   get #pendingError(): ErrorCode | null {
-    if (this.#error !== null) return this.#error;
     const { error } = this.#core;
-    return this.#isErrorTold || error === null ? null : asReset(error);
+    return this.#isErrorTold || error === null ? this.#error : this.#asLinux(error);
+  }
+
+  /** A reset behind the peer's end breaks our writes only. The core calls an end of its own making an abort. */
+  #asLinux(code: ErrorCode): ErrorCode {
+    if (code !== 'ECONNABORTED' && code !== 'ECONNRESET') return code;
+    return code === 'ECONNRESET' && this.#hasEnded ? 'EPIPE' : 'ECONNRESET';
   }
 
   takeError(): ErrorCode | null {
     const code = this.#pendingError;
-    if (this.#error !== null) this.#error = null;
-    else if (code !== null) this.#isErrorTold = true;
+    this.#error = null;
+    if (code !== null) this.#isErrorTold = this.#core.error !== null;
     return code;
   }
 
@@ -149,8 +152,9 @@ export class StreamSocket implements PosixSocket {
     if (this.#isMappedOnly(address)) throw new NetError('EINVAL', 'bind', contextOf(to));
     const { stack, ports } = this.#shared;
     const isForeign = !address.isUnspecified && !stack.ip.isLocalAddress(address);
-    const mayBeForeign = this.options.isOn(L.SOL_IP, L.IP_FREEBIND) || this.options.isOn(L.SOL_IP, L.IP_TRANSPARENT);
-    if (isForeign && !mayBeForeign) throw new NetError('EADDRNOTAVAIL', 'bind', contextOf(to));
+    if (isForeign) throw new NetError('EADDRNOTAVAIL', 'bind', contextOf(to));
+    // A port that was chosen for a connection is given back with its end.
+    if (this.#state === CLOSED && !this.#isBound) this.#leaveClaim();
     if (this.#state !== CLOSED || this.#claim !== null) throw new NetError('EINVAL', 'bind', contextOf(to));
     const port = to.port === 0 ? ports.draw() : to.port;
     const claim = this.#claimOf(address, port);
@@ -300,8 +304,10 @@ export class StreamSocket implements PosixSocket {
 
   /** tcp_disconnect: the connection is reset and the socket is as new, but for what bind() and options said. */
   #disconnect(): void {
+    this.#holdBack(false);
     const core = this.#core;
     const state = this.#state;
+    const untold = this.#pendingError;
     const isLost = state !== CLOSED && state !== LISTEN && state !== CLOSING && state !== LAST_ACK;
     core.owner = null;
     core.abort();
@@ -310,9 +316,8 @@ export class StreamSocket implements PosixSocket {
     this.#core.owner = this;
     this.#phase = 'unconnected';
     this.#shut = 0;
-    this.#error = isLost ? 'ECONNRESET' : null;
+    this.#error = isLost ? 'ECONNRESET' : untold;
     this.#isErrorTold = false;
-    this.#hasEnded = false;
     if (!this.#isBound) this.#dropClaim();
   }
 
@@ -320,8 +325,8 @@ export class StreamSocket implements PosixSocket {
 
   receive(reading: Reading): boolean {
     const { flags, room } = reading;
-    if (this.isListening) throw new NetError('ENOTCONN', 'recv');
     if ((flags & L.MSG_ERRQUEUE) !== 0) throw new NetError('EAGAIN', 'recv');
+    if (this.isListening) throw new NetError('ENOTCONN', 'recv');
     // Urgent data comes in line, so there is never any beside.
     if ((flags & L.MSG_OOB) !== 0) throw new NetError('EINVAL', 'recv');
     const core = this.#core;
@@ -331,7 +336,6 @@ export class StreamSocket implements PosixSocket {
     const target = (flags & L.MSG_WAITALL) !== 0 ? room : this.options.number(L.SOL_SOCKET, L.SO_RCVLOWAT);
     if (reading.count >= Math.min(target, room) && (reading.count > 0 || waiting > 0)) return true;
     if (reading.count > 0) return this.#pendingError !== null || (this.#shutHalves & RECEIVING) !== 0;
-    this.notify();
     if (this.#hasEnded) return true;
     this.#throwError('recv');
     if ((this.#shutHalves & RECEIVING) !== 0) return true;
@@ -342,7 +346,6 @@ export class StreamSocket implements PosixSocket {
   /** TCP_INQ: what is left, and 1 for an end that is still to be read. */
   #tellQueue(reading: Reading): void {
     const left = this.#core.recvQueue();
-    this.notify();
     reading.control.length = 0;
     reading.control.push({ level: L.SOL_TCP, type: L.TCP_CM_INQ, value: left === 0 && this.#hasEnded ? 1 : left });
   }
@@ -395,10 +398,16 @@ export class StreamSocket implements PosixSocket {
     if (onoff !== 0 && linger === 0) core.abort();
     core.release();
     core.owner = null;
+    this.#leaveClaim();
+  }
+
+  /** The port is the connection's alone from now on, until it and its TIME-WAIT are over. */
+  #leaveClaim(): void {
     const claim = this.#claim;
     if (claim === null) return;
-    claim.left = core.connection;
-    if (core.connection === null) this.#dropClaim();
+    claim.left = this.#core.connection;
+    if (claim.left === null) this.#dropClaim();
+    this.#claim = null;
   }
 
   beginClose(): boolean {
@@ -448,22 +457,14 @@ export class StreamSocket implements PosixSocket {
   }
 
   queued(request: number): number {
+    const isCount = request === L.FIONREAD || request === L.SIOCOUTQ || request === L.SIOCOUTQNSD;
+    if (!isCount && request !== L.SIOCATMARK) throw new NetError('ENOTTY', 'ioctl');
     if (this.isListening) throw new NetError('EINVAL', 'ioctl');
+    if (request === L.FIONREAD) return this.#core.recvQueue();
     const c = this.#core.connection;
-    const isOpen = c !== null && this.#state !== SYN_SENT && this.#state !== SYN_RECEIVED;
-    if (!isOpen) return 0;
-    switch (request) {
-      case L.FIONREAD:
-        return this.#core.recvQueue();
-      case L.SIOCOUTQ:
-        return this.#state === CLOSED ? 0 : queuedFrom(c, c.sndUna);
-      case L.SIOCOUTQNSD:
-        return this.#state === CLOSED ? 0 : queuedFrom(c, c.sndMax);
-      case L.SIOCATMARK:
-        return 0;
-      default:
-        throw new NetError('ENOTTY', 'ioctl');
-    }
+    const state = this.#state;
+    if (!isCount || c === null || state === CLOSED || state === SYN_SENT || state === SYN_RECEIVED) return 0;
+    return queuedFrom(c, request === L.SIOCOUTQ ? c.sndUna : c.sndMax);
   }
 
   applied(option: Option): void {
@@ -495,6 +496,3 @@ export class StreamSocket implements PosixSocket {
     return [received, 2 * settings.receiveBufferBytes, sent, 2 * settings.sendBufferBytes, 0, sent, 0, 0, 0];
   }
 }
-
-/** The core calls an end of its own making an abort; to the user it is a reset. */
-const asReset = (code: ErrorCode): ErrorCode => (code === 'ECONNABORTED' ? 'ECONNRESET' : code);

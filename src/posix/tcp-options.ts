@@ -20,7 +20,13 @@ export function applyOption(core: TcpSocket, options: OptionStore, option: Optio
   if (isKeepAlive || isTcp(option, L.TCP_KEEPIDLE)) applyKeepAlive(core, options);
   else if (isTcp(option, L.TCP_CONGESTION)) applyCongestion(core, value as string);
   else if (option.setting !== null && typeof value === 'number') {
-    configure(core, option.setting, value === 0 ? 0 : Math.max(1, Math.round(value * option.unit)));
+    configure(
+      core,
+      option.setting,
+      value === 0 || (value === option.initial && UNLIMITED_AT_ZERO.includes(option.setting))
+        ? 0
+        : Math.max(1, Math.round(value * option.unit)),
+    );
   }
 }
 
@@ -81,10 +87,14 @@ export const isMtu = (option: Option): boolean =>
   (option.level === L.SOL_IP && option.name === L.IP_MTU) ||
   (option.level === L.SOL_IPV6 && option.name === L.IPV6_MTU);
 
+/** Settings whose 0 says that there is no limit: the option then has its own way to say so. */
+const UNLIMITED_AT_ZERO = ['mssMax', 'maxPacingRate'];
+
 /** The value of the setting behind `option`, as the option counts it. */
 function settingOf(settings: TcpSettings, option: Option): OptionValue | undefined {
   if (option.setting === null || !Object.hasOwn(settings, option.setting)) return undefined;
   const value = settings[option.setting as keyof TcpSettings] as unknown;
+  if (value === 0 && UNLIMITED_AT_ZERO.includes(option.setting)) return undefined;
   if (typeof value === 'boolean') return value ? 1 : 0;
   return typeof value === 'number' ? Math.round(value / option.unit) : undefined;
 }

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { hostPair, inTime, SERVER } from '../../test/hosts.ts';
 import { established, type PeerOptions, type TestPeer } from '../../test/peer.ts';
 import { VirtualClock } from '../sim/clock.ts';
+import { newreno } from './congestion/newreno.ts';
 import { TCP_DEFAULTS } from './settings.ts';
 
 const MSS = 1460;
@@ -12,7 +13,7 @@ const MIB = KIB * KIB;
 const timestamps = { val: 1, ecr: 0 };
 
 /** A slow start that one acknowledgement for many segments does not hold back. */
-const SLOW_START = { congestion: 'newreno' } as const;
+const SLOW_START = { congestion: newreno };
 
 /** A connection with window scaling both ways. */
 const scaling = (options: PeerOptions = {}): TestPeer =>

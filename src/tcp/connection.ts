@@ -134,6 +134,8 @@ export class Connection implements Flow, Timed {
   /** The peer's FIN was seen, with this sequence number; maybe not in order yet. */
   finSeen = false;
   finSeq = ZERO;
+  /** The peer's FIN has come in order: it stays so whatever becomes of the connection. */
+  peerEnded = false;
   /** The user wants no more bytes: what still comes is answered with RST. */
   rcvClosed = false;
   /** Payload of the largest segment lately received: two of them call for an acknowledgement. */
@@ -434,7 +436,7 @@ export class Connection implements Flow, Timed {
     this.mss = most - (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
   }
 
-  expire(nowMs: number): void {
-    expireConnection(this, nowMs);
+  expire(now: number): void {
+    expireConnection(this, now);
   }
 }

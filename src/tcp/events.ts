@@ -10,3 +10,5 @@ export const CONNECTED = 4;
 export const ACCEPTABLE = 8;
 /** The connection is over: state CLOSED or TIME-WAIT, or `error` is set. */
 export const CLOSED_EVENT = 16;
+/** Our FIN is acknowledged, and all before it, while the peer may still send: FIN-WAIT-2. */
+export const SENT = 32;

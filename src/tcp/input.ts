@@ -11,7 +11,7 @@ import { rcvRoundDone, startRightSizing } from './autotune.ts';
 import { type Connection, OPEN, UNSET } from './connection.ts';
 import { agreeOnSyn, agreeOnSynAck, arriveCodepoint } from './ecn.ts';
 import { emitBare, emitReset, emitSegment, resetStray } from './emit.ts';
-import { CLOSED_EVENT, CONNECTED, READABLE, WRITABLE } from './events.ts';
+import { CLOSED_EVENT, CONNECTED, READABLE, SENT, WRITABLE } from './events.ts';
 import {
   acceptable,
   acceptedWindow,
@@ -24,17 +24,7 @@ import {
 import { rttOfHandshake } from './rtt.ts';
 import { finAcknowledged } from './send.ts';
 import { type Seq, seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt } from './seq.ts';
-import {
-  CLOSE_WAIT,
-  CLOSING,
-  FIN_WAIT_1,
-  FIN_WAIT_2,
-  LAST_ACK,
-  mayReceiveIn,
-  SYN_RECEIVED,
-  SYN_SENT,
-  TIME_WAIT,
-} from './state.ts';
+import { CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, mayReceiveIn, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from './state.ts';
 import { rtoAfterHandshake, startKeepAlive } from './timers.ts';
 
 const { ACK, FIN, RST, SYN } = wire;
@@ -148,11 +138,9 @@ function arriveReset(c: Connection, segment: wire.Segment): void {
     // A passive open goes back to LISTEN without a word to the user; an active one was refused.
     c.tcp.remove(c, c.listener === null ? 'ECONNREFUSED' : null);
   } else {
-    // RFC 9293 §3.9.2, MUST-12: the user can tell a reset from an end. After our own FIN nothing is lost by it. Where the
-    // peer had ended before, it is our writes that fail: EPIPE, as Linux has it.
+    // RFC 9293 §3.9.2, MUST-12: the user can tell a reset from an end. After our own FIN nothing is lost by it.
     const isLate = c.state === CLOSING || c.state === LAST_ACK;
-    const isReset = c.settings.bsd || !(isLate || c.state === CLOSE_WAIT);
-    c.tcp.remove(c, isReset ? 'ECONNRESET' : isLate ? null : 'EPIPE');
+    c.tcp.remove(c, isLate && !c.settings.bsd ? null : 'ECONNRESET');
   }
 }
 
@@ -281,6 +269,7 @@ function finIsAcknowledged(c: Connection): boolean {
     return false;
   }
   if (c.socket === null) c.tcp.startLinger(c);
+  else c.socket.report(SENT);
   return true;
 }
 
@@ -312,6 +301,7 @@ function arriveText(c: Connection, segment: wire.Segment): void {
 /** The peer's FIN is in order: everything before it has arrived. */
 function arriveFin(c: Connection): void {
   const wasWaiting = c.state === FIN_WAIT_1 || c.state === FIN_WAIT_2;
+  c.peerEnded = true;
   c.transition('receive-fin');
   c.socket?.report(READABLE | (wasWaiting ? CLOSED_EVENT : 0));
   // BSD sends its FIN again when the peer's has crossed it: SND.NXT is back at it.

@@ -12,7 +12,7 @@ export function isPaced(c: Connection): boolean {
   if (c.pacingRate === 0) return false;
   const waitUs = (c.pacedUntilUs - c.context.nowUs) | 0;
   if (waitUs <= 0) return false;
-  c.paceAt = c.context.nowMs + Math.max(1, Math.ceil(waitUs / 1000));
+  c.paceAt = c.context.now + (waitUs + 1) / 1000;
   c.context.timers.atMost(c, c.paceAt);
   return true;
 }

@@ -5,7 +5,19 @@
 import type { Acked } from './acked.ts';
 import { type Connection, CWR, OPEN, RECOVERY, UNSET } from './connection.ts';
 import { backedOffRto, sentAfter } from './rtt.ts';
-import { END, EVER_RETRANS, FLAGS, LOST, RETRANS, SACKED, type Scoreboard, SENT_US } from './scoreboard.ts';
+import {
+  APP_LIMITED,
+  END,
+  EVER_RETRANS,
+  FLAGS,
+  IN_FLIGHT,
+  LOST,
+  LOST_BEFORE,
+  RETRANS,
+  SACKED,
+  type Scoreboard,
+  SENT_US,
+} from './scoreboard.ts';
 import { type Seq, seqDiff, seqGe, seqLt } from './seq.ts';
 
 /** §6.2 step 4: the window of reordering in quarters of min_RTT, at most; and rounds that a D-SACK widens it for. */
@@ -79,7 +91,7 @@ export function detectLoss(c: Connection, acked: Acked | null): boolean {
     }
   }
   if (waitUs > 0) {
-    c.reorderAt = c.context.nowMs + Math.max(1, Math.ceil(waitUs / 1000));
+    c.reorderAt = c.context.now + (waitUs + 1) / 1000;
     c.context.timers.atMost(c, c.reorderAt);
   }
   return found;
@@ -89,16 +101,25 @@ export function detectLoss(c: Connection, acked: Acked | null): boolean {
 export const isRecent = (c: Connection, words: Int32Array, at: number): boolean =>
   c.hasRackSample && ((words[at + SENT_US]! + c.rackRttUs + reorderingWindowUs(c) - c.context.nowUs) | 0) > 0;
 
+const isLimited = (flags: number): boolean => (flags & APP_LIMITED) !== 0;
+/** `c.lostBytesTotal` as it was when its low bits were `low`. */
+export const priorLost = (c: Connection, low: number): number =>
+  c.lostBytesTotal - (((c.lostBytesTotal | 0) - low) | 0);
+
 /** Takes record `i` for lost: what of it was sent again is lost too. */
 export function markLost(c: Connection, board: Scoreboard, i: number): void {
   const at = board.at(i);
-  const flags = board.words[at + FLAGS]!;
+  const { words } = board;
+  const flags = words[at + FLAGS]!;
   const start = board.start(i);
   const length = seqDiff(board.end(i), start);
   if ((flags & RETRANS) !== 0) c.retransBytes -= length;
   if ((flags & LOST) === 0) c.lostBytes += length;
-  if ((flags & LOST) === 0 || (flags & RETRANS) !== 0) c.lostBytesTotal += length;
-  board.words[at + FLAGS] = (flags & ~RETRANS) | LOST;
+  if ((flags & LOST) === 0 || (flags & RETRANS) !== 0) {
+    c.lostBytesTotal += length;
+    c.congestion.lost?.(c, length, words[at + IN_FLIGHT]!, priorLost(c, words[at + LOST_BEFORE]!), isLimited(flags));
+  }
+  words[at + FLAGS] = (flags & ~RETRANS) | LOST;
   if (c.lostBytes === length || seqLt(start, c.lostFrom)) c.lostFrom = start;
 }
 
@@ -114,12 +135,12 @@ export function armProbe(c: Connection, isAdvance = false): boolean {
   const pto =
     c.srttUs === 0
       ? c.settings.rtoInitialMs
-      : Math.ceil(c.srttUs / 500) + (isSingle ? Math.max(c.settings.rtoMinMs, DELAYED_ACK_MAX_MS) : PROBE_MARGIN_MS);
-  const { nowMs } = c.context;
-  let at = nowMs + pto;
+      : c.srttUs / 500 + (isSingle ? Math.max(c.settings.rtoMinMs, DELAYED_ACK_MAX_MS) : PROBE_MARGIN_MS);
+  const { now } = c.context;
+  let at = now + pto;
   // §7.2: "If the PTO would be later than the RTO": the oldest segment counts from when it was sent.
   const rto = isAdvance ? backedOffRto(c) : remainingRto(c);
-  if (rto > 0) at = Math.min(at, nowMs + rto);
+  if (rto > 0) at = Math.min(at, now + rto);
   c.probeAt = at;
   c.retransmitAt = UNSET;
   c.context.timers.atMost(c, at);

@@ -2,10 +2,13 @@
  * What has arrived out of order: RFC 9293 §3.10.7.4 (SHLD-31). The bytes wait in the receive ring, at the place where
  * they belong; here stand only the intervals of sequence numbers. @module
  */
-import { type Seq, seqGe, seqGt, seqLe, seqLt, seqMax, seqMin } from './seq.ts';
+import { type Seq, seqGt, seqLe, seqLt, seqMax, seqMin } from './seq.ts';
 
-/** Intervals remembered. A segment that would make one more is dropped, and comes again. */
-export const INTERVALS_MAX = 256;
+/**
+ * Intervals remembered: what a window of 12 MB with every second segment lost needs. A segment that would make one more
+ * is dropped, and comes again.
+ */
+export const INTERVALS_MAX = 4096;
 /** Intervals whose order is remembered: as many as an option can name. */
 const RECENT_MAX = 4;
 
@@ -26,7 +29,8 @@ export class Reassembly {
   /** Whether {@link add} would find room for [start, end). */
   accepts(start: Seq, end: Seq): boolean {
     if (this.count < INTERVALS_MAX) return true;
-    return this.#starts.some((s, i) => seqLe(s, end) && seqGe(this.#ends[i]!, start));
+    const i = this.#from(start);
+    return i < this.count && seqLe(this.#starts[i]!, end);
   }
 
   /** Adds [start, end), merging what overlaps or touches. What of it was there already is the duplicate. */
@@ -34,8 +38,7 @@ export class Reassembly {
     const starts = this.#starts;
     const ends = this.#ends;
     this.duplicateStart = this.duplicateEnd = start;
-    let first = 0;
-    while (first < starts.length && seqLt(ends[first]!, start)) first++;
+    const first = this.#from(start);
     let last = first; // one past the intervals to merge
     const from = start;
     const to = end;
@@ -50,6 +53,19 @@ export class Reassembly {
     ends.splice(first, last - first, end);
     this.#recent.unshift(start);
     if (this.#recent.length > RECENT_MAX) this.#recent.pop();
+  }
+
+  /** The first interval that ends at or behind `seq`. */
+  #from(seq: Seq): number {
+    const ends = this.#ends;
+    let low = 0;
+    let high = ends.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (seqLt(ends[middle]!, seq)) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 
   /** RFC 2883 §4: one contiguous range is reported, the first of several. */

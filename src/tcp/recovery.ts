@@ -5,7 +5,7 @@
  */
 import { Acked } from './acked.ts';
 import type { Cause } from './congestion/controller.ts';
-import { CWND_MAX } from './congestion/controller.ts';
+import { CWND_MAX, initialWindow } from './congestion/controller.ts';
 import { type Connection, CWR, DISORDER, LOSS, OPEN, RECOVERY, UNSET } from './connection.ts';
 import { detectLoss, isRecent, markLost, updateReorderingWindow } from './rack.ts';
 import { FLAGS, LOST, SACKED } from './scoreboard.ts';
@@ -201,8 +201,11 @@ export function enterCwr(c: Connection, cause: Cause): void {
 }
 
 function endReduction(c: Connection): void {
-  if (c.congestion.ownsWindow) return;
-  if (c.recovery === CWR || c.mayUndo) c.cwnd = Math.max(c.ssthresh, c.mss);
+  if (c.congestion.ownsWindow || (c.recovery !== CWR && !c.mayUndo)) return;
+  // RFC 6582 §3.2 (3), first option: where the peer's window ended what could be sent, nearly nothing is under way now, and
+  // all of ssthresh at once would be a burst that the path has never carried. Slow start brings it back.
+  const most = c.inFlight() + initialWindow(c.mss);
+  c.cwnd = Math.max(Math.min(c.ssthresh, most), c.mss);
 }
 
 /**

@@ -169,17 +169,9 @@ function noteAppLimited(c: Connection): number {
 
 /** The first data after a lull. RFC 5681 §4.1: after an RTO of idleness the window is a guess again. */
 function startFlight(c: Connection): void {
-  const { nowMs, nowUs } = c.context;
-  c.firstSentUs = c.deliveredUs = nowUs;
-  const idleMs = nowMs - c.lastDataAt;
-  if (c.lastDataAt === 0) return;
-  c.congestion.restart?.(c, idleMs);
-  if (!c.settings.slowStartAfterIdle || c.congestion.ownsWindow || idleMs <= c.rtoMs) return;
-  const restart = Math.min(c.initialCwnd, c.cwnd);
-  // RFC 2861 §3.2, RFC 7661 §4.4: halved for each timeout that has passed, and ssthresh remembers.
-  c.ssthresh = Math.max(c.ssthresh, (c.cwnd >> 1) + (c.cwnd >> 2));
-  const halvings = Math.min(30, Math.floor(idleMs / c.rtoMs));
-  c.cwnd = Math.max(restart, c.cwnd >> halvings);
+  c.firstSentUs = c.deliveredUs = c.context.nowUs;
+  if (c.lastDataAt === 0 || (!c.settings.slowStartAfterIdle && !c.congestion.ownsWindow)) return;
+  c.congestion.restart?.(c, c.context.nowMs - c.lastDataAt);
 }
 
 /** Sequence space `occupied` was just sent for the first time, at SND.NXT. */

@@ -308,7 +308,7 @@ export class TcpSocket implements Changed {
     this.#tcp.context.changed(this);
   }
 
-  /** What changed since the last call: READABLE, WRITABLE, CONNECTED, ACCEPTABLE, CLOSED_EVENT in one mask. */
+  /** What changed since the last call: READABLE, WRITABLE, CONNECTED, ACCEPTABLE, CLOSED_EVENT, SENT in one mask. */
   takeEvents(): number {
     const events = this.#events;
     this.#events = 0;

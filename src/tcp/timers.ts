@@ -21,15 +21,16 @@ const ROOM_RETRY_MS = 20;
 const isDue = (at: number, nowMs: number): boolean => at !== UNSET && at <= nowMs;
 
 /** Fires the deadlines that have passed and puts the connection back for the next one. */
-export function expireConnection(c: Connection, nowMs: number): void {
+export function expireConnection(c: Connection, now: number): void {
+  const { nowMs } = c.context;
   if (isDue(c.ackAt, nowMs)) {
     c.ackAt = UNSET;
     c.ackNow = true;
     c.tcp.ready(c);
   }
-  if (isDue(c.paceAt, nowMs)) onPace(c);
-  if (isDue(c.reorderAt, nowMs)) onReorderingTimer(c);
-  if (isDue(c.probeAt, nowMs)) onProbe(c);
+  if (isDue(c.paceAt, now)) onPace(c);
+  if (isDue(c.reorderAt, now)) onReorderingTimer(c);
+  if (isDue(c.probeAt, now)) onProbe(c);
   if (isDue(c.retransmitAt, nowMs)) onRetransmit(c);
   if (isDue(c.persistAt, nowMs)) onPersist(c);
   if (isDue(c.keepAliveAt, nowMs)) onKeepAlive(c, nowMs);

@@ -14,6 +14,7 @@ const names = readdirSync(new URL('examples', root)).map((name) => name.replace(
 const PRINTS: Record<string, RegExp> = {
   first: /^hello\n$/,
   core: /^hello \d+ segments\n$/,
+  posix: /^hello from descriptor to descriptor\n$/,
   simulated: /^2000000 bytes in \d+\.\d s, \d+ frames lost\n$/,
 };
 
