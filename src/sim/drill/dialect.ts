@@ -11,9 +11,11 @@ const LINUX_BUFFER_FACTOR = 2;
 /** net.inet.tcp.keepinit. */
 const KEEPINIT_DEFAULT_MS = 75_000;
 
-/** Linux tells an unreachable protocol and a prohibition apart; FreeBSD calls all of them refused. EACCES, ENOPROTOOPT, ENETUNREACH. */
-const AS_REFUSED: readonly number[] = [13, 92, 101];
-const REFUSED = 111;
+/**
+ * What FreeBSD says instead of Linux's errors, in Linux's numbers: unreachable protocols (ENOPROTOOPT) and prohibitions
+ * (EACCES, ENETUNREACH) are ECONNREFUSED; a reset behind the peer's end (EPIPE) is ECONNRESET.
+ */
+const ERRORS: Readonly<Record<number, number>> = { 13: 111, 92: 111, 101: 111, 32: 104 };
 
 /** getsockopt as the profile's system has it. */
 export function getOption(posix: Posix, profile: ProfileName, fd: number, level: number, name: number): OptionValue {
@@ -22,9 +24,7 @@ export function getOption(posix: Posix, profile: ProfileName, fd: number, level:
     return (posix.tcpSocket(fd)?.settings.connectTimeoutMs || KEEPINIT_DEFAULT_MS) / MS_PER_S;
   }
   const value = posix.getsockopt(fd, level, name);
-  if (level === LINUX.SOL_SOCKET && name === LINUX.SO_ERROR)
-    return AS_REFUSED.includes(value as number) ? REFUSED : value;
-  const isBuffer = level === LINUX.SOL_SOCKET && (name === LINUX.SO_RCVBUF || name === LINUX.SO_SNDBUF);
+  if (level === LINUX.SOL_SOCKET && name === LINUX.SO_ERROR) return ERRORS[value as number] ?? value;const isBuffer = level === LINUX.SOL_SOCKET && (name === LINUX.SO_RCVBUF || name === LINUX.SO_SNDBUF);
   if (!isBuffer) return value;
   const connection = posix.tcpSocket(fd)?.connection ?? null;
   // A connection has its buffer rounded up to whole segments.
