@@ -325,8 +325,9 @@ export class Performance {
     if (failure !== null) throw new Fault('command', failure);
   }
 
-  close(): void {
-    this.#stage.close();
+  /** Ends the stack. @returns bytes of memory that did not come back */
+  close(): number {
+    return this.#stage.close();
   }
 }
 

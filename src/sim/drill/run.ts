@@ -43,11 +43,14 @@ export async function runScript(source: string, options: ScriptRunOptions = {}):
     const failure = failureOf(error, { line: 1, column: 1 });
     return { name, passed: false, failure, trace: [], notes: [], virtualUs: 0 };
   }
-  const failure = await perform(performance, script);
+  let failure = await perform(performance, script);
   const { trace, notes, nowUs } = performance;
-  performance.close();
+  const leakedBytes = performance.close();
+  if (leakedBytes > 0) failure ??= failureOf(new Error(`${leakedBytes} bytes of memory did not come back`), END);
   return { name, passed: failure === null, failure, trace, notes: [...notes], virtualUs: nowUs };
 }
+
+const END: Position = { line: 1, column: 1 };
 
 /** Plays the script to its end, or to the first failure; cleans up either way. */
 async function perform(performance: Performance, script: Script): Promise<Failure | null> {

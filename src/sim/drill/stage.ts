@@ -3,6 +3,7 @@
  * moment has happened before it moves on. @module
  */
 
+import { Memory } from '../../memory/memory.ts';
 import { Random } from '../../phy/random.ts';
 import { Posix } from '../../posix/index.ts';
 import { Stack } from '../../stack.ts';
@@ -21,6 +22,8 @@ const SETTLE_TURNS = 12;
 const ROUNDS_MAX = 10_000;
 const MEMORY_BYTES = 1 << 26;
 const SEED_DEFAULT = 1;
+/** Memories of scripts that are over: making one costs more than a script. As many as run at once. */
+const spare: Memory[] = [];
 
 /** Where scripts that say nothing are: packetdrill's own defaults, but that the network is always the same one. */
 const DEFAULTS = {
@@ -36,14 +39,16 @@ export class Stage {
   readonly remote: IpAddress;
   /** Since the script began. */
   nowUs = 0;
+  readonly #memory: Memory;
 
   constructor(options: DrillOptions, tcp: Partial<TcpSettings>, seed = SEED_DEFAULT) {
     const isV4 = options.ipVersion !== 'ipv6';
     const usual = isV4 ? DEFAULTS.ipv4 : DEFAULTS.ipv6;
     this.local = IpAddress.parse(options.localIp ?? usual.local);
     this.remote = IpAddress.parse(options.remoteIp ?? usual.remote);
+    this.#memory = spare.pop() ?? new Memory({ bytes: MEMORY_BYTES });
     const random = new Random(seed);
-    this.stack = new Stack({ random: () => random.next(), memory: MEMORY_BYTES, tcp, congestion: ALGORITHMS });
+    this.stack = new Stack({ random: () => random.next(), memory: this.#memory, tcp, congestion: ALGORITHMS });
     this.device = new ScriptDevice(options.mtu, () => this.nowUs);
     const bits = options.prefixBits ?? usual.bits;
     const iface = this.stack.addInterface(this.device, { name: 'tun0', addresses: [new Cidr(this.local, bits)] });
@@ -95,7 +100,11 @@ export class Stage {
     return until();
   }
 
-  close(): void {
+  /** Ends the stack. @returns bytes of memory that did not come back */
+  close(): number {
     this.stack.close();
+    const { usedBytes } = this.#memory;
+    if (usedBytes === 0) spare.push(this.#memory);
+    return usedBytes;
   }
 }
