@@ -7,7 +7,7 @@ import * as wire from '../wire/tcp.ts';
 import type { Acked } from './acked.ts';
 import { answerOld, challenge } from './answer.ts';
 import { sendCapacity } from './autotune.ts';
-import { type Connection, CWR, LOSS, RECOVERY, UNSET } from './connection.ts';
+import { type Connection, CWR, LOSS, OPEN, RECOVERY, UNSET } from './connection.ts';
 import { arriveEcn } from './ecn.ts';
 import { WRITABLE } from './events.ts';
 import { setChrono } from './info.ts';
@@ -62,12 +62,13 @@ function judgeAck(c: Connection, segment: wire.Segment, ack: Seq, advance: numbe
   const isDuplicate = advance === 0 && segment.length === 0 && (segment.flags & wire.FIN) === 0 && wnd === c.sndWnd;
   acked.isDuplicate = isDuplicate;
   if (isDuplicate) c.dupAcks++;
-  if (advance > 0) acknowledge(c, ack, acked, segment);
+  if (advance > 0) acknowledge(c, ack, acked);
   measure(c, segment, acked, advance);
-  if (c.useSack) noteReordering(c, acked);
+  if (acked.isLate && c.useSack) noteReordering(c, acked);
   if (c.ecn !== 0) arriveEcn(c, segment, acked);
   if (c.isTlpPending) probeAcked(c, ack, acked);
-  if (advance > 0 || acked.isSacking || acked.isDsack || isDuplicate || c.recovery !== 0) {
+  // In order on a quiet path there is nothing to judge.
+  if (c.recovery !== OPEN || c.sackedBytes > 0 || acked.isSacking || acked.isDsack || isDuplicate) {
     judge(c, acked, segment.tsEcr, segment.hasTimestamps);
   }
   acked.finish(c);
@@ -88,7 +89,7 @@ const faster = (c: Connection, acked: Acked): boolean =>
   acked.delivered * c.rateIntervalUs >= c.rateBytes * acked.intervalUs;
 
 /** New data, up to `ack`, is acknowledged. */
-function acknowledge(c: Connection, ack: Seq, acked: Acked, segment: wire.Segment): void {
+function acknowledge(c: Connection, ack: Seq, acked: Acked): void {
   const advance = seqDiff(ack, c.sndUna);
   acked.advance = advance;
   c.dupAcks = 0;
@@ -100,7 +101,6 @@ function acknowledge(c: Connection, ack: Seq, acked: Acked, segment: wire.Segmen
   c.sndUna = ack;
   c.bytesAcked += advance;
   releaseAcknowledged(c, ack);
-  if (segment.length === 0 && c.rackReoPersist > 0 && c.recovery === 0) c.rackReoPersist--;
 }
 
 /** Without SACK, what duplicates spoke of was counted then: all of what is acknowledged now but the hole itself. */

@@ -105,6 +105,7 @@ function leave(c: Connection, acked: Acked, isDelayed: boolean): boolean {
       return false;
     case RECOVERY:
       if (!c.useSack) c.sackedBytes = 0;
+      countRecovery(c);
       if (mayUndo(c, isDelayed)) {
         undoReduction(c);
         c.context.stats.tcpUndone++;
@@ -126,7 +127,14 @@ function leave(c: Connection, acked: Acked, isDelayed: boolean): boolean {
   }
 }
 
+/** RFC 8985 §6.2 step 4: a window that a D-SACK has widened stays for 16 recoveries. */
+function countRecovery(c: Connection): void {
+  if (c.rackReoPersist > 0) c.rackReoPersist--;
+}
+
 function finishLoss(c: Connection): void {
+  countRecovery(c);
+  c.totalRtoRecoveries++;
   c.isFrto = c.sendsNew = false;
   c.mayUndo = false;
   c.retransmits = 0;
