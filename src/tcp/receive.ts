@@ -14,7 +14,7 @@ import { mayReceiveIn } from './state.ts';
 /** Under pressure (less than a quarter of the memory free), a new window offers at most this part of what is free. */
 const PRESSURE_SHIFT = 2;
 const PRESSURE_PART_SHIFT = 6;
-/** Gaps of the window that RFC 7323 allows no scale to show. */
+/** What the field holds, in units of the scale. */
 const WINDOW_MAX = 0xffff;
 
 /**
@@ -56,7 +56,8 @@ const isUnderPressure = (c: Connection): boolean =>
  * the buffer, and it never moves left (§3.8.6, SHLD-14).
  */
 function newEdge(c: Connection): Seq {
-  const room = roomBytes(c);
+  // RFC 7323 §2.2: RCV.WND is what was offered, and 16 bits with a scale offer no more.
+  const room = Math.min(roomBytes(c), WINDOW_MAX << c.rcvShift);
   const edge = seqAdd(c.rcvNxt, room);
   // A window that is wide open anyway cannot become silly: there it follows the buffer. What Linux does; BSD goes by what
   // room is left alone.
