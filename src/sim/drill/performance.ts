@@ -1,7 +1,6 @@
 /** One script being played: its stack, its connections, what it has seen so far. @module */
 import { LINUX } from '../../posix/index.ts';
 import type { TcpInfo } from '../../tcp/info.ts';
-import { STATE_NAMES } from '../../tcp/state.ts';
 import type { IpAddress } from '../../wire/address.ts';
 import { AssertError, runSnippet } from './asserts.ts';
 import type { CallAction, OptionLine, Script, ScriptEvent, ScriptPacket } from './ast.ts';
@@ -17,6 +16,7 @@ import { type DrillOptions, readDrillOptions } from './options.ts';
 import { knownSettings, PROFILES, type SettingsByName, unknownSettings } from './profiles.ts';
 import { Fault } from './result.ts';
 import type { ScriptRunOptions } from './run.ts';
+import type { Scene } from './scene.ts';
 import { runCommand, type ShellHost } from './shell.ts';
 import { Stage } from './stage.ts';
 import { formatUs, timeFault, toleranceUs } from './time.ts';
@@ -51,7 +51,7 @@ export class Performance {
   readonly trace: string[] = [];
   readonly notes = new Set<string>();
   readonly options: DrillOptions;
-  readonly #stage: Stage;
+  readonly #stage: Scene;
   readonly #script: Script;
   readonly #isV4: boolean;
   readonly #local: Address;
@@ -72,7 +72,7 @@ export class Performance {
     this.options = readDrillOptions(given, script.options);
     this.#isV4 = this.options.ipVersion !== 'ipv6';
     const { tcp } = PROFILES[run.profile ?? 'ethertype'];
-    this.#stage = new Stage(this.options, { ...knownSettings(tcp), ...run.settings });
+    this.#stage = run.scene?.(this.options) ?? new Stage(this.options, { ...knownSettings(tcp), ...run.settings });
     const { local, remote, posix } = this.#stage;
     this.#local = addressBytes(local);
     this.#remote = addressBytes(remote);
@@ -101,14 +101,10 @@ export class Performance {
   }
 
   #shellHost(readFile: (path: string) => string | null): ShellHost {
-    const { stack } = this.#stage;
     return {
       apply: (settings) => this.#apply(settings),
       note: (text) => this.notes.add(text),
-      states: () => [
-        ...Array.from(stack.tcp.connections.values(), (c) => sockstatName(STATE_NAMES[c.state]!)),
-        ...Array.from({ length: stack.tcp.timeWait.count }, () => 'TIME_WAIT'),
-      ],
+      states: () => this.#stage.states().map(sockstatName),
       socketStates: () => this.#socketStates(),
       dropTimeWait: () => this.notes.add('ignored: tcpdrop'),
       readFile,
@@ -117,7 +113,7 @@ export class Performance {
 
   #apply(settings: SettingsByName): void {
     for (const name of unknownSettings(settings)) this.notes.add(`ignored: no setting ${name}`);
-    this.#stage.stack.tcp.configure(knownSettings(settings));
+    this.#stage.apply(settings);
   }
 
   #socketStates(): string[] {
@@ -150,7 +146,7 @@ export class Performance {
     if (packet.udpEncap !== null) this.notes.add('TCP in UDP is FreeBSD only');
     const ends = { source: this.#remote, destination: this.#local };
     this.#note('<', formatPacket(packet, this.#isV4));
-    this.#stage.device.inject(buildPacket(packet, ends, flow, this.options.tsEcrScaled));
+    this.#stage.inject(buildPacket(packet, ends, flow, this.options.tsEcrScaled));
     await this.#stage.settle();
   }
 
@@ -303,7 +299,7 @@ export class Performance {
 
   command(command: string): void {
     this.#note(' ', `\`${command.replace(/\s*\n\s*/g, '; ')}\``);
-    const failure = runCommand(command, this.#shell);
+    const failure = this.#stage.shell === null ? runCommand(command, this.#shell) : this.#stage.shell(command);
     if (failure !== null) throw new Fault('command', failure);
   }
 
