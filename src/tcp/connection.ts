@@ -423,7 +423,8 @@ export class Connection implements Flow, Timed {
     this.peerMss = fromPeer === 0 ? byDefault : Math.max(fromPeer, MSS_MIN);
     this.fitMss();
     this.rcvMss = this.mss;
-    if (this.settings.bsd) this.rxBytes = Math.ceil(this.rxBytes / this.mss) * this.mss;
+    const segment = this.mss + (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
+    if (this.settings.bsd) this.rxBytes = Math.ceil(this.rxBytes / segment) * segment;
   }
 
   /**

@@ -1,4 +1,5 @@
 /** The system calls of scripts, made on Linux's own sockets. @module */
+import { readFileSync } from 'node:fs';
 import { LINUX as L, type OptionInput, type PollFd, type SockAddr } from '../../src/posix/index.ts';
 import type { ScriptCalls } from '../../src/sim/drill/scene.ts';
 import { addressOf, type CallName, call, callWaiting } from './libc.ts';
@@ -114,9 +115,21 @@ function setsockopt(fd: number, level: number, name: number, value: OptionInput)
   return 0;
 }
 
+const CONGESTION = '/proc/sys/net/ipv4/tcp_congestion_control';
+const congestionAtFirst = readFileSync(CONGESTION, 'utf8');
+
+/** A namespace cannot make a restricted algorithm its default, but root can choose it for a socket. */
+function socket(domain: number, type: number, protocol = 0): number {
+  const fd = call('socket', domain, type, protocol);
+  const isStream = (type & 0xf) === L.SOCK_STREAM;
+  const isChosen = readFileSync(CONGESTION, 'utf8') !== congestionAtFirst; // by the script
+  if (isStream && !isChosen) setsockopt(fd, L.SOL_TCP, L.TCP_CONGESTION, 'cubic');
+  return fd;
+}
+
 /** The calls of a script, on sockets of this process. */
 export const linuxCalls: ScriptCalls = {
-  socket: (domain, type, protocol = 0) => call('socket', domain, type, protocol),
+  socket,
   bind: (fd, address) => {
     const bytes = encodeAddress(address);
     call('bind', fd, bytes, bytes.length);

@@ -12,6 +12,12 @@ const LINUX_BUFFER_FACTOR = 2;
 /** net.inet.tcp.keepinit. */
 const KEEPINIT_DEFAULT_MS = 75_000;
 
+/**
+ * What FreeBSD says instead of Linux's errors, in Linux's numbers: unreachable protocols (ENOPROTOOPT) and prohibitions
+ * (EACCES, ENETUNREACH) are ECONNREFUSED; a reset behind the peer's end (EPIPE) is ECONNRESET.
+ */
+const ERRORS: Readonly<Record<number, number>> = { 13: 111, 92: 111, 101: 111, 32: 104 };
+
 /** getsockopt as the profile's system has it. */
 export function getOption(
   posix: ScriptCalls,
@@ -25,7 +31,7 @@ export function getOption(
     return (posix.tcpSocket(fd)?.settings.connectTimeoutMs || KEEPINIT_DEFAULT_MS) / MS_PER_S;
   }
   const value = posix.getsockopt(fd, level, name);
-  const isBuffer = level === LINUX.SOL_SOCKET && (name === LINUX.SO_RCVBUF || name === LINUX.SO_SNDBUF);
+  if (level === LINUX.SOL_SOCKET && name === LINUX.SO_ERROR) return ERRORS[value as number] ?? value;const isBuffer = level === LINUX.SOL_SOCKET && (name === LINUX.SO_RCVBUF || name === LINUX.SO_SNDBUF);
   if (!isBuffer) return value;
   const connection = posix.tcpSocket(fd)?.connection ?? null;
   // A connection has its buffer rounded up to whole segments.

@@ -19,6 +19,7 @@ import type { ScriptRunOptions } from './run.ts';
 import type { Scene } from './scene.ts';
 import { runCommand, type ShellHost } from './shell.ts';
 import { Stage } from './stage.ts';
+import { KEEP_IDLE } from './sysctls.ts';
 import { formatUs, timeFault, toleranceUs } from './time.ts';
 import { type Address, type Decoded, decode } from './wire.ts';
 
@@ -26,6 +27,9 @@ import { type Address, type Decoded, decode } from './wire.ts';
 const GRACE_US = 2e6;
 /** How long `*` waits. */
 const ANY_US = 3600e6;
+/** Linux's numbers of states. */
+const STATE_CLOSED = 7;
+const STATE_LISTEN = 10;
 /** A call that blocks although the script does not say so. */
 const CALL_US = 2e6;
 
@@ -52,7 +56,6 @@ export class Performance {
   readonly notes = new Set<string>();
   readonly options: DrillOptions;
   readonly #stage: Scene;
-  readonly #script: Script;
   readonly #isV4: boolean;
   readonly #local: Address;
   readonly #remote: Address;
@@ -61,9 +64,10 @@ export class Performance {
   readonly #names = constantNames();
   readonly #shell: ShellHost;
   #outstanding: Outstanding | null = null;
+  /** What new sockets have for TCP_KEEPIDLE; 0: what they have anyway. */
+  #keepIdleMs = 0;
 
   constructor(script: Script, run: ScriptRunOptions) {
-    this.#script = script;
     const given: OptionLine[] = Object.entries(run.options ?? {}).map(([name, value]) => ({
       at: { line: 1, column: 1 },
       name,
@@ -85,7 +89,7 @@ export class Performance {
       localIp: local.toString(),
       remoteIp: remote.toString(),
       observer: {
-        opened: (fd, type) => flows.opened(fd, isStream(type)),
+        opened: (fd, type) => this.#opened(fd, isStream(type)),
         bound: (fd, port) => flows.bound(fd, port),
         listening: () => flows.listening(),
         connecting: (fd, address) => flows.connecting(fd, address),
@@ -94,6 +98,17 @@ export class Performance {
       },
     });
     this.#shell = this.#shellHost(run.readFile ?? (() => null));
+  }
+
+  #opened(fd: number, isOfStreams: boolean): void {
+    this.#flows.opened(fd, isOfStreams);
+    if (!isOfStreams || this.#keepIdleMs === 0) return;
+    this.#stage.posix.setsockopt(
+      fd,
+      LINUX.SOL_TCP,
+      LINUX.TCP_KEEPIDLE,
+      Math.max(1, Math.round(this.#keepIdleMs / 1000)),
+    );
   }
 
   get nowUs(): number {
@@ -111,7 +126,8 @@ export class Performance {
     };
   }
 
-  #apply(settings: SettingsByName): void {
+  #apply({ [KEEP_IDLE]: keepIdleMs, ...settings }: SettingsByName): void {
+    if (typeof keepIdleMs === 'number') this.#keepIdleMs = keepIdleMs;
     for (const name of unknownSettings(settings)) this.notes.add(`ignored: no setting ${name}`);
     this.#stage.apply(settings);
   }
@@ -119,11 +135,14 @@ export class Performance {
   #socketStates(): string[] {
     const names = ['', 'ESTABLISHED', 'SYN_SENT', 'SYN_RCVD', 'FIN_WAIT_1', 'FIN_WAIT_2', 'TIME_WAIT', 'CLOSED'];
     names.push('CLOSE_WAIT', 'LAST_ACK', 'LISTEN', 'CLOSING');
-    return this.#calls.openFds.map((fd) => names[this.#info(fd).state] ?? 'UNKNOWN');
+    return this.#calls.openFds.map((fd) => names[this.#info(fd).state ?? 0] ?? 'UNKNOWN');
   }
 
-  #info(fd: number): TcpInfo {
-    return this.#stage.posix.getsockopt(fd, LINUX.SOL_TCP, LINUX.TCP_INFO) as TcpInfo;
+  /** Before there is a connection, and after, its state is all that is known. */
+  #info(fd: number): Partial<TcpInfo> {
+    const socket = this.#stage.posix.tcpSocket(fd);
+    if (socket?.connection != null) return this.#stage.posix.getsockopt(fd, LINUX.SOL_TCP, LINUX.TCP_INFO) as TcpInfo;
+    return { state: socket?.state() === 'LISTEN' ? STATE_LISTEN : STATE_CLOSED };
   }
 
   /** Goes to the time of an event of the script's own. Returns it. */
@@ -235,8 +254,7 @@ export class Performance {
 
   /** Makes a call; one that is to block goes on while the script does. */
   async call(event: ScriptEvent, action: CallAction, baseUs: number): Promise<void> {
-    const text = this.#script.lines[event.at.line - 1]!.trim();
-    this.#note(' ', text.replace(/^[\d.+*~]+\s*/, ''));
+    this.#note(' ', event.text);
     const endUs = action.endUs === null ? null : baseUs + action.endUs;
     const waiting: Outstanding = {
       event,
