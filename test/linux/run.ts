@@ -11,6 +11,7 @@ import { formatFailure, runScript, type ScriptResult } from '../../src/sim/index
 const CHILD = fileURLToPath(new URL('./child.js', import.meta.url));
 /** A script that takes longer is ended: real time is not to be waited for without bound. */
 const SCRIPT_MS_MAX = 180_000;
+const TRIES = 3;
 
 /** In a namespace of its own, which ends with the process. */
 function onLinux(path: string): Promise<ScriptResult> {
@@ -25,9 +26,16 @@ function onLinux(path: string): Promise<ScriptResult> {
   });
 }
 
+/** Times suffer where others have the processors: what came late once is played again. */
+async function onLinuxPatiently(path: string): Promise<ScriptResult> {
+  let result = await onLinux(path);
+  for (let i = 1; i < TRIES && result.failure?.kind === 'time'; i++) result = await onLinux(path);
+  return result;
+}
+
 /** Both results; the second is ours. */
 async function compare(path: string): Promise<readonly [ScriptResult, ScriptResult]> {
-  const linux = await onLinux(path);
+  const linux = await onLinuxPatiently(path);
   return [linux, await runScript(readFileSync(path, 'utf8'), { name: path, profile: 'linux' })];
 }
 

@@ -4,10 +4,12 @@ import { writeFileSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import { openTun, type TunDevice } from '../../src/linux/index.ts';
 import { frameBytes, frameFrom, Memory } from '../../src/memory/index.ts';
+import { LINUX } from '../../src/posix/index.ts';
 import type { Sent } from '../../src/sim/drill/device.ts';
 import type { DrillOptions } from '../../src/sim/drill/options.ts';
 import type { Scene } from '../../src/sim/drill/scene.ts';
 import { ADDRESSES } from '../../src/sim/drill/stage.ts';
+import type { TcpInfo } from '../../src/tcp/info.ts';
 import { IpAddress } from '../../src/wire/address.ts';
 import { linuxCalls } from './calls.ts';
 
@@ -99,18 +101,19 @@ export class LinuxScene implements Scene {
     for (;;) {
       await this.settle();
       const liveUs = this.#liveUs;
-      if (until()) {
-        this.nowUs = Math.max(this.nowUs, Math.min(us, liveUs));
-        return true;
-      }
+      this.nowUs = Math.max(this.nowUs, Math.min(us, liveUs));
+      if (until()) return true;
       if (liveUs >= us) break;
       if (us - liveUs > SPIN_MS * US_PER_MS) await new Promise((resume) => setTimeout(resume, NAP_MS));
     }
-    this.nowUs = Math.max(this.nowUs, us);
     return false;
   }
 
   apply(): void {}
+
+  info(fd: number): TcpInfo {
+    return linuxCalls.getsockopt(fd, LINUX.SOL_TCP, LINUX.TCP_INFO) as TcpInfo;
+  }
 
   states(): string[] {
     return [];

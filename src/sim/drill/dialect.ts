@@ -31,7 +31,8 @@ export function getOption(
     return (posix.tcpSocket(fd)?.settings.connectTimeoutMs || KEEPINIT_DEFAULT_MS) / MS_PER_S;
   }
   const value = posix.getsockopt(fd, level, name);
-  if (level === LINUX.SOL_SOCKET && name === LINUX.SO_ERROR) return ERRORS[value as number] ?? value;const isBuffer = level === LINUX.SOL_SOCKET && (name === LINUX.SO_RCVBUF || name === LINUX.SO_SNDBUF);
+  if (level === LINUX.SOL_SOCKET && name === LINUX.SO_ERROR) return ERRORS[value as number] ?? value;
+  const isBuffer = level === LINUX.SOL_SOCKET && (name === LINUX.SO_RCVBUF || name === LINUX.SO_SNDBUF);
   if (!isBuffer) return value;
   const connection = posix.tcpSocket(fd)?.connection ?? null;
   // A connection has its buffer rounded up to whole segments.

@@ -1,6 +1,5 @@
 /** One script being played: its stack, its connections, what it has seen so far. @module */
 import { LINUX } from '../../posix/index.ts';
-import type { TcpInfo } from '../../tcp/info.ts';
 import type { IpAddress } from '../../wire/address.ts';
 import { AssertError, runSnippet } from './asserts.ts';
 import type { CallAction, OptionLine, Script, ScriptEvent, ScriptPacket } from './ast.ts';
@@ -27,9 +26,6 @@ import { type Address, type Decoded, decode } from './wire.ts';
 const GRACE_US = 2e6;
 /** How long `*` waits. */
 const ANY_US = 3600e6;
-/** Linux's numbers of states. */
-const STATE_CLOSED = 7;
-const STATE_LISTEN = 10;
 /** A call that blocks although the script does not say so. */
 const CALL_US = 2e6;
 
@@ -135,14 +131,7 @@ export class Performance {
   #socketStates(): string[] {
     const names = ['', 'ESTABLISHED', 'SYN_SENT', 'SYN_RCVD', 'FIN_WAIT_1', 'FIN_WAIT_2', 'TIME_WAIT', 'CLOSED'];
     names.push('CLOSE_WAIT', 'LAST_ACK', 'LISTEN', 'CLOSING');
-    return this.#calls.openFds.map((fd) => names[this.#info(fd).state ?? 0] ?? 'UNKNOWN');
-  }
-
-  /** Before there is a connection, and after, its state is all that is known. */
-  #info(fd: number): Partial<TcpInfo> {
-    const socket = this.#stage.posix.tcpSocket(fd);
-    if (socket?.connection != null) return this.#stage.posix.getsockopt(fd, LINUX.SOL_TCP, LINUX.TCP_INFO) as TcpInfo;
-    return { state: socket?.state() === 'LISTEN' ? STATE_LISTEN : STATE_CLOSED };
+    return this.#calls.openFds.map((fd) => names[this.#stage.info(fd).state ?? 0] ?? 'UNKNOWN');
   }
 
   /** Goes to the time of an event of the script's own. Returns it. */
@@ -306,7 +295,7 @@ export class Performance {
   /** Runs the code of a snippet over TCP_INFO as it is now. */
   assert(code: string): void {
     this.#note(' ', `%{ ${code.trim().replace(/\s*\n\s*/g, '; ')} }%`);
-    if (this.#flows.fd >= 0) addInfo(this.#names, this.#info(this.#flows.fd));
+    if (this.#flows.fd >= 0) addInfo(this.#names, this.#stage.info(this.#flows.fd));
     try {
       runSnippet(code, this.#names);
     } catch (error) {

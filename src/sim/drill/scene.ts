@@ -1,5 +1,6 @@
 /** What a script is played against: usually a stack in virtual time (stage.ts). @module */
 import type { Posix } from '../../posix/index.ts';
+import type { TcpInfo } from '../../tcp/info.ts';
 import type { IpAddress } from '../../wire/address.ts';
 import type { Sent } from './device.ts';
 import type { SettingsByName } from './profiles.ts';
@@ -42,6 +43,8 @@ export interface Scene {
   advance(us: number, until?: () => boolean): Promise<boolean>;
   /** Takes over settings of a command. */
   apply(settings: SettingsByName): void;
+  /** TCP_INFO of a socket. Before there is a connection, and after, its state is all that is known. */
+  info(fd: number): Partial<TcpInfo>;
   /** States of all connections, by the RFC's names. */
   states(): string[];
   /** Runs a command of the script and says what failed; null: there is no shell, and the runner knows what it means. */

@@ -4,9 +4,10 @@
  */
 
 import { Random } from '../../phy/random.ts';
-import { Posix } from '../../posix/index.ts';
+import { LINUX, Posix } from '../../posix/index.ts';
 import { Stack } from '../../stack.ts';
 import { ALGORITHMS } from '../../tcp/congestion/index.ts';
+import type { TcpInfo } from '../../tcp/info.ts';
 import type { TcpSettings } from '../../tcp/settings.ts';
 import { STATE_NAMES } from '../../tcp/state.ts';
 import { Cidr, IpAddress } from '../../wire/address.ts';
@@ -22,6 +23,9 @@ const START_MS = 1000;
 const SETTLE_TURNS = 12;
 /** Rounds at one moment before something is taken to go in circles. */
 const ROUNDS_MAX = 10_000;
+/** Linux's numbers of states. */
+const STATE_CLOSED = 7;
+const STATE_LISTEN = 10;
 const MEMORY_BYTES = 1 << 26;
 const SEED_DEFAULT = 1;
 
@@ -105,6 +109,12 @@ export class Stage implements Scene {
 
   apply(settings: SettingsByName): void {
     this.stack.tcp.configure(knownSettings(settings));
+  }
+
+  info(fd: number): Partial<TcpInfo> {
+    const socket = this.posix.tcpSocket(fd);
+    if (socket?.connection != null) return this.posix.getsockopt(fd, LINUX.SOL_TCP, LINUX.TCP_INFO) as TcpInfo;
+    return { state: socket?.state() === 'LISTEN' ? STATE_LISTEN : STATE_CLOSED };
   }
 
   states(): string[] {
