@@ -20,6 +20,7 @@ import { late, noteReordering, sackArrived } from './sack.ts';
 import { END, EVER_RETRANS, FLAGS, LOST, RETRANS, SACKED, SENT_US, segmentsIn } from './scoreboard.ts';
 import { restartRetransmitTimer } from './send.ts';
 import { type Seq, seqAdd, seqDiff, seqLe, seqLt, seqMin } from './seq.ts';
+import { traceWindow } from './trace.ts';
 
 /**
  * A writer that waits is told at this part of the send buffer, as a shift: a sixteenth. At a half, a rate that spreads the
@@ -57,6 +58,7 @@ export function arriveAck(c: Connection, segment: wire.Segment): boolean {
 /** Everything that depends on what was under way. */
 function judgeAck(c: Connection, segment: wire.Segment, ack: Seq, advance: number, wnd: number): void {
   const { acked } = c.tcp;
+  const { cwnd, ssthresh } = c;
   acked.begin(c);
   if (segment.sackCount > 0 && c.useSack) sackArrived(c, segment, ack, acked);
   const isDuplicate = advance === 0 && segment.length === 0 && (segment.flags & wire.FIN) === 0 && wnd === c.sndWnd;
@@ -80,6 +82,7 @@ function judgeAck(c: Connection, segment: wire.Segment, ack: Seq, advance: numbe
     c.rateBytes = acked.delivered;
     c.rateIntervalUs = acked.intervalUs;
   }
+  if (c.trace !== null && (c.cwnd !== cwnd || c.ssthresh !== ssthresh)) traceWindow(c);
   if (advance > 0) afterAdvance(c);
   else if (c.recovery === LOSS && c.retransmitAt === UNSET && c.sent !== null) restartRetransmitTimer(c);
 }

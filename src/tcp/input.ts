@@ -26,6 +26,7 @@ import { finAcknowledged } from './send.ts';
 import { type Seq, seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt } from './seq.ts';
 import { CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, mayReceiveIn, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from './state.ts';
 import { rtoAfterHandshake, startKeepAlive } from './timers.ts';
+import { traceIn } from './trace.ts';
 
 const { ACK, FIN, RST, SYN } = wire;
 
@@ -38,6 +39,7 @@ const PAWS_DISORDER_TICKS = 64;
 export function segmentArrives(c: Connection, segment: wire.Segment, packet: Packet): void {
   const segments = segment.gsoSize > 0 ? Math.ceil(segment.length / segment.gsoSize) : 1;
   c.segsIn += segments;
+  if (c.trace !== null) traceIn(c, segment);
   if (segment.length > 0) c.dataSegsIn += segments;
   if (c.state === SYN_SENT) {
     arriveInSynSent(c, segment, packet);

@@ -11,6 +11,7 @@ import { detectLoss, isRecent, markLost, updateReorderingWindow } from './rack.t
 import { FLAGS, LOST, SACKED } from './scoreboard.ts';
 import { restartRetransmitTimer, startRetransmitTimer } from './send.ts';
 import { type Seq, seqAdd, seqDiff, seqGe, seqGt } from './seq.ts';
+import { traceWindow } from './trace.ts';
 
 /** What the acknowledgement in hand brought has been written down; now it is judged. Linux's tcp_fastretrans_alert. */
 export function judge(c: Connection, acked: Acked, tsEcr: number, hasTimestamps: boolean): void {
@@ -328,6 +329,7 @@ export function retransmissionTimeout(c: Connection): void {
   c.totalRto++;
   c.retransmitAt = c.probeAt = c.reorderAt = UNSET;
   enterLoss(c);
+  if (c.trace !== null) traceWindow(c);
   c.retransmits++;
   c.backoff++;
   c.tcp.ready(c);

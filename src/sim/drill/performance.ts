@@ -1,7 +1,5 @@
 /** One script being played: its stack, its connections, what it has seen so far. @module */
 import { LINUX } from '../../posix/index.ts';
-import type { TcpInfo } from '../../tcp/info.ts';
-import { STATE_NAMES } from '../../tcp/state.ts';
 import type { IpAddress } from '../../wire/address.ts';
 import { AssertError, runSnippet } from './asserts.ts';
 import type { CallAction, OptionLine, Script, ScriptEvent, ScriptPacket } from './ast.ts';
@@ -17,6 +15,7 @@ import { type DrillOptions, readDrillOptions } from './options.ts';
 import { knownSettings, PROFILES, type SettingsByName, unknownSettings } from './profiles.ts';
 import { Fault } from './result.ts';
 import type { ScriptRunOptions } from './run.ts';
+import type { Scene } from './scene.ts';
 import { runCommand, type ShellHost } from './shell.ts';
 import { Stage } from './stage.ts';
 import { KEEP_IDLE } from './sysctls.ts';
@@ -27,9 +26,6 @@ import { type Address, type Decoded, decode } from './wire.ts';
 const GRACE_US = 2e6;
 /** How long `*` waits. */
 const ANY_US = 3600e6;
-/** Linux's numbers of states. */
-const STATE_CLOSED = 7;
-const STATE_LISTEN = 10;
 /** A call that blocks although the script does not say so. */
 const CALL_US = 2e6;
 
@@ -55,7 +51,7 @@ export class Performance {
   readonly trace: string[] = [];
   readonly notes = new Set<string>();
   readonly options: DrillOptions;
-  readonly #stage: Stage;
+  readonly #stage: Scene;
   readonly #isV4: boolean;
   readonly #local: Address;
   readonly #remote: Address;
@@ -76,7 +72,7 @@ export class Performance {
     this.options = readDrillOptions(given, script.options);
     this.#isV4 = this.options.ipVersion !== 'ipv6';
     const { tcp } = PROFILES[run.profile ?? 'ethertype'];
-    this.#stage = new Stage(this.options, { ...knownSettings(tcp), ...run.settings });
+    this.#stage = run.scene?.(this.options) ?? new Stage(this.options, { ...knownSettings(tcp), ...run.settings });
     const { local, remote, posix } = this.#stage;
     this.#local = addressBytes(local);
     this.#remote = addressBytes(remote);
@@ -116,14 +112,10 @@ export class Performance {
   }
 
   #shellHost(readFile: (path: string) => string | null): ShellHost {
-    const { stack } = this.#stage;
     return {
       apply: (settings) => this.#apply(settings),
       note: (text) => this.notes.add(text),
-      states: () => [
-        ...Array.from(stack.tcp.connections.values(), (c) => sockstatName(STATE_NAMES[c.state]!)),
-        ...Array.from({ length: stack.tcp.timeWait.count }, () => 'TIME_WAIT'),
-      ],
+      states: () => this.#stage.states().map(sockstatName),
       socketStates: () => this.#socketStates(),
       dropTimeWait: () => this.notes.add('ignored: tcpdrop'),
       readFile,
@@ -133,20 +125,13 @@ export class Performance {
   #apply({ [KEEP_IDLE]: keepIdleMs, ...settings }: SettingsByName): void {
     if (typeof keepIdleMs === 'number') this.#keepIdleMs = keepIdleMs;
     for (const name of unknownSettings(settings)) this.notes.add(`ignored: no setting ${name}`);
-    this.#stage.stack.tcp.configure(knownSettings(settings));
+    this.#stage.apply(settings);
   }
 
   #socketStates(): string[] {
     const names = ['', 'ESTABLISHED', 'SYN_SENT', 'SYN_RCVD', 'FIN_WAIT_1', 'FIN_WAIT_2', 'TIME_WAIT', 'CLOSED'];
     names.push('CLOSE_WAIT', 'LAST_ACK', 'LISTEN', 'CLOSING');
-    return this.#calls.openFds.map((fd) => names[this.#info(fd).state ?? 0] ?? 'UNKNOWN');
-  }
-
-  /** Before there is a connection, and after, its state is all that is known. */
-  #info(fd: number): Partial<TcpInfo> {
-    const socket = this.#stage.posix.tcpSocket(fd);
-    if (socket?.connection != null) return this.#stage.posix.getsockopt(fd, LINUX.SOL_TCP, LINUX.TCP_INFO) as TcpInfo;
-    return { state: socket?.state() === 'LISTEN' ? STATE_LISTEN : STATE_CLOSED };
+    return this.#calls.openFds.map((fd) => names[this.#stage.info(fd).state ?? 0] ?? 'UNKNOWN');
   }
 
   /** Goes to the time of an event of the script's own. Returns it. */
@@ -169,7 +154,7 @@ export class Performance {
     if (packet.udpEncap !== null) this.notes.add('TCP in UDP is FreeBSD only');
     const ends = { source: this.#remote, destination: this.#local };
     this.#note('<', formatPacket(packet, this.#isV4));
-    this.#stage.device.inject(buildPacket(packet, ends, flow, this.options.tsEcrScaled));
+    this.#stage.inject(buildPacket(packet, ends, flow, this.options.tsEcrScaled));
     await this.#stage.settle();
   }
 
@@ -310,7 +295,7 @@ export class Performance {
   /** Runs the code of a snippet over TCP_INFO as it is now. */
   assert(code: string): void {
     this.#note(' ', `%{ ${code.trim().replace(/\s*\n\s*/g, '; ')} }%`);
-    if (this.#flows.fd >= 0) addInfo(this.#names, this.#info(this.#flows.fd));
+    if (this.#flows.fd >= 0) addInfo(this.#names, this.#stage.info(this.#flows.fd));
     try {
       runSnippet(code, this.#names);
     } catch (error) {
@@ -321,7 +306,7 @@ export class Performance {
 
   command(command: string): void {
     this.#note(' ', `\`${command.replace(/\s*\n\s*/g, '; ')}\``);
-    const failure = runCommand(command, this.#shell);
+    const failure = this.#stage.shell === null ? runCommand(command, this.#shell) : this.#stage.shell(command);
     if (failure !== null) throw new Fault('command', failure);
   }
 

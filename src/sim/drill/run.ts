@@ -4,11 +4,13 @@
  */
 import type { TcpSettings } from '../../tcp/settings.ts';
 import type { Position, Script, ScriptEvent } from './ast.ts';
+import type { DrillOptions } from './options.ts';
 import { parseScript } from './parse.ts';
 import { Performance } from './performance.ts';
 import type { ProfileName } from './profiles.ts';
 import { type Failure, Fault, type ScriptResult } from './result.ts';
 import { ScriptError } from './scanner.ts';
+import type { Scene } from './scene.ts';
 
 export interface ScriptRunOptions {
   /** What the script is called in messages. Default `script`. */
@@ -23,6 +25,8 @@ export interface ScriptRunOptions {
   readonly settings?: Partial<TcpSettings> | undefined;
   /** The text of a file that a command names, such as `./defaults.sh`; null: there is none. Default: there are none. */
   readonly readFile?: ((path: string) => string | null) | undefined;
+  /** What to play against. Default: a stack of its own, in virtual time. */
+  readonly scene?: ((options: DrillOptions) => Scene) | undefined;
 }
 
 /**
