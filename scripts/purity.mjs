@@ -25,7 +25,7 @@ const RINGS = {
   ...Object.fromEntries(PROTOCOLS.map((name) => [name, [...INNER, 'phy/device.ts', ...PROTOCOLS]])),
   'stack.ts': [...INNER, 'phy/device.ts', 'phy/loopback.ts', ...PROTOCOLS],
   'core.ts': [...INNER, 'phy', ...PROTOCOLS, 'stack.ts'],
-  sim: [...INNER, 'phy', ...PROTOCOLS, 'stack.ts', 'core.ts'],
+  sim: [...INNER, 'phy', ...PROTOCOLS, 'stack.ts', 'core.ts', 'posix'],
   posix: [...INNER, 'phy', ...PROTOCOLS, 'stack.ts', 'core.ts'],
   sockets: [...INNER, 'phy', 'sim/clock.ts', ...PROTOCOLS, 'stack.ts', 'core.ts'],
   netstack: [...INNER, 'phy', 'stack.ts', 'core.ts', 'sockets'],

@@ -7,7 +7,7 @@ import * as wire from '../wire/tcp.ts';
 import type { Acked } from './acked.ts';
 import { answerOld, challenge } from './answer.ts';
 import { sendCapacity } from './autotune.ts';
-import { type Connection, CWR, LOSS, RECOVERY, UNSET } from './connection.ts';
+import { type Connection, CWR, LOSS, OPEN, RECOVERY, UNSET } from './connection.ts';
 import { arriveEcn } from './ecn.ts';
 import { WRITABLE } from './events.ts';
 import { setChrono } from './info.ts';
@@ -20,6 +20,7 @@ import { late, noteReordering, sackArrived } from './sack.ts';
 import { END, EVER_RETRANS, FLAGS, LOST, RETRANS, SACKED, SENT_US, segmentsIn } from './scoreboard.ts';
 import { restartRetransmitTimer } from './send.ts';
 import { type Seq, seqAdd, seqDiff, seqLe, seqLt, seqMin } from './seq.ts';
+import { traceWindow } from './trace.ts';
 
 /**
  * A writer that waits is told at this part of the send buffer, as a shift: a sixteenth. At a half, a rate that spreads the
@@ -57,17 +58,19 @@ export function arriveAck(c: Connection, segment: wire.Segment): boolean {
 /** Everything that depends on what was under way. */
 function judgeAck(c: Connection, segment: wire.Segment, ack: Seq, advance: number, wnd: number): void {
   const { acked } = c.tcp;
+  const { cwnd, ssthresh } = c;
   acked.begin(c);
   if (segment.sackCount > 0 && c.useSack) sackArrived(c, segment, ack, acked);
   const isDuplicate = advance === 0 && segment.length === 0 && (segment.flags & wire.FIN) === 0 && wnd === c.sndWnd;
   acked.isDuplicate = isDuplicate;
   if (isDuplicate) c.dupAcks++;
-  if (advance > 0) acknowledge(c, ack, acked, segment);
+  if (advance > 0) acknowledge(c, ack, acked);
   measure(c, segment, acked, advance);
-  if (c.useSack) noteReordering(c, acked);
+  if (acked.isLate && c.useSack) noteReordering(c, acked);
   if (c.ecn !== 0) arriveEcn(c, segment, acked);
   if (c.isTlpPending) probeAcked(c, ack, acked);
-  if (advance > 0 || acked.isSacking || acked.isDsack || isDuplicate || c.recovery !== 0) {
+  // In order on a quiet path there is nothing to judge.
+  if (c.recovery !== OPEN || c.sackedBytes > 0 || acked.isSacking || acked.isDsack || isDuplicate) {
     judge(c, acked, segment.tsEcr, segment.hasTimestamps);
   }
   acked.finish(c);
@@ -79,6 +82,7 @@ function judgeAck(c: Connection, segment: wire.Segment, ack: Seq, advance: numbe
     c.rateBytes = acked.delivered;
     c.rateIntervalUs = acked.intervalUs;
   }
+  if (c.trace !== null && (c.cwnd !== cwnd || c.ssthresh !== ssthresh)) traceWindow(c);
   if (advance > 0) afterAdvance(c);
   else if (c.recovery === LOSS && c.retransmitAt === UNSET && c.sent !== null) restartRetransmitTimer(c);
 }
@@ -88,7 +92,7 @@ const faster = (c: Connection, acked: Acked): boolean =>
   acked.delivered * c.rateIntervalUs >= c.rateBytes * acked.intervalUs;
 
 /** New data, up to `ack`, is acknowledged. */
-function acknowledge(c: Connection, ack: Seq, acked: Acked, segment: wire.Segment): void {
+function acknowledge(c: Connection, ack: Seq, acked: Acked): void {
   const advance = seqDiff(ack, c.sndUna);
   acked.advance = advance;
   c.dupAcks = 0;
@@ -100,7 +104,6 @@ function acknowledge(c: Connection, ack: Seq, acked: Acked, segment: wire.Segmen
   c.sndUna = ack;
   c.bytesAcked += advance;
   releaseAcknowledged(c, ack);
-  if (segment.length === 0 && c.rackReoPersist > 0 && c.recovery === 0) c.rackReoPersist--;
 }
 
 /** Without SACK, what duplicates spoke of was counted then: all of what is acknowledged now but the hole itself. */

@@ -23,6 +23,7 @@ import type { TcpSocket } from './socket.ts';
 import { CLOSED, nextState, type StateEvent } from './state.ts';
 import type { Tcp } from './tcp.ts';
 import { expireConnection } from './timers.ts';
+import type { Trace } from './trace.ts';
 
 /** RFC 9293 §3.7.1 MUST-15: the send MSS where the peer names none, IPv4 and IPv6. */
 export const MSS_DEFAULT_V4 = 536;
@@ -79,6 +80,8 @@ export class Connection implements Flow, Timed {
   path: Path;
   /** The user's handle; null before accept, and once the user has let go. */
   socket: TcpSocket | null = null;
+  /** Who looks on: trace.ts. */
+  trace: Trace | null = null;
   /** The listener this came from, while it waits to be accepted. */
   listener: Listener | null = null;
   state = CLOSED;
@@ -423,7 +426,8 @@ export class Connection implements Flow, Timed {
     this.peerMss = fromPeer === 0 ? byDefault : Math.max(fromPeer, MSS_MIN);
     this.fitMss();
     this.rcvMss = this.mss;
-    if (this.settings.bsd) this.rxBytes = Math.ceil(this.rxBytes / this.mss) * this.mss;
+    const segment = this.mss + (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
+    if (this.settings.bsd) this.rxBytes = Math.ceil(this.rxBytes / segment) * segment;
   }
 
   /**

@@ -17,6 +17,7 @@ import { offeredWindow } from './receive.ts';
 import { timestampNow } from './rtt.ts';
 import { type Seq, seqAdd, seqDiff } from './seq.ts';
 import type { Tcp } from './tcp.ts';
+import { traceOut } from './trace.ts';
 
 /** RFC 2018 §3: with timestamps three blocks fit, without four. */
 const SACK_BLOCKS_MAX = 3;
@@ -79,6 +80,7 @@ export function emitSegment(c: Connection, seq: Seq, length: number, flags: numb
   setFrameBounds(memory, frame, ip, end);
   acknowledged(c);
   countOut(c, length);
+  if (c.trace !== null) traceOut(c, seq, flags, length, wnd);
   c.path.iface.transmit(frame, c.path.neighbour);
   return true;
 }
@@ -160,6 +162,7 @@ export function emitSyn(c: Connection, flags: number): boolean {
   c.rcvAdv = seqAdd(c.rcvNxt, wnd);
   acknowledged(c);
   c.segsOut++;
+  if (c.trace !== null) traceOut(c, c.iss, flags | ecn, 0, wnd);
   c.context.stats.tcpSegmentsOut++;
   finish(c.tcp.ip, c, frame, header);
   return true;

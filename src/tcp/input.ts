@@ -10,7 +10,7 @@ import { answerOld, challenge } from './answer.ts';
 import { rcvRoundDone, startRightSizing } from './autotune.ts';
 import { type Connection, OPEN, UNSET } from './connection.ts';
 import { agreeOnSyn, agreeOnSynAck, arriveCodepoint } from './ecn.ts';
-import { emitReset, resetStray } from './emit.ts';
+import { emitBare, emitReset, emitSegment, resetStray } from './emit.ts';
 import { CLOSED_EVENT, CONNECTED, READABLE, SENT, WRITABLE } from './events.ts';
 import {
   acceptable,
@@ -26,16 +26,20 @@ import { finAcknowledged } from './send.ts';
 import { type Seq, seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt } from './seq.ts';
 import { CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, mayReceiveIn, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from './state.ts';
 import { rtoAfterHandshake, startKeepAlive } from './timers.ts';
+import { traceIn } from './trace.ts';
 
 const { ACK, FIN, RST, SYN } = wire;
 
 /** RFC 7323 §5.5: after 24 days of silence a timestamp proves nothing. */
 const PAWS_IDLE_MS = 24 * 24 * 3600 * 1000;
 
+const PAWS_DISORDER_TICKS = 64;
+
 /** Takes in a segment for connection `c`. */
 export function segmentArrives(c: Connection, segment: wire.Segment, packet: Packet): void {
   const segments = segment.gsoSize > 0 ? Math.ceil(segment.length / segment.gsoSize) : 1;
   c.segsIn += segments;
+  if (c.trace !== null) traceIn(c, segment);
   if (segment.length > 0) c.dataSegsIn += segments;
   if (c.state === SYN_SENT) {
     arriveInSynSent(c, segment, packet);
@@ -48,7 +52,7 @@ export function segmentArrives(c: Connection, segment: wire.Segment, packet: Pac
     if ((flags & RST) !== 0) arriveReset(c, segment);
     else if (c.state === SYN_RECEIVED && c.listener !== null)
       c.tcp.remove(c, null); // back to LISTEN: fourth
-    else if (c.settings.insecureSyn) resetBySyn(c);
+    else if (c.settings.insecureSyn) resetBySyn(c, packet);
     else challenge(c); // RFC 5961 §4.2: a SYN in the window is answered, never obeyed
     return;
   }
@@ -65,10 +69,24 @@ export function segmentArrives(c: Connection, segment: wire.Segment, packet: Pac
   if (c.ackNow) c.tcp.ready(c);
 }
 
+/**
+ * Where holes are being filled, a segment that was overtaken on its way may come behind a retransmission with a newer
+ * timestamp. PAWS would drop it, and so make a loss of every reordering in a recovery. Within a few ticks nothing can have
+ * wrapped: a tick is a ms or more (RFC 7323 §5.4), and 2^31 bytes in 64 ms are 268 Gbit/s. Linux allows one tick.
+ */
+const isDisordered = (c: Connection, segment: wire.Segment): boolean =>
+  c.reassembly !== null && ((c.tsRecent - segment.tsVal) | 0) <= PAWS_DISORDER_TICKS;
+
 /** First: the sequence number, with PAWS before it (RFC 7323 §5.3). Answers what is not acceptable. */
 function isAcceptable(c: Connection, segment: wire.Segment): boolean {
   const { flags } = segment;
-  if (c.useTimestamps && segment.hasTimestamps && isOldTimestamp(c, segment.tsVal) && (flags & RST) === 0) {
+  if (
+    c.useTimestamps &&
+    segment.hasTimestamps &&
+    isOldTimestamp(c, segment.tsVal) &&
+    (flags & RST) === 0 &&
+    !isDisordered(c, segment)
+  ) {
     if (c.context.nowMs - c.lastReceivedAt < PAWS_IDLE_MS) {
       c.context.stats.drop('tcp-paws');
       answerOld(c, segment);
@@ -124,7 +142,7 @@ function arriveSynAgain(c: Connection, segment: wire.Segment): boolean {
 function arriveReset(c: Connection, segment: wire.Segment): void {
   const offset = seqDiff(segment.seq as Seq, c.rcvNxt);
   // "If the RST bit is set and the sequence number is outside the current receive window, silently drop the segment."
-  if (offset > 0 && offset >= receiveWindow(c)) {
+  if (offset > 0 && offset >= acceptedWindow(c)) {
     c.context.stats.drop('tcp-reset-ignored');
     return;
   }
@@ -139,13 +157,15 @@ function arriveReset(c: Connection, segment: wire.Segment): void {
     c.tcp.remove(c, c.listener === null ? 'ECONNREFUSED' : null);
   } else {
     // RFC 9293 §3.9.2, MUST-12: the user can tell a reset from an end. After our own FIN nothing is lost by it.
-    c.tcp.remove(c, c.state === CLOSING || c.state === LAST_ACK ? null : 'ECONNRESET');
+    const isLate = c.state === CLOSING || c.state === LAST_ACK;
+    c.tcp.remove(c, isLate && !c.settings.bsd ? null : 'ECONNRESET');
   }
 }
 
 /** RFC 793's rule, which RFC 5961 §4.2 replaced: "If the SYN is in the window it is an error, send a reset". */
-function resetBySyn(c: Connection): void {
-  emitReset(c);
+function resetBySyn(c: Connection, packet: Packet): void {
+  emitBare(c.tcp, packet, c.sndMax, c.rcvNxt, RST | ACK, 0);
+  c.context.stats.tcpResetsOut++;
   c.tcp.remove(c, 'ECONNRESET');
 }
 
@@ -167,6 +187,7 @@ function arriveInSynSent(c: Connection, segment: wire.Segment, packet: Packet): 
     return;
   }
   if ((flags & SYN) === 0) return;
+  if ((flags & FIN) !== 0 && c.settings.bsd && c.settings.dropSynFin) return;
   learnSyn(c, segment);
   if (hasAck) agreeOnSynAck(c, flags, packet.ds);
   else agreeOnSyn(c, flags, packet.ds);
@@ -177,11 +198,20 @@ function arriveInSynSent(c: Connection, segment: wire.Segment, packet: Packet): 
     c.transition('receive-syn-ack');
     c.ackNow = true;
     established(c);
+    textOfSyn(c, segment);
   } else {
     c.transition('receive-syn'); // simultaneous open: MUST-10
     c.sndNxt = c.iss;
   }
   c.tcp.ready(c);
+}
+
+/** RFC 9293 §3.10.7.3: text and FIN that came with the SYN-ACK are "queued for processing after ESTABLISHED", which is now. */
+function textOfSyn(c: Connection, segment: wire.Segment): void {
+  if (segment.length === 0 && (segment.flags & FIN) === 0) return;
+  segment.seq = c.rcvNxt;
+  segment.flags &= ~SYN;
+  arriveText(c, segment);
 }
 
 /** Takes what the peer's SYN says: its sequence number, window and options. */
@@ -292,5 +322,7 @@ function arriveFin(c: Connection): void {
   c.peerEnded = true;
   c.transition('receive-fin');
   c.socket?.report(READABLE | (wasWaiting ? CLOSED_EVENT : 0));
+  // BSD sends its FIN again when the peer's has crossed it: SND.NXT is back at it.
+  if (c.settings.bsd && c.state === CLOSING) emitSegment(c, seqAdd(c.sndNxt, -1), 0, ACK | FIN);
   if (c.state === TIME_WAIT) c.tcp.enterTimeWait(c);
 }

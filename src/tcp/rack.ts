@@ -135,12 +135,12 @@ export function armProbe(c: Connection, isAdvance = false): boolean {
   const pto =
     c.srttUs === 0
       ? c.settings.rtoInitialMs
-      : c.srttUs / 500 + (isSingle ? Math.max(c.settings.rtoMinMs, DELAYED_ACK_MAX_MS) : PROBE_MARGIN_MS);
-  const { now } = c.context;
-  let at = now + pto;
+      : Math.ceil(c.srttUs / 500) + (isSingle ? Math.max(c.settings.rtoMinMs, DELAYED_ACK_MAX_MS) : PROBE_MARGIN_MS);
+  const { nowMs } = c.context;
+  let at = nowMs + pto;
   // §7.2: "If the PTO would be later than the RTO": the oldest segment counts from when it was sent.
   const rto = isAdvance ? backedOffRto(c) : remainingRto(c);
-  if (rto > 0) at = Math.min(at, now + rto);
+  if (rto > 0) at = Math.min(at, nowMs + rto);
   c.probeAt = at;
   c.retransmitAt = UNSET;
   c.context.timers.atMost(c, at);

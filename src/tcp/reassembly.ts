@@ -86,6 +86,9 @@ export class Reassembly {
     const ends = this.#ends;
     let next = rcvNxt;
     let done = 0;
+    this.duplicateStart = this.duplicateEnd = next;
+    // RFC 2883 §4.2: what the segment that fills the gap repeats of the bytes behind it.
+    if (starts.length > 0) this.#noteDuplicate(starts[0]!, seqMin(next, ends[0]!));
     while (done < starts.length && seqLe(starts[done]!, next)) {
       if (seqGt(ends[done]!, next)) next = ends[done]!;
       this.#forget(starts[done]!);

@@ -36,7 +36,7 @@ export const receiveWindow = (c: Connection): number => Math.max(0, seqDiff(c.rc
 
 /** What {@link acceptable} goes by. */
 export const acceptedWindow = (c: Connection): number =>
-  c.settings.bsd ? Math.max(receiveWindow(c), c.rxBytes - c.readable) : receiveWindow(c);
+  c.settings.bsd && c.listener === null ? Math.max(receiveWindow(c), c.rxBytes - c.readable) : receiveWindow(c);
 
 /** Bytes we could take now: room in the buffer, less when memory is short. */
 function roomBytes(c: Connection): number {
@@ -164,6 +164,8 @@ function store(c: Connection, start: Seq, p: number, length: number): void {
   let next = seqAdd(start, length);
   if (reassembly !== null) {
     next = reassembly.advance(next);
+    // RFC 2883 §4: of two, the one that comes first: what lies below the window.
+    if (c.dsackStart === c.dsackEnd) reportDuplicate(c, reassembly.duplicateStart, reassembly.duplicateEnd);
     if (reassembly.count === 0) c.reassembly = null;
     c.ackNow = true;
   }

@@ -11,6 +11,7 @@ import { detectLoss, isRecent, markLost, updateReorderingWindow } from './rack.t
 import { FLAGS, LOST, SACKED } from './scoreboard.ts';
 import { restartRetransmitTimer, startRetransmitTimer } from './send.ts';
 import { type Seq, seqAdd, seqDiff, seqGe, seqGt } from './seq.ts';
+import { traceWindow } from './trace.ts';
 
 /** What the acknowledgement in hand brought has been written down; now it is judged. Linux's tcp_fastretrans_alert. */
 export function judge(c: Connection, acked: Acked, tsEcr: number, hasTimestamps: boolean): void {
@@ -105,6 +106,7 @@ function leave(c: Connection, acked: Acked, isDelayed: boolean): boolean {
       return false;
     case RECOVERY:
       if (!c.useSack) c.sackedBytes = 0;
+      countRecovery(c);
       if (mayUndo(c, isDelayed)) {
         undoReduction(c);
         c.context.stats.tcpUndone++;
@@ -126,7 +128,14 @@ function leave(c: Connection, acked: Acked, isDelayed: boolean): boolean {
   }
 }
 
+/** RFC 8985 §6.2 step 4: a window that a D-SACK has widened stays for 16 recoveries. */
+function countRecovery(c: Connection): void {
+  if (c.rackReoPersist > 0) c.rackReoPersist--;
+}
+
 function finishLoss(c: Connection): void {
+  countRecovery(c);
+  c.totalRtoRecoveries++;
   c.isFrto = c.sendsNew = false;
   c.mayUndo = false;
   c.retransmits = 0;
@@ -320,6 +329,7 @@ export function retransmissionTimeout(c: Connection): void {
   c.totalRto++;
   c.retransmitAt = c.probeAt = c.reorderAt = UNSET;
   enterLoss(c);
+  if (c.trace !== null) traceWindow(c);
   c.retransmits++;
   c.backoff++;
   c.tcp.ready(c);

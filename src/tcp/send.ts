@@ -75,14 +75,8 @@ export function output(c: Connection): number {
   if (c.lostBytes > c.retransBytes && !c.sendsNew) stopped = retransmitLost(c);
   if (stopped === IDLE && c.state !== TIME_WAIT && (c.tx !== null || c.finQueued)) stopped = sendData(c);
   if (c.probeDue) sendProbe(c);
-  if (c.ackNow && c.path.iface.device.room() > 0) acknowledge(c);
+  if (c.ackNow && c.path.iface.device.room() > 0) emitSegment(c, c.sndNxt, 0, wire.ACK);
   return stopped;
-}
-
-/** Sends an acknowledgement alone; BSD repeats a FIN with it that the peer crossed with its own. */
-function acknowledge(c: Connection): void {
-  const repeats = c.settings.bsd && c.state === CLOSING;
-  emitSegment(c, repeats ? seqAdd(c.sndNxt, -1) : c.sndNxt, 0, repeats ? wire.ACK | wire.FIN : wire.ACK);
 }
 
 function outputHandshake(c: Connection): number {
@@ -132,7 +126,7 @@ function sendNew(c: Connection): number {
       setChrono(c, c.wantsRoom ? CHRONO_BUFFER : CHRONO_BUSY);
       return noteAppLimited(c);
     }
-    let length = Math.min(queued, c.sndWnd - flight, c.cwnd - c.inFlight(), fullLength);
+    let length = Math.min(queued, c.sndWnd - flight, congestionRoom(c), fullLength);
     if (length < 0) length = 0;
     // Only full segments in a super-segment, but for the last of what is queued.
     if (length > c.mss && length < queued) length -= length % c.mss;
@@ -150,6 +144,15 @@ function sendNew(c: Connection): number {
     if (!emitNew(c, length, fin) || fin) return IDLE;
     budget -= length;
   }
+}
+
+/**
+ * What the congestion window leaves. It grows by fractions of a segment, and whole ones leave: rounded down, half a segment
+ * of it would lie idle on average, which a window of eight feels. So half of one counts as one, but not in a reduction.
+ */
+function congestionRoom(c: Connection): number {
+  const room = c.cwnd - c.inFlight();
+  return room < c.mss && room >= c.mss >> 1 && c.recovery < CWR ? c.mss : room;
 }
 
 /** Sends `length` new bytes, and the FIN behind them. False when memory has no frame: the timer tries again. */

@@ -74,13 +74,16 @@ export interface TcpSettings {
   /**
    * As FreeBSD has it where the RFCs leave it open: the receive buffer is rounded up to whole segments, and segments are
    * judged by what it has room for, also where 16 bits could not offer it; the offered window follows the bytes that
-   * arrive while there is room; every second segment is acknowledged, however small, and none at once; a FIN that is not
-   * acknowledged stands on every acknowledgement. Default false.
+   * arrive while there is room; every second segment is acknowledged, however small, and none at once; the FIN is
+   * sent again when the peer's has crossed it; a RST is an error in every state; a SYN-ACK to a listener, and in TIME-WAIT
+   * what has no ACK, is dropped without an answer. Default false.
    */
   readonly bsd: boolean;
   /** RFC 5961 §3 and §4 turned off: any RST in the window resets, any SYN in it too. Default false. */
   readonly insecureReset: boolean;
   readonly insecureSyn: boolean;
+  /** A SYN with a FIN opens no connection: nobody sends one but to see what happens. Default true. */
+  readonly dropSynFin: boolean;
   /** The order and padding of the options of a SYN, which no RFC fixes. Default `linux`. */
   readonly synOptions: SynOptions;
   /**
@@ -166,6 +169,7 @@ export const TCP_DEFAULTS: TcpSettings = {
   timeWaitMs: 60_000,
   windowShift: -1,
   bsd: false,
+  dropSynFin: true,
   insecureReset: false,
   insecureSyn: false,
   synOptions: 'linux',

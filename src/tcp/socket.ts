@@ -29,6 +29,7 @@ import {
 import type { OnSyn } from './syn-request.ts';
 import type { Tcp } from './tcp.ts';
 import { restartKeepAlive, startRoomTimer } from './timers.ts';
+import type { Trace } from './trace.ts';
 
 /** An address and a port. */
 export interface Endpoint {
@@ -60,6 +61,7 @@ export class TcpSocket implements Changed {
   #connection: Connection | null = null;
   #listener: Listener | null = null;
   #events = 0;
+  #trace: Trace | null = null;
 
   /** Usually made by `stack.tcpSocket()`. */
   constructor(tcp: Tcp, settings: Partial<TcpSettings> = {}) {
@@ -131,6 +133,7 @@ export class TcpSocket implements Changed {
     const made = this.#tcp.connect(address, port, local.address ?? null, checkPort(local.port ?? 0, 0), this.#settings);
     if (typeof made === 'string') throw new NetError(made, 'connect', context);
     made.socket = this;
+    made.trace = this.#trace;
     this.#connection = made;
   }
 
@@ -290,6 +293,12 @@ export class TcpSocket implements Changed {
   get remote(): Endpoint | null {
     const c = this.#connection;
     return c === null ? null : { address: c.remote, port: c.remotePort };
+  }
+
+  /** Calls `look` at every segment, timer and change of the window of the connection from now on; null: no more. */
+  trace(look: Trace | null): void {
+    this.#trace = look;
+    if (this.#connection !== null) this.#connection.trace = look;
   }
 
   /** Everything known of the connection, under the names of Linux's TCP_INFO; null before there is one. */

@@ -132,8 +132,9 @@ export class Tcp implements StreamTransport {
       return;
     }
     if ((flags & wire.ACK) !== 0) {
+      if ((flags & wire.SYN) !== 0 && this.settings.bsd) return;
       if (!listener.arriveAck(packet, segment)) resetStray(this, packet, segment);
-    } else if ((flags & (wire.SYN | wire.FIN)) === wire.SYN) {
+    } else if ((flags & wire.SYN) !== 0 && ((flags & wire.FIN) === 0 || !this.settings.dropSynFin)) {
       const isOpened = listener.arriveSyn(packet, segment, after === 'none' ? null : after);
       if (isOpened && after !== 'none') this.timeWait.forget(packet, ports);
     } else {

@@ -9,9 +9,11 @@ import type { IpAddress } from '../wire/address.ts';
 import * as wire from '../wire/tcp.ts';
 import { ANSWER_MS, type Connection } from './connection.ts';
 import { emitBare } from './emit.ts';
-import { type Seq, seqAdd, seqGt } from './seq.ts';
+import { type Seq, seqAdd, seqDiff, seqGt } from './seq.ts';
 import type { Tcp } from './tcp.ts';
 
+/** What is offered in TIME-WAIT. */
+const WINDOW_MAX = 0xffff;
 /** Records kept; beyond, the oldest is given up and counted. */
 const TIME_WAIT_MAX = 1 << 14;
 const REUSE_MS = 1000;
@@ -138,7 +140,13 @@ export class TimeWaitTable implements Timed {
       if (!this.#tcp.settings.rfc1337 && segment.seq === record.rcvNxt) this.#remove(record);
       return 'done';
     }
-    if ((flags & (wire.SYN | wire.ACK)) === wire.SYN && mayReopen(record, segment)) return record.sndNxt;
+    const isOpening =
+      (flags & (wire.SYN | wire.ACK)) === wire.SYN && ((flags & wire.FIN) === 0 || !this.#tcp.settings.dropSynFin);
+    if (isOpening && mayReopen(record, segment)) return record.sndNxt;
+    if (this.#isSilent(record, segment)) {
+      this.#tcp.context.stats.drop('tcp-bad-flags');
+      return 'done';
+    }
     const occupied = segment.length + (flags & wire.FIN) + ((flags & wire.SYN) >> 1);
     const isFinAgain = (flags & wire.FIN) !== 0 && seqAdd(segment.seq as Seq, occupied) === record.rcvNxt;
     const { nowMs, stats } = this.#tcp.context;
@@ -154,6 +162,14 @@ export class TimeWaitTable implements Timed {
     return 'done';
   }
 
+  /** RFC 9293 §3.10.7.4 fifth: "if the ACK bit is off, drop the segment", if it is acceptable; BSD drops it in any case. */
+  #isSilent(record: TimeWait, { seq, flags }: wire.Segment): boolean {
+    if ((flags & wire.ACK) !== 0) return false;
+    if (this.#tcp.settings.bsd) return true;
+    const offset = seqDiff(seq as Seq, record.rcvNxt);
+    return (flags & wire.SYN) === 0 && offset >= 0 && offset <= WINDOW_MAX;
+  }
+
   /** Ends the wait of the flow that `packet` belongs to: a new connection has taken its place. */
   forget(packet: Packet, ports: number): void {
     const record = this.#table.find(packet, ports);
@@ -166,7 +182,7 @@ export class TimeWaitTable implements Timed {
     if (isEmpty && (isInPlace || nowMs - record.answeredAt < ANSWER_MS)) return;
     record.answeredAt = nowMs;
     const timestamps = record.useTimestamps ? { tsVal: (nowMs + record.tsOffset) | 0, tsEcr: record.tsRecent } : null;
-    emitBare(this.#tcp, packet, record.sndNxt, record.rcvNxt, wire.ACK, 0xffff, timestamps);
+    emitBare(this.#tcp, packet, record.sndNxt, record.rcvNxt, wire.ACK, WINDOW_MAX, timestamps);
   }
 
   #first(): TimeWait | null {

@@ -10,6 +10,7 @@ import { restartRetransmitTimer } from './send.ts';
 import { seqAdd, seqDiff } from './seq.ts';
 import type { TcpSettings } from './settings.ts';
 import { CLOSED, isSynchronized, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from './state.ts';
+import { traceTimer } from './trace.ts';
 import { onHandshakeLimit, watchUser } from './user-timeout.ts';
 
 /** RFC 6298 (5.7): when the SYN had to be sent again, data starts with this timeout. */
@@ -23,6 +24,7 @@ const isDue = (at: number, nowMs: number): boolean => at !== UNSET && at <= nowM
 /** Fires the deadlines that have passed and puts the connection back for the next one. */
 export function expireConnection(c: Connection, now: number): void {
   const { nowMs } = c.context;
+  if (c.trace !== null) traceDue(c, now);
   if (isDue(c.ackAt, nowMs)) {
     c.ackAt = UNSET;
     c.ackNow = true;
@@ -39,6 +41,18 @@ export function expireConnection(c: Connection, now: number): void {
   if (isDue(c.handshakeAt, nowMs)) onHandshakeLimit(c);
   if (c.settings.userTimeoutMs > 0) watchUser(c, nowMs);
   arm(c);
+}
+
+/** Tells who looks on which deadlines have passed. */
+function traceDue(c: Connection, now: number): void {
+  if (isDue(c.ackAt, now)) traceTimer(c, 'delayed-ack');
+  if (isDue(c.paceAt, now)) traceTimer(c, 'pace');
+  if (isDue(c.reorderAt, now)) traceTimer(c, 'reordering');
+  if (isDue(c.probeAt, now)) traceTimer(c, 'probe');
+  if (isDue(c.retransmitAt, now)) traceTimer(c, 'retransmission');
+  if (isDue(c.persistAt, now)) traceTimer(c, 'persist');
+  if (isDue(c.keepAliveAt, now)) traceTimer(c, 'keep-alive');
+  if (isDue(c.lingerAt, now)) traceTimer(c, 'fin-wait-2');
 }
 
 function arm(c: Connection): void {

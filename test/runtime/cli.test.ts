@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
+import { after, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Namespace, type Result, skipReason } from '../interop/namespace.ts';
 
@@ -28,8 +28,8 @@ describe('wrong usage: exit code 2', () => {
   const tap = ['server', '--tap', 'tap0'];
   const server = [...tap, '--address', '10.0.0.1/24'];
   const rows: readonly (readonly [name: string, args: readonly string[], line: RegExp])[] = [
-    ['no command', [], /a command is needed: lab, server, bench/],
-    ['an unknown command', ['fly'], /unknown command fly: expected lab, server, bench/],
+    ['no command', [], /a command is needed: lab, server, bench, drill/],
+    ['an unknown command', ['fly'], /unknown command fly: expected lab, server, bench, drill/],
     ['a command misspelt', ['sevrer'], /unknown command sevrer: did you mean server\?/],
     ['a name every object has', ['constructor'], /unknown command constructor/],
     ['an unknown option before the command', ['--fast'], /unknown option --fast/],
@@ -104,6 +104,15 @@ describe('wrong usage: exit code 2', () => {
     ['a seed that is none', [...server, '--seed', 'lucky'], /--seed: expected a whole number/],
     ['a memory too small', [...server, '--memory', '4K'], /--memory: expected bytes like 64M/],
     ['an unknown option of lab', ['lab', '--frobnicate'], /^ethertype lab: .*--frobnicate/],
+    ['an unknown option of drill', ['drill', '--frobnicate', 'a.pkt'], /^ethertype drill: .*--frobnicate/],
+    ['no script', ['drill'], /a script is needed: a file, a folder or a pattern/],
+    [
+      'no such profile',
+      ['drill', '--profile', 'plan9', 'a'],
+      /--profile: expected ethertype, linux, freebsd, got "plan9"/,
+    ],
+    ['a definition that is none', ['drill', '--define', '=5', 'a'], /--define: expected SYMBOL=VALUE, got "=5"/],
+    ['no such number of jobs', ['drill', '--jobs', '0', 'a'], /--jobs: expected a whole number from 1 to 64, got "0"/],
     ['an unknown option of bench', ['bench', '--frobnicate'], /^ethertype bench: .*--frobnicate/],
   ];
   for (const [name, args, line] of rows) {
@@ -122,6 +131,7 @@ describe('help and version: exit code 0', () => {
     [['server', '--tap', 'tap0', '-h'], /^usage: ethertype server /],
     [['help', 'server'], /^usage: ethertype server /],
     [['lab', '--help'], /usage: ethertype lab/i],
+    [['drill', '--help'], /usage: ethertype drill/i],
     [['bench', '--help'], /usage: ethertype bench/i],
   ];
   for (const [args, output] of rows) {
@@ -134,9 +144,67 @@ describe('help and version: exit code 0', () => {
   }
 
   test('every line fits a terminal of 120 columns', { timeout }, () => {
-    for (const args of [['--help'], ['server', '--help'], ['lab', '--help'], ['bench', '--help']]) {
+    for (const args of [
+      ['--help'],
+      ['server', '--help'],
+      ['lab', '--help'],
+      ['bench', '--help'],
+      ['drill', '--help'],
+    ]) {
       for (const line of run(...args).stdout.split('\n')) assert.ok(line.length <= 120, line);
     }
+  });
+});
+
+describe('drill', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'drill-'));
+  const file = (name: string, text: string): string => {
+    writeFileSync(join(folder, name), text);
+    return join(folder, name);
+  };
+  const call = '0 socket(..., SOCK_STREAM, IPPROTO_TCP) =';
+  const good = file('good.pkt', `${call} 3\n`);
+  const bad = file('bad.pkt', `${call} -1\n`);
+  const wrong = file('wrong.pkt', '\n0 what?\n');
+  after(() => rmSync(folder, { recursive: true }));
+
+  test('a script that passes', { timeout }, () => {
+    assert.deepEqual(run('drill', good), { code: 0, stdout: '1 passed, 0 failed\n', stderr: '' });
+  });
+  test('scripts that fail, or cannot be read, say where', { timeout }, () => {
+    const { code, stdout } = run('drill', folder);
+    assert.equal(code, 1);
+    assert.ok(stdout.includes(`${bad}:1:1: socket: expected -1, got `), stdout);
+    assert.ok(stdout.includes(`${wrong}:2:3: expected '<', '>', a system call`), stdout);
+    assert.match(stdout, /\n1 passed, 2 failed\n$/);
+  });
+  test('in threads, by a pattern, as JSON: the same, in the same order', { timeout }, () => {
+    const { code, stdout } = run('drill', '--json', '--jobs', '3', join(folder, '*.pkt'));
+    assert.equal(code, 1);
+    const { profile, passed, failed, scripts } = JSON.parse(stdout);
+    assert.deepEqual([profile, passed, failed], ['ethertype', 1, 2]);
+    assert.deepEqual(
+      scripts.map(({ name, failure }: { name: string; failure: { kind: string } | null }) => [name, failure?.kind]),
+      [
+        [bad, 'call'],
+        [good, undefined],
+        [wrong, 'parse'],
+      ],
+    );
+  });
+  test('--verbose shows the trace of what passes', { timeout }, () => {
+    assert.match(run('drill', '--verbose', good).stdout, /good\.pkt: passed\n {4}0\.000000 {3}socket\(/);
+  });
+  test('--define and options of scripts', { timeout }, () => {
+    const text = `${call} 3\n+0 bind(3, ..., ...) = 0\n+0 listen(3, 1) = 0
+0 < S 0:0(0) win 1 <mss 1000>\n+0 > S. 0:0(0) ack 1 <mss MSS>\n`;
+    const path = file('defined.txt', text);
+    assert.equal(run('drill', '-D', 'MSS=1460', path).code, 0);
+    assert.equal(run('drill', '-D', 'MSS=1160', '--mtu=1200', path).code, 0);
+    assert.equal(run('drill', '-D', 'MSS=1160', path).code, 1);
+  });
+  test('no such file', { timeout }, () => {
+    assertLine(run('drill', join(folder, 'none.pkt')), 1, /none\.pkt: expected a script, a folder with \.pkt files/);
   });
 });
 

@@ -26,7 +26,7 @@ const octets = (segments: number, rttMs: number): number => (segments * MSS * 10
 
 export const EXPECTED: Readonly<Record<string, Expected>> = {
   newreno: {
-    goodput: (rate, rttMs, p) => 0.8 * Math.min(link(rate), octets(renoSegments(p), rttMs)),
+    goodput: (rate, rttMs, p) => 0.75 * Math.min(link(rate), octets(renoSegments(p), rttMs)),
     jain: 0.9,
     bearsLoss: false,
   },

@@ -21,7 +21,7 @@ export interface Bulk {
   readonly flows?: number;
   /** Flow i begins so much after the one before. Default 0. */
   readonly staggerMs?: number;
-  /** Both buffers of each end. Default: what three bandwidth-delay products need, 256 KiB to 16 MiB. */
+  /** Both buffers of each end. Default: six bandwidth-delay products, 256 KiB to 16 MiB: a segment lost three times must not fill them. */
   readonly bufferBytes?: number;
   /** The bottleneck, from the senders on; the way back only has the rate. */
   readonly path?: FaultSettings;
@@ -57,7 +57,7 @@ export function runBulk(bulk: Bulk): BulkResult {
   const { flows = 1, path = {}, seed = 1, bytes = Number.POSITIVE_INFINITY } = bulk;
   const { rateBitsPerSecond = Number.POSITIVE_INFINITY } = path;
   const rttMax = typeof bulk.rttMs === 'number' ? bulk.rttMs : Math.max(...bulk.rttMs);
-  const enough = Math.min(Math.max((3 * rateBitsPerSecond * rttMax) / 8000, 1 << 18), 1 << 24);
+  const enough = Math.min(Math.max((6 * rateBitsPerSecond * rttMax) / 8000, 1 << 18), 1 << 24);
   const bufferBytes = bulk.bufferBytes ?? enough;
   const congestionOf = (i: number): CongestionName =>
     typeof bulk.congestion === 'string' ? bulk.congestion : bulk.congestion[i]!;

@@ -15,6 +15,8 @@ export interface EventTime {
 
 export interface ScriptEvent {
   readonly at: Position;
+  /** The action as it stands in the source, in one line. */
+  readonly text: string;
   readonly time: EventTime;
   readonly action: Action;
 }

@@ -3,11 +3,12 @@
  * `...` is filled in as packetdrill does: addresses by the options, buffers with zeros. @module
  */
 import { NetError } from '../../errors.ts';
-import { LINUX, type Posix, type SockAddr } from '../../posix/index.ts';
+import { LINUX, type SockAddr } from '../../posix/index.ts';
 import type { CallAction, Expression } from './ast.ts';
 import { getOption, setOption } from './dialect.ts';
 import type { DrillOptions } from './options.ts';
 import type { ProfileName } from './profiles.ts';
+import type { ScriptCalls } from './scene.ts';
 import { optionFault, optionValue } from './socket-options.ts';
 import { errnoName, fieldOf, isEllipsis, numberOf, structOf, ValueError } from './values.ts';
 
@@ -23,7 +24,7 @@ export interface CallObserver {
 }
 
 export interface CallContext {
-  readonly posix: Posix;
+  readonly posix: ScriptCalls;
   readonly options: DrillOptions;
   readonly profile: ProfileName;
   readonly localIp: string;
@@ -172,7 +173,7 @@ function vector(expression: Expression | undefined): Uint8Array[] {
 
 const done: Outcome = { value: 0 };
 const count = async (promise: Promise<number>): Promise<Outcome> => ({ value: await promise });
-const blocking = (calls: Calls): Posix['blocking'] => calls.context.posix.blocking;
+const blocking = (calls: Calls): ScriptCalls['blocking'] => calls.context.posix.blocking;
 
 function openSocket(calls: Calls, args: readonly Expression[]): Outcome {
   const type = integer(args[1], 'a type');

@@ -1,6 +1,7 @@
 /** Where FreeBSD's socket calls differ from Linux's, for scripts written against it. @module */
-import { LINUX, type OptionInput, type OptionValue, type Posix } from '../../posix/index.ts';
+import { LINUX, type OptionInput, type OptionValue } from '../../posix/index.ts';
 import type { ProfileName } from './profiles.ts';
+import type { ScriptCalls } from './scene.ts';
 
 /** FreeBSD's options that Linux has no number for; outside the range of options. */
 export const FREEBSD_NAMES: Readonly<Record<string, number>> = { TCP_KEEPINIT: 0x2100 };
@@ -11,13 +12,26 @@ const LINUX_BUFFER_FACTOR = 2;
 /** net.inet.tcp.keepinit. */
 const KEEPINIT_DEFAULT_MS = 75_000;
 
+/**
+ * What FreeBSD says instead of Linux's errors, in Linux's numbers: unreachable protocols (ENOPROTOOPT) and prohibitions
+ * (EACCES, ENETUNREACH) are ECONNREFUSED; a reset behind the peer's end (EPIPE) is ECONNRESET.
+ */
+const ERRORS: Readonly<Record<number, number>> = { 13: 111, 92: 111, 101: 111, 32: 104 };
+
 /** getsockopt as the profile's system has it. */
-export function getOption(posix: Posix, profile: ProfileName, fd: number, level: number, name: number): OptionValue {
+export function getOption(
+  posix: ScriptCalls,
+  profile: ProfileName,
+  fd: number,
+  level: number,
+  name: number,
+): OptionValue {
   if (profile !== 'freebsd') return posix.getsockopt(fd, level, name);
   if (level === LINUX.SOL_TCP && name === FREEBSD_NAMES.TCP_KEEPINIT) {
     return (posix.tcpSocket(fd)?.settings.connectTimeoutMs || KEEPINIT_DEFAULT_MS) / MS_PER_S;
   }
   const value = posix.getsockopt(fd, level, name);
+  if (level === LINUX.SOL_SOCKET && name === LINUX.SO_ERROR) return ERRORS[value as number] ?? value;
   const isBuffer = level === LINUX.SOL_SOCKET && (name === LINUX.SO_RCVBUF || name === LINUX.SO_SNDBUF);
   if (!isBuffer) return value;
   const connection = posix.tcpSocket(fd)?.connection ?? null;
@@ -28,7 +42,7 @@ export function getOption(posix: Posix, profile: ProfileName, fd: number, level:
 
 /** setsockopt as the profile's system has it. */
 export function setOption(
-  posix: Posix,
+  posix: ScriptCalls,
   profile: ProfileName,
   fd: number,
   level: number,

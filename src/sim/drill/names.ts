@@ -71,7 +71,7 @@ const FIELDS: Readonly<Record<string, string>> = {
 };
 
 /** Puts the fields of a connection in: `sndCwnd` is `tcpi_snd_cwnd`. */
-export function addInfo(names: Names, info: TcpInfo): void {
+export function addInfo(names: Names, info: Partial<TcpInfo>): void {
   for (const [field, value] of Object.entries(info)) {
     const snake = FIELDS[field] ?? field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
     names.set(`tcpi_${snake}`, Number(value));

@@ -92,7 +92,13 @@ function parseEvent(s: Scanner, isV4: boolean): ScriptEvent {
   const at = s.position();
   const { time, endUs } = parseTime(s);
   const where = s.position();
+  const start = s.offset;
   const action = parseAction(s, isV4, endUs);
+  const text = s.text
+    .slice(start, s.offset)
+    .replace(/\s*(?:\/\/|#)[^\n]*/g, '')
+    .replace(/\s+/g, ' ')
+    .trim();
   const isOutbound = action.kind === 'packet' && action.direction === 'out';
   if (!isOutbound && (time.kind === 'any' || time.kind === 'range' || time.kind === 'relativeRange')) {
     throw new ScriptError(
@@ -102,7 +108,7 @@ function parseEvent(s: Scanner, isV4: boolean): ScriptEvent {
   }
   if (endUs !== null && action.kind !== 'call')
     throw new ScriptError(where, 'expected a system call behind a time with an end');
-  return { at, time, action };
+  return { at, text, time, action };
 }
 
 const SECONDS = /\d+(?:\.(?!\.)\d*)?|\.\d+/y;

@@ -1,7 +1,5 @@
 /** One script being played: its stack, its connections, what it has seen so far. @module */
 import { LINUX } from '../../posix/index.ts';
-import type { TcpInfo } from '../../tcp/info.ts';
-import { STATE_NAMES } from '../../tcp/state.ts';
 import type { IpAddress } from '../../wire/address.ts';
 import { AssertError, runSnippet } from './asserts.ts';
 import type { CallAction, OptionLine, Script, ScriptEvent, ScriptPacket } from './ast.ts';
@@ -17,8 +15,10 @@ import { type DrillOptions, readDrillOptions } from './options.ts';
 import { knownSettings, PROFILES, type SettingsByName, unknownSettings } from './profiles.ts';
 import { Fault } from './result.ts';
 import type { ScriptRunOptions } from './run.ts';
+import type { Scene } from './scene.ts';
 import { runCommand, type ShellHost } from './shell.ts';
 import { Stage } from './stage.ts';
+import { KEEP_IDLE } from './sysctls.ts';
 import { formatUs, timeFault, toleranceUs } from './time.ts';
 import { type Address, type Decoded, decode } from './wire.ts';
 
@@ -51,8 +51,7 @@ export class Performance {
   readonly trace: string[] = [];
   readonly notes = new Set<string>();
   readonly options: DrillOptions;
-  readonly #stage: Stage;
-  readonly #script: Script;
+  readonly #stage: Scene;
   readonly #isV4: boolean;
   readonly #local: Address;
   readonly #remote: Address;
@@ -61,9 +60,10 @@ export class Performance {
   readonly #names = constantNames();
   readonly #shell: ShellHost;
   #outstanding: Outstanding | null = null;
+  /** What new sockets have for TCP_KEEPIDLE; 0: what they have anyway. */
+  #keepIdleMs = 0;
 
   constructor(script: Script, run: ScriptRunOptions) {
-    this.#script = script;
     const given: OptionLine[] = Object.entries(run.options ?? {}).map(([name, value]) => ({
       at: { line: 1, column: 1 },
       name,
@@ -72,7 +72,7 @@ export class Performance {
     this.options = readDrillOptions(given, script.options);
     this.#isV4 = this.options.ipVersion !== 'ipv6';
     const { tcp } = PROFILES[run.profile ?? 'ethertype'];
-    this.#stage = new Stage(this.options, { ...knownSettings(tcp), ...run.settings });
+    this.#stage = run.scene?.(this.options) ?? new Stage(this.options, { ...knownSettings(tcp), ...run.settings });
     const { local, remote, posix } = this.#stage;
     this.#local = addressBytes(local);
     this.#remote = addressBytes(remote);
@@ -85,7 +85,7 @@ export class Performance {
       localIp: local.toString(),
       remoteIp: remote.toString(),
       observer: {
-        opened: (fd, type) => flows.opened(fd, isStream(type)),
+        opened: (fd, type) => this.#opened(fd, isStream(type)),
         bound: (fd, port) => flows.bound(fd, port),
         listening: () => flows.listening(),
         connecting: (fd, address) => flows.connecting(fd, address),
@@ -96,38 +96,42 @@ export class Performance {
     this.#shell = this.#shellHost(run.readFile ?? (() => null));
   }
 
+  #opened(fd: number, isOfStreams: boolean): void {
+    this.#flows.opened(fd, isOfStreams);
+    if (!isOfStreams || this.#keepIdleMs === 0) return;
+    this.#stage.posix.setsockopt(
+      fd,
+      LINUX.SOL_TCP,
+      LINUX.TCP_KEEPIDLE,
+      Math.max(1, Math.round(this.#keepIdleMs / 1000)),
+    );
+  }
+
   get nowUs(): number {
     return this.#stage.nowUs;
   }
 
   #shellHost(readFile: (path: string) => string | null): ShellHost {
-    const { stack } = this.#stage;
     return {
       apply: (settings) => this.#apply(settings),
       note: (text) => this.notes.add(text),
-      states: () => [
-        ...Array.from(stack.tcp.connections.values(), (c) => sockstatName(STATE_NAMES[c.state]!)),
-        ...Array.from({ length: stack.tcp.timeWait.count }, () => 'TIME_WAIT'),
-      ],
+      states: () => this.#stage.states().map(sockstatName),
       socketStates: () => this.#socketStates(),
       dropTimeWait: () => this.notes.add('ignored: tcpdrop'),
       readFile,
     };
   }
 
-  #apply(settings: SettingsByName): void {
+  #apply({ [KEEP_IDLE]: keepIdleMs, ...settings }: SettingsByName): void {
+    if (typeof keepIdleMs === 'number') this.#keepIdleMs = keepIdleMs;
     for (const name of unknownSettings(settings)) this.notes.add(`ignored: no setting ${name}`);
-    this.#stage.stack.tcp.configure(knownSettings(settings));
+    this.#stage.apply(settings);
   }
 
   #socketStates(): string[] {
     const names = ['', 'ESTABLISHED', 'SYN_SENT', 'SYN_RCVD', 'FIN_WAIT_1', 'FIN_WAIT_2', 'TIME_WAIT', 'CLOSED'];
     names.push('CLOSE_WAIT', 'LAST_ACK', 'LISTEN', 'CLOSING');
-    return this.#calls.openFds.map((fd) => names[this.#info(fd).state] ?? 'UNKNOWN');
-  }
-
-  #info(fd: number): TcpInfo {
-    return this.#stage.posix.getsockopt(fd, LINUX.SOL_TCP, LINUX.TCP_INFO) as TcpInfo;
+    return this.#calls.openFds.map((fd) => names[this.#stage.info(fd).state ?? 0] ?? 'UNKNOWN');
   }
 
   /** Goes to the time of an event of the script's own. Returns it. */
@@ -150,7 +154,7 @@ export class Performance {
     if (packet.udpEncap !== null) this.notes.add('TCP in UDP is FreeBSD only');
     const ends = { source: this.#remote, destination: this.#local };
     this.#note('<', formatPacket(packet, this.#isV4));
-    this.#stage.device.inject(buildPacket(packet, ends, flow, this.options.tsEcrScaled));
+    this.#stage.inject(buildPacket(packet, ends, flow, this.options.tsEcrScaled));
     await this.#stage.settle();
   }
 
@@ -239,8 +243,7 @@ export class Performance {
 
   /** Makes a call; one that is to block goes on while the script does. */
   async call(event: ScriptEvent, action: CallAction, baseUs: number): Promise<void> {
-    const text = this.#script.lines[event.at.line - 1]!.trim();
-    this.#note(' ', text.replace(/^[\d.+*~]+\s*/, ''));
+    this.#note(' ', event.text);
     const endUs = action.endUs === null ? null : baseUs + action.endUs;
     const waiting: Outstanding = {
       event,
@@ -292,7 +295,7 @@ export class Performance {
   /** Runs the code of a snippet over TCP_INFO as it is now. */
   assert(code: string): void {
     this.#note(' ', `%{ ${code.trim().replace(/\s*\n\s*/g, '; ')} }%`);
-    if (this.#flows.fd >= 0) addInfo(this.#names, this.#info(this.#flows.fd));
+    if (this.#flows.fd >= 0) addInfo(this.#names, this.#stage.info(this.#flows.fd));
     try {
       runSnippet(code, this.#names);
     } catch (error) {
@@ -303,12 +306,13 @@ export class Performance {
 
   command(command: string): void {
     this.#note(' ', `\`${command.replace(/\s*\n\s*/g, '; ')}\``);
-    const failure = runCommand(command, this.#shell);
+    const failure = this.#stage.shell === null ? runCommand(command, this.#shell) : this.#stage.shell(command);
     if (failure !== null) throw new Fault('command', failure);
   }
 
-  close(): void {
-    this.#stage.close();
+  /** Ends the stack. @returns bytes of memory that did not come back */
+  close(): number {
+    return this.#stage.close();
   }
 }
 

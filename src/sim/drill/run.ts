@@ -4,11 +4,13 @@
  */
 import type { TcpSettings } from '../../tcp/settings.ts';
 import type { Position, Script, ScriptEvent } from './ast.ts';
+import type { DrillOptions } from './options.ts';
 import { parseScript } from './parse.ts';
 import { Performance } from './performance.ts';
 import type { ProfileName } from './profiles.ts';
 import { type Failure, Fault, type ScriptResult } from './result.ts';
 import { ScriptError } from './scanner.ts';
+import type { Scene } from './scene.ts';
 
 export interface ScriptRunOptions {
   /** What the script is called in messages. Default `script`. */
@@ -23,6 +25,8 @@ export interface ScriptRunOptions {
   readonly settings?: Partial<TcpSettings> | undefined;
   /** The text of a file that a command names, such as `./defaults.sh`; null: there is none. Default: there are none. */
   readonly readFile?: ((path: string) => string | null) | undefined;
+  /** What to play against. Default: a stack of its own, in virtual time. */
+  readonly scene?: ((options: DrillOptions) => Scene) | undefined;
 }
 
 /**
@@ -43,11 +47,14 @@ export async function runScript(source: string, options: ScriptRunOptions = {}):
     const failure = failureOf(error, { line: 1, column: 1 });
     return { name, passed: false, failure, trace: [], notes: [], virtualUs: 0 };
   }
-  const failure = await perform(performance, script);
+  let failure = await perform(performance, script);
   const { trace, notes, nowUs } = performance;
-  performance.close();
+  const leakedBytes = performance.close();
+  if (leakedBytes > 0) failure ??= failureOf(new Error(`${leakedBytes} bytes of memory did not come back`), END);
   return { name, passed: failure === null, failure, trace, notes: [...notes], virtualUs: nowUs };
 }
+
+const END: Position = { line: 1, column: 1 };
 
 /** Plays the script to its end, or to the first failure; cleans up either way. */
 async function perform(performance: Performance, script: Script): Promise<Failure | null> {

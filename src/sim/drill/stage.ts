@@ -3,14 +3,19 @@
  * moment has happened before it moves on. @module
  */
 
+import { Memory } from '../../memory/memory.ts';
 import { Random } from '../../phy/random.ts';
-import { Posix } from '../../posix/index.ts';
+import { LINUX, Posix } from '../../posix/index.ts';
 import { Stack } from '../../stack.ts';
 import { ALGORITHMS } from '../../tcp/congestion/index.ts';
+import type { TcpInfo } from '../../tcp/info.ts';
 import type { TcpSettings } from '../../tcp/settings.ts';
+import { STATE_NAMES } from '../../tcp/state.ts';
 import { Cidr, IpAddress } from '../../wire/address.ts';
 import { ScriptDevice, type Sent } from './device.ts';
 import type { DrillOptions } from './options.ts';
+import { knownSettings, type SettingsByName } from './profiles.ts';
+import type { Scene } from './scene.ts';
 
 const US_PER_MS = 1000;
 /** Virtual time begins here, so that nothing of the stack's sees 0, or a time before it. */
@@ -19,31 +24,39 @@ const START_MS = 1000;
 const SETTLE_TURNS = 12;
 /** Rounds at one moment before something is taken to go in circles. */
 const ROUNDS_MAX = 10_000;
+/** Linux's numbers of states. */
+const STATE_CLOSED = 7;
+const STATE_LISTEN = 10;
 const MEMORY_BYTES = 1 << 26;
 const SEED_DEFAULT = 1;
+/** Memories of scripts that are over: making one costs more than a script. As many as run at once. */
+const spare: Memory[] = [];
 
 /** Where scripts that say nothing are: packetdrill's own defaults, but that the network is always the same one. */
-const DEFAULTS = {
+export const ADDRESSES = {
   ipv4: { local: '192.168.0.1', bits: 16, gateway: '192.168.0.2', remote: '192.0.2.1' },
   ipv6: { local: 'fd3d:fa7b:d17d::1', bits: 48, gateway: 'fd3d:fa7b:d17d::2', remote: '2001:db8::1' },
 };
 
-export class Stage {
+export class Stage implements Scene {
   readonly stack: Stack;
   readonly posix: Posix;
   readonly device: ScriptDevice;
+  readonly shell = null;
   readonly local: IpAddress;
   readonly remote: IpAddress;
   /** Since the script began. */
   nowUs = 0;
+  readonly #memory: Memory;
 
   constructor(options: DrillOptions, tcp: Partial<TcpSettings>, seed = SEED_DEFAULT) {
     const isV4 = options.ipVersion !== 'ipv6';
-    const usual = isV4 ? DEFAULTS.ipv4 : DEFAULTS.ipv6;
+    const usual = isV4 ? ADDRESSES.ipv4 : ADDRESSES.ipv6;
     this.local = IpAddress.parse(options.localIp ?? usual.local);
     this.remote = IpAddress.parse(options.remoteIp ?? usual.remote);
+    this.#memory = spare.pop() ?? new Memory({ bytes: MEMORY_BYTES });
     const random = new Random(seed);
-    this.stack = new Stack({ random: () => random.next(), memory: MEMORY_BYTES, tcp, congestion: ALGORITHMS });
+    this.stack = new Stack({ random: () => random.next(), memory: this.#memory, tcp, congestion: ALGORITHMS });
     this.device = new ScriptDevice(options.mtu, () => this.nowUs);
     const bits = options.prefixBits ?? usual.bits;
     const iface = this.stack.addInterface(this.device, { name: 'tun0', addresses: [new Cidr(this.local, bits)] });
@@ -95,7 +108,31 @@ export class Stage {
     return until();
   }
 
-  close(): void {
+  inject(bytes: Uint8Array): void {
+    this.device.inject(bytes);
+  }
+
+  apply(settings: SettingsByName): void {
+    this.stack.tcp.configure(knownSettings(settings));
+  }
+
+  info(fd: number): Partial<TcpInfo> {
+    const socket = this.posix.tcpSocket(fd);
+    if (socket?.connection != null) return this.posix.getsockopt(fd, LINUX.SOL_TCP, LINUX.TCP_INFO) as TcpInfo;
+    return { state: socket?.state() === 'LISTEN' ? STATE_LISTEN : STATE_CLOSED };
+  }
+
+  states(): string[] {
+    const { connections, timeWait } = this.stack.tcp;
+    const open = Array.from(connections.values(), (c) => STATE_NAMES[c.state]!);
+    return [...open, ...Array.from({ length: timeWait.count }, () => 'TIME-WAIT')];
+  }
+
+  /** Ends the stack. @returns bytes of memory that did not come back */
+  close(): number {
     this.stack.close();
+    const { usedBytes } = this.#memory;
+    if (usedBytes === 0) spare.push(this.#memory);
+    return usedBytes;
   }
 }

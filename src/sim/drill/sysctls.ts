@@ -4,6 +4,9 @@ import type { SettingsByName } from './profiles.ts';
 /** What a variable sets, from its value; null: the value means nothing. */
 type Variable = (value: string) => SettingsByName | null;
 
+/** How long a connection is idle before keep-alive probes it, once a socket asks for them: no setting, but an option. */
+export const KEEP_IDLE = 'keepAliveIdleMs';
+
 const MS_PER_S = 1000;
 const US_PER_MS = 1000;
 /** RFC 7323 §2.3. */
@@ -24,15 +27,12 @@ function shiftFor(bytes: number): number {
   return shift;
 }
 
-/** Buffers are powers of two here, and none is to be above what was asked for. */
-const powerBelow = (bytes: number): number => 2 ** Math.floor(Math.log2(Math.max(1, bytes)));
-
 /** `min default max`. */
 const buffer = (name: string, withShift: boolean): Variable => {
   return (value) => {
     const [, usual, most] = value.split(/\s+/).map(Number);
     if (usual === undefined || most === undefined || Number.isNaN(usual + most)) return null;
-    const sizes = { [`${name}Bytes`]: usual, [`${name}MaxBytes`]: powerBelow(most) };
+    const sizes = { [`${name}Bytes`]: usual, [`${name}MaxBytes`]: most };
     return withShift ? { ...sizes, windowShift: shiftFor(most) } : sizes;
   };
 };
@@ -56,7 +56,7 @@ const LINUX: Readonly<Record<string, Variable>> = {
   tcp_syn_retries: whole('synRetriesMax'),
   tcp_synack_retries: whole('synAckRetriesMax'),
   tcp_retries2: whole('retriesMax'),
-  tcp_keepalive_time: whole('keepAliveMs', MS_PER_S),
+  tcp_keepalive_time: whole(KEEP_IDLE, MS_PER_S),
   tcp_keepalive_intvl: whole('keepAliveIntervalMs', MS_PER_S),
   tcp_keepalive_probes: whole('keepAliveProbesMax'),
   tcp_fin_timeout: whole('finWait2Ms', MS_PER_S),
@@ -96,7 +96,7 @@ const FREEBSD: Readonly<Record<string, Variable>> = {
   rexmit_min: whole('rtoMinMs'),
   rexmit_drop_options: flag('synDropOptions'),
   keepinit: whole('connectTimeoutMs'),
-  keepidle: whole('keepAliveIdleMs'),
+  keepidle: whole(KEEP_IDLE),
   keepintvl: whole('keepAliveIntervalMs'),
   keepcnt: whole('keepAliveProbesMax'),
   delacktime: whole('delayedAckMs'),
@@ -117,9 +117,7 @@ const FREEBSD: Readonly<Record<string, Variable>> = {
 
 const VALUES: Readonly<Record<string, Variable>> = {
   'kern.ipc.maxsockbuf': (value) =>
-    /^\d+$/.test(value)
-      ? { receiveBufferMaxBytes: powerBelow(Number(value)), windowShift: shiftFor(Number(value)) }
-      : null,
+    /^\d+$/.test(value) ? { receiveBufferMaxBytes: Number(value), windowShift: shiftFor(Number(value)) } : null,
 };
 
 /** What setting a variable means for the stack; null: nothing is known of it. */
