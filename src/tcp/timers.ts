@@ -92,7 +92,7 @@ function onRetransmit(c: Connection): void {
         ? settings.synAckRetriesMax
         : retriesMax(settings);
   // RFC 9293 §3.8.3 (c): R2 is reached.
-  if (c.retransmits >= limit) {
+  if (c.retransmits >= limit && !probesShrunkWindow(c)) {
     giveUp(c);
     return;
   }
@@ -108,6 +108,13 @@ function onRetransmit(c: Connection): void {
   c.sndNxt = c.iss;
   c.tcp.ready(c);
 }
+
+/**
+ * RFC 9293 §3.8.6 SHLD-17, MUST-37: the window shrank to nothing below what was sent. What is sent again only probes it,
+ * and the connection stays for as long as the peer answers. What Linux does.
+ */
+const probesShrunkWindow = (c: Connection): boolean =>
+  c.sndWnd === 0 && isSynchronized(c.state) && c.context.nowMs - c.lastReceivedAt <= c.settings.rtoMaxMs;
 
 /** RFC 9293 §3.8.3: R2; the user timeout takes its place where there is one. */
 const retriesMax = ({ userTimeoutMs, retriesMax }: TcpSettings): number =>
