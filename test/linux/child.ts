@@ -13,7 +13,12 @@ async function play(path: string): Promise<ScriptResult> {
   const source = readFileSync(path, 'utf8');
   const script = parseScript(source, { defines: new Map(), isV4: !/^--ip_version=ipv6\b/m.test(source) });
   const scene = await openLinux(readDrillOptions(script.options), dirname(path));
-  return runScript(source, { name: path, profile: 'linux', options: { tolerance_usecs: TOLERANCE_US }, scene: () => scene });
+  return runScript(source, {
+    name: path,
+    profile: 'linux',
+    options: { tolerance_usecs: TOLERANCE_US },
+    scene: () => scene,
+  });
 }
 
 const [, , path = ''] = process.argv;
