@@ -27,13 +27,28 @@ function shiftFor(bytes: number): number {
   return shift;
 }
 
+/** The MSS of the usual MTU. */
+const MSS = 1460;
+
+/**
+ * The window that Linux begins with: half of the buffer, for the other half is the segments' own overhead
+ * (TCP_DEFAULT_SCALING_RATIO), down to whole segments, up to the unit of the shift.
+ */
+function linuxWindow(bufferBytes: number, shift: number): number {
+  const unit = 2 ** shift;
+  const half = Math.floor(bufferBytes / 2);
+  return half < MSS ? half : Math.ceil((half - (half % MSS)) / unit) * unit;
+}
+
 /** `min default max`. */
 const buffer = (name: string, withShift: boolean): Variable => {
   return (value) => {
     const [, usual, most] = value.split(/\s+/).map(Number);
     if (usual === undefined || most === undefined || Number.isNaN(usual + most)) return null;
-    const sizes = { [`${name}Bytes`]: usual, [`${name}MaxBytes`]: most };
-    return withShift ? { ...sizes, windowShift: shiftFor(most) } : sizes;
+    const windowShift = shiftFor(most);
+    const first = withShift ? linuxWindow(usual, windowShift) : usual;
+    const sizes = { [`${name}Bytes`]: first, [`${name}MaxBytes`]: most };
+    return withShift ? { ...sizes, windowShift } : sizes;
   };
 };
 
