@@ -48,7 +48,8 @@ export function arriveAck(c: Connection, segment: wire.Segment): boolean {
   }
   const wnd = segment.wnd << c.sndShift;
   const isOutstanding = c.sent !== null;
-  if (advance > 0 || isOutstanding) judgeAck(c, segment, ack, advance, wnd);
+  // RFC 2883 §5: a D-SACK may come when nothing is under way any more.
+  if (advance > 0 || isOutstanding || (c.useSack && segment.sackCount > 0)) judgeAck(c, segment, ack, advance, wnd);
   if (advance >= 0) updateSendWindow(c, segment, wnd, advance > 0);
   c.probes = 0;
   if (c.finQueued ? seqLe(c.sndNxt, c.txEnd) : seqLt(c.sndNxt, c.txEnd)) c.tcp.ready(c);

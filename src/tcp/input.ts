@@ -12,6 +12,7 @@ import { type Connection, OPEN, UNSET } from './connection.ts';
 import { agreeOnSyn, agreeOnSynAck, arriveCodepoint } from './ecn.ts';
 import { emitBare, emitReset, emitSegment, resetStray } from './emit.ts';
 import { CLOSED_EVENT, CONNECTED, READABLE, SENT, WRITABLE } from './events.ts';
+import { limitPacing } from './pacing.ts';
 import {
   acceptable,
   acceptedWindow,
@@ -241,6 +242,7 @@ function established(c: Connection): void {
   rtoAfterHandshake(c);
   c.retransmitAt = UNSET;
   c.congestion.init(c);
+  limitPacing(c);
   // RFC 6928 §2: after more than one lost SYN the initial window is one segment.
   if (synTimeouts > 1) c.cwnd = c.mss;
   c.initialCwnd = c.cwnd;

@@ -41,6 +41,12 @@ export function updatePacingRate(c: Connection): void {
   if (maxPacingRate > 0) c.pacingRate = Math.min(c.pacingRate === 0 ? maxPacingRate : c.pacingRate, maxPacingRate);
 }
 
+/** The user changed the limit: it holds from now on, not from the next acknowledgement. */
+export function limitPacing(c: Connection): void {
+  if (!c.congestion.ownsWindow && !c.settings.pacing) c.pacingRate = c.settings.maxPacingRate;
+  updatePacingRate(c);
+}
+
 /** The pacer's deadline has come. */
 export function onPace(c: Connection): void {
   c.paceAt = UNSET;

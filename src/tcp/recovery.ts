@@ -37,7 +37,7 @@ function beforeRecovery(c: Connection, acked: Acked): void {
     if (acked.advance > 0) c.sackedBytes = 0;
     else if (acked.isDuplicate) addDuplicate(c, acked);
   }
-  if (c.recovery === DISORDER) undoByDsack(c);
+  if (c.recovery <= DISORDER) undoByDsack(c);
   identifyLoss(c, acked);
   if (c.lostBytes > 0) {
     enterRecovery(c);
@@ -72,7 +72,7 @@ function inRecovery(c: Connection, acked: Acked, isDelayed: boolean): boolean {
 /** After a timeout: RFC 5682 §3.1 while it is being tested, slow start afterwards. */
 function inLoss(c: Connection, acked: Acked, isDelayed: boolean): boolean {
   c.sendsNew = false;
-  if (acked.advance > 0 && undoLoss(c, isDelayed && mayUndo(c, true))) return false;
+  if (acked.advance > 0 && undoLoss(c, mayUndo(c, isDelayed))) return false;
   if (c.isFrto) {
     // (3.b): something was acknowledged that was sent but once, so the timeout was for nothing.
     if (acked.isOriginal && undoLoss(c, true)) return false;
@@ -115,8 +115,7 @@ function leave(c: Connection, acked: Acked, isDelayed: boolean): boolean {
       }
       // RFC 6582 §4: without SACK a duplicate of old data may still come: not before more is acknowledged.
       if (!c.useSack && c.sndUna === c.recover && seqGt(c.sndNxt, c.sndUna)) return true;
-      c.mayUndo = false;
-      c.recovery = OPEN;
+      c.recovery = OPEN; // a D-SACK that comes later may undo it still
       return false;
     case LOSS:
       if (undoLoss(c, mayUndo(c, isDelayed) || (c.isFrto && acked.isOriginal))) return true;
@@ -137,7 +136,6 @@ function finishLoss(c: Connection): void {
   countRecovery(c);
   c.totalRtoRecoveries++;
   c.isFrto = c.sendsNew = false;
-  c.mayUndo = false;
   c.retransmits = 0;
   c.recovery = OPEN;
   if (!c.useSack) c.sackedBytes = 0;
@@ -174,7 +172,7 @@ function markFirstLost(c: Connection, acked: Acked): void {
   const isPartial = c.recovery >= RECOVERY && acked.advance > 0;
   if (!isThird && !isPartial) return;
   // RFC 6582 §3.2 (1): not again for the losses of a window that recovery or a timeout has dealt with.
-  if (isThird && !seqGe(c.sndUna, c.recover)) return;
+  if (isThird && !seqGt(c.sndUna, c.recover)) return;
   if ((board.flags(0) & LOST) !== 0) return;
   if (seqDiff(board.end(0), c.sndUna) > c.mss) board.split(0, seqAdd(c.sndUna, c.mss));
   markLost(c, board, 0);

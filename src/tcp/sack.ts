@@ -4,7 +4,7 @@ import type { Acked } from './acked.ts';
 import type { Connection } from './connection.ts';
 import { rackAdvance } from './rack.ts';
 import { EVER_RETRANS, FLAGS, LOST, RETRANS, SACKED, type Scoreboard, SENT_US, segmentsIn } from './scoreboard.ts';
-import { type Seq, seqDiff, seqGe, seqGt, seqLe, seqLt } from './seq.ts';
+import { type Seq, seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt, seqMin } from './seq.ts';
 
 /** Takes the SACK option of `segment` in, whose acknowledgement number is `ack`. */
 export function sackArrived(c: Connection, segment: wire.Segment, ack: Seq, acked: Acked): void {
@@ -44,16 +44,24 @@ function dsackArrived(c: Connection, start: Seq, end: Seq, acked: Acked): void {
 
 /** Marks what of `[start, end)` is not SACKed yet. */
 function mark(c: Connection, board: Scoreboard, start: Seq, end: Seq, acked: Acked): void {
-  let i = board.cut(start);
+  let i = cutAtSegment(c, board, start);
   for (; i < board.count && seqLt(board.start(i), end); i++) {
     if ((board.flags(i) & SACKED) !== 0) continue;
     if (seqGt(board.end(i), end)) {
       // RFC 6675 speaks of octets; but a segment that a middlebox has cut is not delivered until all of it is.
-      if (seqDiff(board.end(i), board.start(i)) <= c.mss) return;
-      board.split(i, end);
+      const whole = seqDiff(end, board.start(i));
+      if (whole < c.mss) return;
+      board.split(i, seqAdd(end, -(whole % c.mss)));
     }
     sacked(c, board, i, acked);
   }
+}
+
+/** The first record that begins at `start` or behind it; one of several segments is cut between two of them. */
+function cutAtSegment(c: Connection, board: Scoreboard, start: Seq): number {
+  const i = board.find(start);
+  const offset = i === board.count ? 0 : seqDiff(start, board.start(i));
+  return offset <= 0 ? i : board.cut(seqMin(seqAdd(start, (c.mss - (offset % c.mss)) % c.mss), board.end(i)));
 }
 
 function sacked(c: Connection, board: Scoreboard, i: number, acked: Acked): void {

@@ -12,6 +12,7 @@ import type { CongestionControl } from './congestion/controller.ts';
 import type { Connection } from './connection.ts';
 import { infoOf, type TcpInfo } from './info.ts';
 import { BACKLOG_DEFAULT, Listener } from './listener.ts';
+import { limitPacing } from './pacing.ts';
 import { consumed } from './receive.ts';
 import { canQueue, sendRoom } from './send.ts';
 import { seqAdd } from './seq.ts';
@@ -249,6 +250,7 @@ export class TcpSocket implements Changed {
     if (c === null) return;
     c.settings = this.#settings;
     if (changes.congestion !== undefined) c.congest(this.#settings.congestion as CongestionControl);
+    if (changes.maxPacingRate !== undefined) limitPacing(c);
     resizeBuffers(c, changes);
     if (changes.mssMax !== undefined && c.state > SYN_RECEIVED) c.fitMss();
     if (changes.keepAliveMs !== undefined) restartKeepAlive(c);
