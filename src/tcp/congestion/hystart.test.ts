@@ -94,7 +94,10 @@ test('hystart: RFC 9406 §4.2: a round-trip time below that at the entry of CSS 
   assert.equal(round(c, 105), 10);
   assert.equal(c.ssthresh, SSTHRESH_MAX);
   for (let i = 0; i < 8; i++) round(c, 105);
+  for (let i = 1; i <= 5; i++) round(c, 140);
   assert.equal(c.ssthresh, SSTHRESH_MAX, 'the count of rounds is forgotten too');
+  round(c, 140);
+  assert.ok(c.ssthresh < SSTHRESH_MAX);
 });
 
 test('hystart: RFC 9406 §4.3: without pacing an acknowledgement counts for eight segments at most', () => {
