@@ -15,7 +15,8 @@ time: ten minutes of script take milliseconds. FILE is a script, a folder whose
 .pkt files are run, or a pattern such as 'test/**/*.pkt'. Needs no privilege.
 
   --profile NAME     whose timers, buffers and option order scripts expect:
-                     ${PROFILE_NAMES.join(', ')}; default ethertype
+                     ${PROFILE_NAMES.join(', ')}; default: what
+                     a script says by itself (--profile=freebsd), else ethertype
   --define SYM=VAL   replaces a word in scripts, or is for #ifdef; repeatable
   --verbose          prints the trace of scripts that pass too
   --json             prints one JSON document, with a record a script
@@ -35,9 +36,9 @@ function wrap(words: readonly string[]): string {
   return lines.map((line) => ` ${line}`).join('\n');
 }
 
-function readProfile(text: string | undefined): ProfileName {
-  const name = PROFILE_NAMES.find((known) => known === (text ?? 'ethertype'));
-  if (name !== undefined) return name;
+function readProfile(text: string | undefined): ProfileName | undefined {
+  const name = PROFILE_NAMES.find((known) => known === text);
+  if (name !== undefined || text === undefined) return name;
   throw new UsageError(`--profile: expected ${PROFILE_NAMES.join(', ')}, got ${JSON.stringify(text)}`);
 }
 
@@ -99,7 +100,7 @@ async function run(args: string[]): Promise<number> {
   const failed = results.filter(({ passed }) => !passed).length;
   const passed = results.length - failed;
   if (json) {
-    console.log(JSON.stringify({ profile: job.profile, passed, failed, scripts: results }, null, 2));
+    console.log(JSON.stringify({ profile: job.profile ?? null, passed, failed, scripts: results }, null, 2));
   } else {
     console.log(`${passed} passed, ${failed} failed`);
   }

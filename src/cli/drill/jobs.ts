@@ -6,7 +6,8 @@ import { type ProfileName, runScript, type ScriptResult } from '../../sim/index.
 
 /** What all scripts of a run have in common. */
 export interface Job {
-  readonly profile: ProfileName;
+  /** Undefined: what the script itself says. */
+  readonly profile: ProfileName | undefined;
   readonly defines: Readonly<Record<string, string>>;
   readonly options: Readonly<Record<string, string | null>>;
 }

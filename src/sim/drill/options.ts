@@ -1,9 +1,12 @@
 /** What option lines set: addresses, tolerances, how strictly segments are compared. @module */
 import { IpAddress } from '../../wire/address.ts';
 import type { OptionLine } from './ast.ts';
+import { PROFILE_NAMES, type ProfileName } from './profiles.ts';
 import { ScriptError } from './scanner.ts';
 
 export interface DrillOptions {
+  /** Whose script it is; null: it does not say. */
+  profile: ProfileName | null;
   ipVersion: 'ipv4' | 'ipv4-mapped-ipv6' | 'ipv6';
   localIp: string | null;
   remoteIp: string | null;
@@ -26,6 +29,7 @@ export interface DrillOptions {
 }
 
 const defaults = (): DrillOptions => ({
+  profile: null,
   ipVersion: 'ipv4',
   localIp: null,
   remoteIp: null,
@@ -43,7 +47,7 @@ const defaults = (): DrillOptions => ({
 
 /** Options of packetdrill that mean nothing here: there is no kernel, no device and no wire. */
 const IGNORED =
-  /^(?:wire_\w+|so_\w+|tun_dev|persistent_tun_dev|gateway_ip|is_anyip|init_scripts|verbose|dry_run|speed|mss|fuzz\w*|no_cleanup|debug|send_omit_free|timeout_usecs|code_command|code_format|code_sockopt|tcp_md5_secret|udp_encapsulation|define|profile|features)$/;
+  /^(?:wire_\w+|so_\w+|tun_dev|persistent_tun_dev|gateway_ip|is_anyip|init_scripts|verbose|dry_run|speed|mss|fuzz\w*|no_cleanup|debug|send_omit_free|timeout_usecs|code_command|code_format|code_sockopt|tcp_md5_secret|udp_encapsulation|define|features)$/;
 
 const MTU_MAX = 65_535;
 const PORT_MAX = 65_535;
@@ -73,6 +77,10 @@ const address = (value: string | null): string => {
 };
 
 const SETTERS: Readonly<Record<string, Setter>> = {
+  profile: (o, value) => {
+    o.profile = PROFILE_NAMES.find((name) => name === value) ?? null;
+    if (o.profile === null) throw new RangeError(PROFILE_NAMES.join(', '));
+  },
   ip_version: (o, value) => {
     if (value !== 'ipv4' && value !== 'ipv6' && value !== 'ipv4-mapped-ipv6') {
       throw new RangeError('ipv4, ipv6 or ipv4-mapped-ipv6');
@@ -138,5 +146,5 @@ export function readDrillOptions(...layers: (readonly OptionLine[])[]): DrillOpt
   return options;
 }
 
-/** Options that mean something, by name. */
-export const SCRIPT_OPTIONS: readonly string[] = Object.keys(SETTERS);
+/** Options that mean something, by name; `profile` is said apart. */
+export const SCRIPT_OPTIONS: readonly string[] = Object.keys(SETTERS).filter((name) => name !== 'profile');

@@ -71,7 +71,8 @@ export class Performance {
     }));
     this.options = readDrillOptions(given, script.options);
     this.#isV4 = this.options.ipVersion !== 'ipv6';
-    const { tcp } = PROFILES[run.profile ?? 'ethertype'];
+    const profile = run.profile ?? this.options.profile ?? 'ethertype';
+    const { tcp } = PROFILES[profile];
     this.#stage = run.scene?.(this.options) ?? new Stage(this.options, { ...knownSettings(tcp), ...run.settings });
     const { local, remote, posix } = this.#stage;
     this.#local = addressBytes(local);
@@ -81,7 +82,7 @@ export class Performance {
     this.#calls = new Calls({
       posix,
       options: this.options,
-      profile: run.profile ?? 'ethertype',
+      profile,
       localIp: local.toString(),
       remoteIp: remote.toString(),
       observer: {

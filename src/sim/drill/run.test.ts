@@ -223,6 +223,16 @@ describe('options', () => {
 +0 > S 0:0(0) win 65535 <mss 1460,nop,wscale 6,sackOK,TS val 1 ecr 0>\n`,
       { profile: 'freebsd' },
     ));
+  test('a script says by itself whose it is', async () => {
+    const script = `--profile=freebsd\n${LISTEN}+0 < S 0:0(0) win 1 <mss 1460,sackOK,nop,nop>
++0 > S. 0:0(0) ack 1 <mss 1460,sackOK,eol,eol>\n`;
+    await passes(script);
+    await fails(script, { profile: 'linux' });
+    assert.match(
+      (await fails('--profile=beos\n')).message,
+      /^--profile: expected ethertype, linux, freebsd, got "beos"$/,
+    );
+  });
 });
 
 describe('numbers', () => {

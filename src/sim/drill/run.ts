@@ -15,7 +15,7 @@ import type { Scene } from './scene.ts';
 export interface ScriptRunOptions {
   /** What the script is called in messages. Default `script`. */
   readonly name?: string | undefined;
-  /** Which system the script was written against. Default `ethertype`. */
+  /** Which system the script was written against. Default: what the script's own `--profile` says, else `ethertype`. */
   readonly profile?: ProfileName | undefined;
   /** Symbols, as `--define` gives them. */
   readonly defines?: Readonly<Record<string, string>> | undefined;
