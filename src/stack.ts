@@ -201,6 +201,7 @@ export class Stack {
     this.tcp.close();
     this.udp.closeAll();
     this.icmp.closeAll();
+    this.ip.reassembly.clear();
     for (const iface of this.ip.interfaces) {
       iface.neighbours.close();
       iface.device.close();

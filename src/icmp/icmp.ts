@@ -223,10 +223,25 @@ export class Icmp implements ErrorReporter {
 
   /** Tells the sender of `packet` that nobody serves its protocol or port: RFC 1122 §3.2.2.1, RFC 4443 §3.1. */
   unreachable(packet: Packet, what: 'protocol' | 'port'): void {
-    const { memory, stats } = this.context;
     const isV4 = packet.version === 4;
     if (!isV4 && what === 'protocol') return; // that is a parameter problem in IPv6
-    if (packet.toGroup || packet.source.isUnspecified) return; // RFC 1122 §3.2.2
+    const code = isV4 ? (what === 'port' ? v4.CODE_PORT : v4.CODE_PROTOCOL) : v6.CODE_PORT;
+    this.#report(packet, isV4 ? v4.UNREACHABLE : v6.UNREACHABLE, code, 0);
+  }
+
+  timeExceeded(packet: Packet, code: number): void {
+    this.#report(packet, packet.version === 4 ? v4.TIME_EXCEEDED : v6.TIME_EXCEEDED, code, 0);
+  }
+
+  parameterProblem(packet: Packet, code: number, pointer: number): void {
+    if (packet.version === 6) this.#report(packet, v6.PARAMETER_PROBLEM, code, pointer);
+  }
+
+  /** Sends an error that quotes `packet`, if one may be sent: RFC 1122 §3.2.2, RFC 4443 §2.4 (e). */
+  #report(packet: Packet, type: number, code: number, rest: number): void {
+    const { memory, stats } = this.context;
+    const isV4 = packet.version === 4;
+    if (packet.toGroup || packet.source.isUnspecified || this.#isError(packet)) return;
     const path = this.ip.path(packet.source, packet.destination);
     if (path === null) return;
     if (!this.#takeToken()) {
@@ -235,11 +250,16 @@ export class Icmp implements ErrorReporter {
     }
     const most = (isV4 ? ERROR_BYTES_V4 - ipv4.HEADER_LENGTH : ERROR_BYTES_V6 - ipv6.HEADER_LENGTH) - HEADER;
     const quoted = Math.min(packet.end - packet.header, most);
-    const code = isV4 ? (what === 'port' ? v4.CODE_PORT : v4.CODE_PROTOCOL) : v6.CODE_PORT;
     stats.icmpErrorsOut++;
-    this.#send(path, packet.source, isV4 ? v4.UNREACHABLE : v6.UNREACHABLE, code, 0, HEADER + quoted, (p) =>
-      memory.copy(p, packet.header, quoted),
-    );
+    this.#send(path, packet.source, type, code, rest, HEADER + quoted, (p) => memory.copy(p, packet.header, quoted));
+  }
+
+  /** Whether `packet` is an ICMP error itself, as far as it goes. */
+  #isError(packet: Packet): boolean {
+    if (packet.payload >= packet.end) return false;
+    const type = v4.type(this.context.memory.dv, packet.payload);
+    if (packet.version === 4) return packet.protocol === PROTOCOL_ICMP && v4.isError(type);
+    return packet.protocol === PROTOCOL_ICMPV6 && v6.isError(type);
   }
 
   hostUnreachable(from: IpAddress, to: IpAddress, quote: Uint8Array): void {

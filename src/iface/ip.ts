@@ -1,11 +1,12 @@
 /**
  * The IP layer: takes packets from interfaces to the transports, and from the transports to the interface a route
  * names. RFC 791, RFC 1122 §3, RFC 8200.
- * Missing for now: fragments, IPv6 extension headers and neighbour discovery, forwarding, multicast. @module
+ * Missing for now: IPv6 extension headers and neighbour discovery, forwarding, multicast. @module
  */
 import type { ErrorCode } from '../errors.ts';
 import { frameEnd, frameStart, HEADROOM, setFrameBounds } from '../memory/frame.ts';
 import { IpAddress, isMapped } from '../wire/address.ts';
+import * as fragment from '../wire/fragment.ts';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip.ts';
 import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
@@ -13,6 +14,7 @@ import type { Context } from './context.ts';
 import type { Interface } from './interface.ts';
 import { Packet } from './packet.ts';
 import { PathMtus } from './path-mtu.ts';
+import { Reassembly } from './reassembly.ts';
 import { type Path, Routes } from './routes.ts';
 
 /** RFC 1700: the recommended initial TTL. */
@@ -45,6 +47,10 @@ export interface StreamTransport extends ErrorTransport {
 export interface ErrorReporter extends Transport {
   /** The protocol or the port of `packet` is not served here. */
   unreachable(packet: Packet, what: 'protocol' | 'port'): void;
+  /** Time exceeded for `packet`: code 0 on the way, 1 in reassembly. */
+  timeExceeded(packet: Packet, code: number): void;
+  /** Something in `packet` is wrong, `pointer` bytes from its beginning: IPv6 only. */
+  parameterProblem(packet: Packet, code: number, pointer: number): void;
   /** Tells `to` that the host it sent `quote`, the beginning of a packet, to cannot be reached through us. */
   hostUnreachable(from: IpAddress, to: IpAddress, quote: Uint8Array): void;
 }
@@ -61,6 +67,7 @@ export class Ip {
   readonly routes = new Routes();
   readonly interfaces: Interface[] = [];
   readonly pathMtus: PathMtus;
+  readonly reassembly: Reassembly;
   tcp!: StreamTransport;
   udp!: ErrorTransport;
   icmp!: ErrorReporter;
@@ -73,6 +80,7 @@ export class Ip {
   constructor(context: Context) {
     this.#context = context;
     this.pathMtus = new PathMtus(context, this.routes);
+    this.reassembly = new Reassembly(context, () => this.icmp);
   }
 
   /**
@@ -110,7 +118,7 @@ export class Ip {
     packet.dstD = ipv4.destination(dv, p);
     if (!this.#addressed(packet)) return;
     if (ipv4.isFragment(dv, p)) {
-      stats.drop('ip-fragment');
+      this.#inputFragment(packet, p, 0, PROTOCOL_ICMP);
       return;
     }
     this.#dispatch(packet, PROTOCOL_ICMP);
@@ -143,7 +151,16 @@ export class Ip {
       stats.drop('ip-martian');
       return;
     }
-    if (this.#addressed(packet)) this.#dispatch(packet, PROTOCOL_ICMPV6);
+    if (!this.#addressed(packet)) return;
+    if (packet.protocol === fragment.PROTOCOL_FRAGMENT) {
+      this.#inputFragment(packet, packet.payload, p + ipv6.NEXT_HEADER_OFFSET, PROTOCOL_ICMPV6);
+    } else this.#dispatch(packet, PROTOCOL_ICMPV6);
+  }
+
+  /** What a fragment completes goes on as if it had come in one piece. @param nextAt - see {@link Reassembly.input} */
+  #inputFragment(packet: Packet, p: number, nextAt: number, icmpProtocol: number): void {
+    if (this.reassembly.input(packet, p, nextAt)) this.#dispatch(packet, icmpProtocol);
+    this.reassembly.release(packet);
   }
 
   #dispatch(packet: Packet, icmpProtocol: number): void {
