@@ -159,7 +159,10 @@ export class Ip {
 
   /** What a fragment completes goes on as if it had come in one piece. @param nextAt - see {@link Reassembly.input} */
   #inputFragment(packet: Packet, p: number, nextAt: number, icmpProtocol: number): void {
-    if (this.reassembly.input(packet, p, nextAt)) this.#dispatch(packet, icmpProtocol);
+    if (this.reassembly.input(packet, p, nextAt)) {
+      if (packet.version === 6 && packet.protocol === fragment.PROTOCOL_FRAGMENT) this.reassembly.input(packet, 0);
+      else this.#dispatch(packet, icmpProtocol);
+    }
     this.reassembly.release(packet);
   }
 

@@ -196,6 +196,11 @@ export class Reassembly implements Timed {
   input(packet: Packet, p: number, nextAt = 0): boolean {
     const { stats } = this.#context;
     stats.fragmentsIn++;
+    // RFC 8200 §4.1: each extension header at most once; what was put together, or came as one, holds no fragment.
+    if (packet.fragmented) {
+      stats.drop('ip-fragment-nested');
+      return false;
+    }
     packet.fragmented = true;
     const drop = packet.version === 4 ? this.#checkV4(packet, p) : this.#checkV6(packet, p);
     if (drop !== null) {
@@ -263,8 +268,6 @@ export class Reassembly implements Timed {
 
   #checkV6(packet: Packet, p: number): DropReason | null {
     const { dv } = this.#memory;
-    // RFC 8200 §4.1: each extension header at most once; a datagram that was put together holds no fragment.
-    if (this.#whole !== 0) return 'ip-fragment-nested';
     if (p + fragment.HEADER_LENGTH > packet.end) return 'ip-fragment-truncated';
     this.#id = fragment.identification(dv, p);
     this.#offset = fragment.offset(dv, p);
@@ -471,7 +474,8 @@ export class Reassembly implements Timed {
     const { tail } = incomplete;
     if (tail !== 0 && i32[(tail >> 2) + START]! < start) return tail;
     let before = 0;
-    for (let at = incomplete.head; at !== 0 && i32[(at >> 2) + START]! < start; at = i32[(at >> 2) + NEXT]!) before = at;
+    for (let at = incomplete.head; at !== 0 && i32[(at >> 2) + START]! < start; at = i32[(at >> 2) + NEXT]!)
+      before = at;
     return before;
   }
 
@@ -489,9 +493,7 @@ export class Reassembly implements Timed {
 
   #overlaps(before: number, after: number, start: number, end: number): boolean {
     const { i32 } = this.#memory;
-    return (
-      (before !== 0 && i32[(before >> 2) + END]! > start) || (after !== 0 && i32[(after >> 2) + START]! < end)
-    );
+    return (before !== 0 && i32[(before >> 2) + END]! > start) || (after !== 0 && i32[(after >> 2) + START]! < end);
   }
 
   /** Copies the fragment in hand in between `before` and `after`; the first with the headers in front of it. */

@@ -47,9 +47,7 @@ export function formatIp(o: Octets, p: number, end: number): string {
     if (ipv6.nextHeader(dv, p) === fragment.PROTOCOL_FRAGMENT && body + fragment.HEADER_LENGTH <= end6) {
       return `IP6 ${names[1]} > ${names[2]}: ${fragment.format(dv, body, end6)}`;
     }
-    return (
-      formatTransport(o, body, end6, ipv6.nextHeader(dv, p), names) ?? ipv6.format(dv, p)
-    );
+    return formatTransport(o, body, end6, ipv6.nextHeader(dv, p), names) ?? ipv6.format(dv, p);
   }
   const drop = ipv4.check(o, p, end);
   if (drop !== null) return `IP [${drop}]`;
