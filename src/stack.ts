@@ -163,6 +163,7 @@ export class Stack {
       let taken = 0;
       for (let i = 0; i < interfaces.length; i++) taken += this.ip.drain(interfaces[i]!, BATCH_FRAMES);
       const sentBefore = stats.framesOut;
+      if (this.ip.fragmenter.waitingCount > 0) this.ip.fragmenter.flush();
       const more = this.tcp.flush();
       if (taken === 0 && (!more || stats.framesOut === sentBefore)) return false;
     }
@@ -171,7 +172,7 @@ export class Stack {
 
   /** When `poll` should next be called: ms of the same clock, Infinity: only when a device or a socket has something. */
   pollAt(): number {
-    let at = this.tcp.hasReady ? this.context.now : this.context.timers.nextAt;
+    let at = this.tcp.hasReady || this.ip.fragmenter.hasReady ? this.context.now : this.context.timers.nextAt;
     for (const { device } of this.ip.interfaces) at = Math.min(at, device.pollAt());
     return at;
   }
@@ -202,6 +203,7 @@ export class Stack {
     this.udp.closeAll();
     this.icmp.closeAll();
     this.ip.reassembly.clear();
+    this.ip.fragmenter.clear();
     for (const iface of this.ip.interfaces) {
       iface.neighbours.close();
       iface.device.close();

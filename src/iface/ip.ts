@@ -11,9 +11,10 @@ import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../w
 import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
 import type { Context } from './context.ts';
+import { Fragmenter } from './fragmenter.ts';
 import type { Interface } from './interface.ts';
 import { Packet } from './packet.ts';
-import { PathMtus } from './path-mtu.ts';
+import { believedMtu, forbidsFragments, type PathMtuDiscovery, PathMtus, packetLimit } from './path-mtu.ts';
 import { Reassembly } from './reassembly.ts';
 import { type Path, Routes } from './routes.ts';
 
@@ -35,6 +36,12 @@ export interface ErrorTransport extends Transport {
    * @param endsHandshake - whether it ends a handshake that nobody waits for yet
    */
   error(local: IpAddress, remote: IpAddress, p: number, code: ErrorCode, endsHandshake: boolean): void;
+}
+
+/** A transport of datagrams. */
+export interface DatagramTransport extends ErrorTransport {
+  /** A datagram of ours was too big for its path, whose MTU is known now; the quote as in {@link ErrorTransport.error}. */
+  tooBig(local: IpAddress, remote: IpAddress, p: number): void;
 }
 
 /** A transport that fits its packets to the path. */
@@ -61,6 +68,13 @@ function quotedAddress(dv: DataView, p: number, isV6: boolean, isSource: boolean
   return new IpAddress(word(dv, p, 0), word(dv, p, 1), word(dv, p, 2), word(dv, p, 3));
 }
 
+/** What stands behind the headers of a quoted packet, which are `header` bytes long: see `#quotedHeader`. */
+function quotedProtocol(dv: DataView, p: number, header: number): number {
+  if (header > 0) return ipv4.protocol(dv, p);
+  if (header === -ipv6.HEADER_LENGTH) return ipv6.nextHeader(dv, p);
+  return fragment.nextHeader(dv, p + ipv6.HEADER_LENGTH);
+}
+
 const isExtensionHeader = (next: number): boolean => ipv6.EXTENSION_HEADERS.includes(next);
 
 export class Ip {
@@ -68,8 +82,9 @@ export class Ip {
   readonly interfaces: Interface[] = [];
   readonly pathMtus: PathMtus;
   readonly reassembly: Reassembly;
+  readonly fragmenter: Fragmenter;
   tcp!: StreamTransport;
-  udp!: ErrorTransport;
+  udp!: DatagramTransport;
   icmp!: ErrorReporter;
   readonly #context: Context;
   readonly #packet = new Packet(null as unknown as Interface);
@@ -81,6 +96,7 @@ export class Ip {
     this.#context = context;
     this.pathMtus = new PathMtus(context, this.routes);
     this.reassembly = new Reassembly(context, () => this.icmp);
+    this.fragmenter = new Fragmenter(context, (path, frame, destination) => this.#transmit(path, frame, destination));
   }
 
   /**
@@ -318,6 +334,7 @@ export class Ip {
   /**
    * Puts the IP header in front of `length` payload bytes that stand at {@link payloadOffset} of `frame`, and sends it.
    * The frame is the IP layer's from now on.
+   * @param discovery - what becomes of a packet that is too large: see {@link PathMtuDiscovery}
    */
   send(
     path: Path,
@@ -327,23 +344,45 @@ export class Ip {
     destination: IpAddress,
     ttl: number,
     ds: number,
+    discovery: PathMtuDiscovery = 'dont',
   ): void {
     const { memory } = this.#context;
     const p = frame + HEADROOM;
+    const limit = packetLimit(path, discovery);
+    // TCP's segments fit: it never lets itself be fragmented.
+    const isTcp = protocol === PROTOCOL_TCP;
     let end: number;
+    let mark = 0;
     if (destination.isV4) {
       end = p + ipv4.HEADER_LENGTH + length;
-      // RFC 6864 §4: what may be fragmented on the way needs an identification; at random, it tells nobody how many
-      // packets others are sent (RFC 7739 §3). TCP never lets itself be fragmented.
-      const isWhole = protocol === PROTOCOL_TCP;
-      const id = isWhole ? 0 : this.#context.random() & 0xffff;
-      const flags = isWhole ? ipv4.DONT_FRAGMENT : 0;
+      // RFC 6864 §4: what may be fragmented needs an identification, which tells nobody how many packets others are sent
+      // (RFC 7739 §3); what may not has one by chance, for routers that do it all the same, and to know it in a report.
+      const whole = isTcp || forbidsFragments(discovery, end - p <= limit);
+      const { source } = path;
+      const flags = whole ? ipv4.DONT_FRAGMENT : 0;
+      let id = 0;
+      if (!isTcp)
+        id = whole ? this.#context.random() & 0xffff : this.fragmenter.identification(source.d, destination.d);
+      mark = whole ? (id << 16) | (end - p) : 0;
       ipv4.emit(memory.dv, p, end - p, ds, id, flags, ttl, protocol, path.source.d, destination.d);
     } else {
       end = p + ipv6.HEADER_LENGTH + length;
       ipv6.emit(memory.dv, p, length, ds, ttl, protocol, path.source, destination);
+      mark = memory.dv.getInt32(p + ipv6.HEADER_LENGTH);
     }
     setFrameBounds(memory, frame, p, end);
+    if (!isTcp) {
+      if (end - p > limit) {
+        mark = this.fragmenter.send(path, frame, limit, destination);
+        if (!destination.isV4) this.pathMtus.noteSent(destination, mark, end - p);
+        return;
+      }
+      if (mark !== 0) this.pathMtus.noteSent(destination, mark, end - p);
+    }
+    this.#transmit(path, frame, destination);
+  }
+
+  #transmit(path: Path, frame: number, destination: IpAddress): void {
     const { iface } = path;
     if (iface.isBroadcast(destination.a, destination.b, destination.c, destination.d)) iface.broadcast(frame);
     else iface.transmit(frame, path.neighbour);
@@ -371,7 +410,7 @@ export class Ip {
     const transport = p + Math.abs(header);
     const local = quotedAddress(dv, p, isV6, true);
     const remote = quotedAddress(dv, p, isV6, false);
-    const protocol = isV6 ? ipv6.nextHeader(dv, p) : ipv4.protocol(dv, p);
+    const protocol = quotedProtocol(dv, p, header);
     if (protocol === PROTOCOL_TCP) this.tcp.error(local, remote, transport, code, endsHandshake);
     else if (protocol === PROTOCOL_UDP && !isTransient) this.udp.error(local, remote, transport, code, endsHandshake);
   }
@@ -382,15 +421,32 @@ export class Ip {
     if (header === 0) return;
     const { dv } = this.#context.memory;
     const isV6 = header < 0;
-    const protocol = isV6 ? ipv6.nextHeader(dv, p) : ipv4.protocol(dv, p);
-    if (protocol !== PROTOCOL_TCP) return; // only TCP fits its packets to the path
+    const protocol = quotedProtocol(dv, p, header);
     const length = isV6 ? ipv6.HEADER_LENGTH + ipv6.payloadLength(dv, p) : ipv4.totalLength(dv, p);
     const local = quotedAddress(dv, p, isV6, true);
-    this.tcp.tooBig(local, quotedAddress(dv, p, isV6, false), p + Math.abs(header), mtu, length);
+    const remote = quotedAddress(dv, p, isV6, false);
+    const transport = p + Math.abs(header);
+    if (protocol === PROTOCOL_TCP) {
+      this.tcp.tooBig(local, remote, transport, mtu, length);
+      return;
+    }
+    let mark = dv.getInt32(transport);
+    if (!isV6) mark = (ipv4.identification(dv, p) << 16) | length;
+    else if (header !== -ipv6.HEADER_LENGTH) mark = fragment.identification(dv, p + ipv6.HEADER_LENGTH);
+    const { stats } = this.#context;
+    const path = this.pathMtus.wasSent(remote, mark) ? this.path(remote, local) : null;
+    const believed = path === null ? 0 : believedMtu(!isV6, path.mtu, mtu, length);
+    if (believed === 0) {
+      stats.drop('icmp-bad-mtu');
+      return;
+    }
+    stats.pathMtuChanges++;
+    this.pathMtus.set(remote, believed);
+    if (protocol === PROTOCOL_UDP) this.udp.tooBig(local, remote, transport);
   }
 
   /**
-   * Length of the header of the packet quoted in `[p, end)`, negative for IPv6; 0 for a quote too short to name a
+   * Length of the headers of the packet quoted in `[p, end)`, negative for IPv6; 0 for a quote too short to name a
    * socket. RFC 1122 §3.2.2: at least the header and 8 bytes are quoted.
    */
   #quotedHeader(p: number, end: number): number {
@@ -398,7 +454,11 @@ export class Ip {
     const isV6 = p < end && ipv6.version(dv, p) === 6;
     const headerMin = isV6 ? ipv6.HEADER_LENGTH : ipv4.HEADER_LENGTH;
     if (end - p < headerMin + 8) return 0;
-    const header = isV6 ? headerMin : ipv4.headerLength(dv, p);
+    let header = isV6 ? headerMin : ipv4.headerLength(dv, p);
+    if (isV6 && ipv6.nextHeader(dv, p) === fragment.PROTOCOL_FRAGMENT) {
+      if (fragment.offset(dv, p + header) !== 0) return 0;
+      header += fragment.HEADER_LENGTH;
+    }
     if (header < headerMin || p + header + 8 > end) return 0;
     if (!isV6 && ipv4.fragmentOffset(dv, p) !== 0) return 0;
     return isV6 ? -header : header;

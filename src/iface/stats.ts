@@ -29,6 +29,7 @@ type StackDrop =
   | 'ip-fragment-ecn' // a mixture that no path makes: RFC 3168 §5.3
   | 'ip-fragment-shed' // too many incomplete datagrams
   | 'ip-fragment-timeout'
+  | 'fragment-queue-full' // cut packets that wait for room
   | 'ip-unknown-protocol'
   | 'ip-extension-header'
   | 'arp-conflict' // another host claims our address
@@ -113,7 +114,8 @@ export class Stats {
   tcpSynsRejected = 0;
   /** Connections reset when their user let go, because there were too many without one. */
   tcpOrphansReset = 0;
-  /** Path MTUs lowered because a router said so. */
+  /** Path MTUs lowered because a router said so, about datagrams; about TCP's segments. */
+  pathMtuChanges = 0;
   tcpPathMtuChanges = 0;
   /** TIME-WAIT records given up early because the table was full. */
   tcpTimeWaitOverflows = 0;

@@ -3,10 +3,10 @@ import { test } from 'node:test';
 import { errorV6, fragmentationNeeded } from '../../test/icmp-errors.ts';
 import { established, PORT, patternBytes, REMOTE, synSent, type TestPeer } from '../../test/peer.ts';
 import { established6, lengths6 } from '../../test/peer6.ts';
+import { believedMtu } from '../iface/path-mtu.ts';
 import { IpAddress } from '../wire/address.ts';
 import { PACKET_TOO_BIG } from '../wire/icmpv6.ts';
 import { octetsOf } from '../wire/octets.ts';
-import { believedMtu } from './path-mtu.ts';
 
 const TEN_MINUTES = 600_000;
 /** Without Nagle's rule, which would hold small tails back. */
