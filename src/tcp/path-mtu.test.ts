@@ -225,20 +225,6 @@ test('path MTU: the cache is bounded, and forgets the oldest first', () => {
   peer.end();
 });
 
-test('path MTU: datagrams of IPv4 may be fragmented on the way, those of IPv6 must fit', () => {
-  const peer = established6({ tcp });
-  const udp = peer.stack.udpSocket();
-  const v6 = IpAddress.parse('fd00::2');
-  const { pathMtus } = peer.stack.ip;
-  pathMtus.set(REMOTE, 1000);
-  pathMtus.set(v6, 1300);
-  assert.equal(udp.send(new Uint8Array(1400), { address: REMOTE, port: 9 }), true);
-  assert.throws(() => udp.send(new Uint8Array(1253), { address: v6, port: 9 }), { code: 'EMSGSIZE' });
-  assert.equal(udp.send(new Uint8Array(1252), { address: v6, port: 9 }), true);
-  udp.close();
-  peer.end();
-});
-
 test('mssMax: bounds the MSS that is announced and the one that is used', () => {
   const peer = established({ tcp: { mssMax: 1000 } });
   peer.write(2000);
