@@ -117,6 +117,10 @@ export class Stats {
   /** Path MTUs lowered because a router said so, about datagrams; about TCP's segments. */
   pathMtuChanges = 0;
   tcpPathMtuChanges = 0;
+  /** Times full-sized segments were taken for lost on account of their size; larger ones tried, and those that arrived. */
+  tcpBlackHoles = 0;
+  tcpMtuProbes = 0;
+  tcpMtuProbesPassed = 0;
   /** TIME-WAIT records given up early because the table was full. */
   tcpTimeWaitOverflows = 0;
 

@@ -1,7 +1,8 @@
 /**
  * The path takes smaller packets than the interface: RFC 1191, RFC 8201, with the checks of RFC 5927 §7. What was
  * learned stands in iface/path-mtu.ts, for all connections to one destination; when it expires they try again.
- * Missing: search by probes (RFC 4821), and packets below the floor, which routers would have to fragment. @module
+ * Where no router tells, mtu-probe.ts finds out. Missing: packets below the floor, which routers would have to fragment.
+ * @module
  */
 import { believedMtu } from '../iface/path-mtu.ts';
 import type { IpAddress } from '../wire/address.ts';

@@ -6,6 +6,7 @@ import * as wire from '../wire/tcp.ts';
 import { type Connection, CWR, RECOVERY, UNSET } from './connection.ts';
 import { emitSegment, emitSyn } from './emit.ts';
 import { CHRONO_BUFFER, CHRONO_BUSY, CHRONO_WINDOW, setChrono } from './info.ts';
+import { probePath } from './mtu-probe.ts';
 import { isPaced, paceAfter } from './pacing.ts';
 import { armProbe } from './rack.ts';
 import { validateWindow } from './recovery.ts';
@@ -106,7 +107,7 @@ export const turnBytes = (c: Connection): number => (c.path.iface.offload ? TURN
 /** Sends data and the FIN as far as both windows, Nagle and the turn allow. */
 function sendData(c: Connection): number {
   const before = c.sndNxt;
-  const stopped = sendNew(c);
+  const stopped = c.mtuLow > 0 && probePath(c) ? IDLE : sendNew(c);
   if (c.sndNxt !== before) {
     validateWindow(c);
     armProbe(c);
