@@ -47,15 +47,14 @@ export class Fragmenter {
   readonly #transmit: Transmit;
   readonly #waiting: Rest[] = [];
   #waitingBytes = 0;
-  readonly #counters: Int32Array;
-  readonly #secrets: Int32Array;
+  /** Drawn when the first is needed. */
+  #counters: Int32Array | null = null;
+  #secrets: Int32Array | null = null;
 
   constructor(context: Context, transmit: Transmit) {
     this.#context = context;
     this.#memory = context.memory;
     this.#transmit = transmit;
-    this.#counters = Int32Array.from({ length: COUNTERS }, () => context.random());
-    this.#secrets = Int32Array.from({ length: SECRETS }, () => context.random() | 1);
   }
 
   /**
@@ -63,6 +62,9 @@ export class Fragmenter {
    * behind a secret function of both: nobody else can guess it, and none comes twice before 65536 others (RFC 6864 §4.3).
    */
   identification(source: number, destination: number): number {
+    const { random } = this.#context;
+    this.#counters ??= Int32Array.from({ length: COUNTERS }, () => random());
+    this.#secrets ??= Int32Array.from({ length: SECRETS }, () => random() | 1);
     const s = this.#secrets;
     const at = (Math.imul(source ^ s[0]!, s[1]!) + Math.imul(destination ^ s[2]!, s[3]!)) >>> 16;
     const start = Math.imul(source ^ s[2]!, s[4]!) + Math.imul(destination ^ s[0]!, s[5]!);

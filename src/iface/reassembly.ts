@@ -144,7 +144,8 @@ export class Reassembly implements Timed {
   readonly #sources = new Map<number | string, Source>();
   /** Sources with more than their share: never more than 1 << SHARE_SHIFT. */
   readonly #greedy = new Set<Source>();
-  readonly #secrets: Int32Array;
+  /** Drawn when the first fragment comes. */
+  #secrets: Int32Array | null = null;
   readonly #heldMost: number;
   readonly #share: number;
   #heldBytes = 0;
@@ -165,7 +166,6 @@ export class Reassembly implements Timed {
     this.#context = context;
     this.#memory = context.memory;
     this.#errors = errors;
-    this.#secrets = Int32Array.from({ length: PIECES }, () => context.random() | 1);
     const { bytes } = context.memory;
     this.#heldMost = Math.min(Math.max(bytes >>> HELD_SHIFT, HELD_LEAST), HELD_MOST, bytes >>> HELD_PART_SHIFT);
     this.#share = Math.max(this.#heldMost >>> SHARE_SHIFT, Math.min(SHARE_LEAST, this.#heldMost >>> 1));
@@ -337,6 +337,7 @@ export class Reassembly implements Timed {
 
   /** A sum of 16-bit pieces, each times a secret of its own: nobody outside can choose what falls into one place. */
   #hash(packet: Packet): number {
+    this.#secrets ??= Int32Array.from({ length: PIECES }, () => this.#context.random() | 1);
     let h = this.#pieces(0, packet.srcD) + this.#pieces(2, packet.dstD) + this.#pieces(4, this.#id);
     if (packet.version === 4) return (h + Math.imul(packet.protocol, this.#secrets[6]!)) | 0;
     h += this.#pieces(8, packet.srcA) + this.#pieces(10, packet.srcB) + this.#pieces(12, packet.srcC);
@@ -344,7 +345,7 @@ export class Reassembly implements Timed {
   }
 
   #pieces(i: number, word: number): number {
-    const secrets = this.#secrets;
+    const secrets = this.#secrets!;
     return Math.imul(word & 0xffff, secrets[i]!) + Math.imul(word >>> 16, secrets[i + 1]!);
   }
 

@@ -249,6 +249,7 @@ function established(c: Connection): void {
   c.recovery = OPEN;
   c.dupAcks = 0;
   c.recover = c.iss; // RFC 6582 §3.2 (1)
+  c.rackDsackRound = c.cwndUsageSeq = c.iss; // or what half of all numbers compare with would be in the future
   c.probes = 0;
   startKeepAlive(c);
   startRightSizing(c);
