@@ -155,3 +155,121 @@ for (const { name, peers, own, ...setup } of WIRES) {
     });
   });
 }
+
+/** Linux as a router between us and another Linux, over a link of `mtu` bytes; in both families where IPv6 may have it. */
+class Path {
+  readonly router: Namespace;
+  readonly far: Namespace;
+  readonly ours: Ours;
+
+  private constructor(router: Namespace, far: Namespace, ours: Ours) {
+    this.router = router;
+    this.far = far;
+    this.ours = ours;
+  }
+
+  static async start(mtu: number, isSilent: boolean): Promise<Path> {
+    const [router, far] = await Promise.all([space(), space()]);
+    try {
+      await router.connect(far, 'near0', 'far0');
+      await Promise.all([
+        router.must('sysctl', '-q', '-w', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1'),
+        router.must('ip', 'link', 'set', 'near0', 'mtu', `${mtu}`),
+        router.must('ip', 'address', 'add', '10.8.0.1/24', 'dev', 'near0'),
+        far.must('ip', 'address', 'add', '10.8.0.2/24', 'dev', 'far0'),
+      ]);
+      // The far end announces segments of 1500 bytes, so that TCP does not know; what it sends itself fits.
+      await far.must('ip', 'route', 'add', 'default', 'via', '10.8.0.1', 'mtu', `${mtu}`, 'advmss', '1460');
+      if (mtu >= 1280) {
+        await router.must('ip', '-6', 'address', 'add', 'fd08::1/64', 'dev', 'near0');
+        await far.must('ip', '-6', 'address', 'add', 'fd08::2/64', 'dev', 'far0');
+        const via = ['via', 'fd08::1', 'mtu', `${mtu}`, 'advmss', '1440'];
+        await far.must('ip', '-6', 'route', 'add', 'default', ...via);
+      }
+      const ours = await Ours.start(router, {
+        kind: 'tun',
+        hostAddress: ['10.9.0.1/24', 'fd09::1/64'],
+        addresses: ['10.9.0.2/24', 'fd09::2/64'],
+        gateway: ['10.9.0.1', 'fd09::1'],
+      });
+      if (isSilent) {
+        // What the router makes itself finds no route: the errors it would send.
+        await router.must('ip', 'rule', 'add', 'ipproto', 'icmp', 'type', 'blackhole');
+        await router.must('ip', '-6', 'rule', 'add', 'ipproto', 'ipv6-icmp', 'type', 'blackhole');
+      }
+      await far.spawn(process.execPath, CHILD, 'linux', `${LINUX_PORT}`).line(/ready/);
+      return new Path(router, far, ours);
+    } catch (error) {
+      await Promise.all([router.dispose(), far.dispose()]);
+      throw error;
+    }
+  }
+
+  /** Does it again until it succeeds, a few times; says how often it took. */
+  async attempts(order: Order): Promise<number> {
+    for (let i = 1; i <= 4; i++) {
+      const answer = await this.ours.ask(order);
+      if (answer === true || answer === order.size) return i;
+    }
+    return Number.POSITIVE_INFINITY;
+  }
+
+  async dispose(): Promise<void> {
+    await Promise.all([this.router.dispose(), this.far.dispose()]);
+  }
+}
+
+interface Uploaded {
+  readonly isSame: boolean;
+  readonly mss: number;
+  readonly ms: number;
+}
+
+for (const mtu of [1280, 576]) {
+  test(`path MTU: a middle hop that takes ${mtu} bytes`, { ...options, skip: skipReason('tracepath') }, async () => {
+    const path = await Path.start(mtu, false);
+    const { ours } = path;
+    try {
+      for (const host of mtu === 576 ? ['10.8.0.2'] : ['10.8.0.2', 'fd08::2']) {
+        const isV6 = host.includes(':');
+        // IPv4 is cut on the way, without our knowing; IPv6 is told once.
+        assert.ok((await path.attempts({ do: 'ping', host, size: 60_000 })) <= (isV6 ? 2 : 1), `${host}: ping`);
+        // The first, which nobody may cut, is lost and its sender told; the next is cut.
+        const port = LINUX_PORT;
+        assert.ok((await path.attempts({ do: 'udp', host, port, size: 1400, mode: 'want' })) <= 2, `${host}: UDP`);
+        assert.equal(await ours.ask({ do: 'mtu', host }), mtu);
+        assert.equal(await ours.ask({ do: 'udp', host, port, size: 60_000, mode: 'dont' }), true);
+        const uploaded = (await ours.ask({ do: 'upload', host, port, size: 1_000_000 })) as Uploaded;
+        assert.ok(uploaded.isSame);
+        assert.equal(uploaded.mss, mtu - (isV6 ? 72 : 52));
+        const { stdout } = await path.far.exec('tracepath', '-n', '-m', '4', isV6 ? 'fd09::2' : '10.9.0.2');
+        assert.match(stdout, new RegExp(`pmtu ${mtu}[^]*reached`));
+      }
+      await ours.end();
+    } finally {
+      await path.dispose();
+    }
+  });
+}
+
+test('path MTU: RFC 4821: a middle hop that takes 1280 bytes and says nothing', {
+  ...options,
+  skip: skipReason(),
+}, async () => {
+  const path = await Path.start(1280, true);
+  try {
+    for (const host of ['10.8.0.2', 'fd08::2']) {
+      const order: Order = { do: 'upload', host, port: LINUX_PORT, size: 3_000_000 };
+      const uploaded = (await path.ours.ask(order)) as Uploaded;
+      assert.ok(uploaded.isSame);
+      const packet = uploaded.mss + (host.includes(':') ? 72 : 52);
+      assert.ok(packet > 1270 && packet <= 1280, `${host}: packets of ${packet} bytes, in ${uploaded.ms} ms`);
+      assert.equal(await path.ours.ask({ do: 'mtu', host }), 1500, 'nobody told');
+    }
+    const { stats } = await path.ours.stats();
+    assert.ok(stats.tcpMtuProbes! > 0);
+    await path.ours.end();
+  } finally {
+    await path.dispose();
+  }
+});
