@@ -273,3 +273,67 @@ test('path MTU: RFC 4821: a middle hop that takes 1280 bytes and says nothing', 
     await path.dispose();
   }
 });
+
+/** Fragments as scapy makes them: shuffled, which are whole in the end; overlapping, beyond the end, at random. */
+const SCAPY = `
+import random
+from scapy.all import IP, IPv6, ICMP, ICMPv6EchoRequest, IPv6ExtHdrFragment, Raw, fragment, fragment6, send
+random.seed(4)
+whole = bytes(range(256)) * 12
+v4 = [f for f in fragment(IP(dst='10.9.0.2', id=1) / ICMP(id=1, seq=1) / Raw(whole), fragsize=200)]
+v6 = fragment6(IPv6(src='fd08::2', dst='fd09::2') / IPv6ExtHdrFragment(id=2) / ICMPv6EchoRequest(id=1, seq=1, data=whole), 400)
+for packets in (v4, v6):
+    random.shuffle(packets)
+    send(packets, verbose=0)
+bad = []
+for i in range(300):
+    start = random.randrange(0, 40)
+    data = bytes(random.randrange(0, 90))
+    more = random.randrange(2)
+    bad.append(IP(dst='10.9.0.2', id=100 + i % 20, proto=random.choice([1, 6, 17, 200]), flags=more, frag=start) / Raw(data))
+    header = IPv6ExtHdrFragment(id=100 + i % 20, m=more, offset=start, nh=random.choice([6, 17, 44, 58, 60, 59]))
+    bad.append(IPv6(src='fd08::2', dst='fd09::2') / header / Raw(data))
+bad.append(IP(dst='10.9.0.2', id=9, frag=8190) / Raw(bytes(1000)))
+send(bad, verbose=0)
+print(len(v4), len(v6), len(bad))
+`;
+
+test('hostile fragments: frag6, atk6-fragmentation6 and scapy: whoever is served is served on, and all is counted', {
+  ...options,
+  skip: skipReason('frag6', 'atk6-fragmentation6', 'ping'),
+}, async (t) => {
+  const path = await Path.start(1500, false);
+  const { far, router, ours } = path;
+  try {
+    const { stdout } = await router.must('cat', '/sys/class/net/near0/address');
+    const frag6 = (seconds: number, ...what: string[]) =>
+      far.exec('timeout', `${seconds}`, 'frag6', '-i', 'far0', '-d', 'fd09::2', '-D', stdout.trim(), ...what);
+    const policy = await frag6(5, '-W');
+    assert.match(policy.stdout, /Randomized IDs/);
+    const attacks = [frag6(3, '-X'), frag6(3, '-F', '2000', '-s', 'fd08::/64')];
+    attacks.push(far.exec('timeout', '12', 'atk6-fragmentation6', '-f', '-p', 'far0', 'fd09::2'));
+    // Meanwhile others are served.
+    for (let i = 0; i < 5; i++) {
+      for (const own of ['10.9.0.2', 'fd09::2']) {
+        const pinged = await router.exec('ping', '-c', '1', '-W', '2', '-s', '20000', own);
+        assert.equal(pinged.code, 0, pinged.stdout);
+      }
+    }
+    await Promise.all(attacks);
+    const python = await far.exec('/usr/bin/python3', '-c', SCAPY);
+    if (/No module|not found/i.test(python.stderr)) t.diagnostic('scapy is not installed: left out');
+    else assert.equal(python.code, 0, python.stderr);
+    for (const own of ['10.9.0.2', 'fd09::2']) {
+      const pinged = await router.exec('ping', '-c', '1', '-W', '2', '-s', '60000', own);
+      assert.equal(pinged.code, 0, pinged.stdout);
+    }
+    const { stats, usedBytes } = await ours.stats();
+    t.diagnostic(JSON.stringify(stats.drops));
+    assert.ok((stats.drops['ip-fragment-overlap'] ?? 0) > 20);
+    assert.ok((stats.drops['ip-fragment-too-long'] ?? 0) > 0);
+    assert.ok(usedBytes < 8 << 20, `${usedBytes} bytes held`);
+    await ours.end();
+  } finally {
+    await path.dispose();
+  }
+});
