@@ -248,7 +248,8 @@ export function growWindow(c: Connection, acked: Acked): void {
 }
 
 /** RFC 7661 as Linux has it: a window that was not in use is no evidence for a larger one. */
-const isWindowUsed = (c: Connection): boolean => c.isCwndLimited || (c.cwnd < c.ssthresh && c.cwnd < 2 * c.maxFlight);
+export const isWindowUsed = (c: Connection): boolean =>
+  c.isCwndLimited || (c.cwnd < c.ssthresh && c.cwnd < 2 * c.maxFlight);
 
 /** After a burst was sent: was it the congestion window that ended it? */
 export function validateWindow(c: Connection): void {
