@@ -85,6 +85,7 @@ function judgeAck(c: Connection, segment: wire.Segment, ack: Seq, advance: numbe
   }
   if (c.trace !== null && (c.cwnd !== cwnd || c.ssthresh !== ssthresh)) traceWindow(c);
   if (advance > 0) afterAdvance(c);
+  else if (c.settings.linux && acked.hasSacked) afterSack(c, acked);
   else if (c.recovery === LOSS && c.retransmitAt === UNSET && c.sent !== null) restartRetransmitTimer(c);
 }
 
@@ -188,6 +189,16 @@ function afterAdvance(c: Connection): void {
   if (neighbour !== null && neighbour.state !== REACHABLE) neighbour.confirm();
 }
 
+/**
+ * Linux begins the timeout anew also for what was SACKed, if it was sent before the head was last sent: the head may be as late
+ * as that was.
+ */
+function afterSack(c: Connection, acked: Acked): void {
+  const { sent } = c;
+  if (sent === null || ((sent.words[sent.at(0) + SENT_US]! - acked.sackedUs) | 0) <= 0 || armProbe(c, true)) return;
+  restartRetransmitTimer(c);
+}
+
 /** Gives back the bytes of the send buffer below `ack`. */
 function releaseAcknowledged(c: Connection, ack: Seq): void {
   const { tx } = c;
@@ -218,7 +229,10 @@ function updateSendWindow(c: Connection, segment: wire.Segment, wnd: number, isA
     c.backoff = 0;
   }
   c.sndWnd = wnd;
-  if (wnd > c.sndWndMax) c.sndWndMax = wnd;
+  if (wnd > c.sndWndMax) {
+    c.sndWndMax = wnd;
+    if (c.settings.linux) c.fitMss(); // half of it bounds the segments
+  }
   c.sndWl1 = seq;
   c.sndWl2 = ack;
 }

@@ -60,6 +60,15 @@ const ipHeaderOf = (isV4: boolean): number => (isV4 ? ipv4.HEADER_LENGTH : ipv6.
 export const mssOf = (mtu: number, isV4: boolean, mssMax: number): number =>
   Math.min(mtu - ipHeaderOf(isV4) - wire.HEADER_LENGTH, mssMax === 0 ? mtu : mssMax);
 
+/**
+ * Linux's tcp_bound_to_half_wnd: of a peer with a small window no segment takes more than half, so that two are under way; of
+ * a tiny one not even that.
+ */
+function withinHalfWindow(mss: number, sndWndMax: number): number {
+  const most = sndWndMax > MSS_DEFAULT_V4 ? sndWndMax >> 1 : sndWndMax;
+  return sndWndMax > 0 && mss > most ? Math.max(most, MSS_MIN) : mss;
+}
+
 /** All fields are set here, integers as 0, so that every connection has one shape: the hot paths depend on it. */
 export class Connection implements Flow, Timed {
   readonly tcp: Tcp;
@@ -101,6 +110,8 @@ export class Connection implements Flow, Timed {
   sndWl2 = ZERO;
   /** The largest window the peer offered: half of it counts as a segment worth sending (§3.8.6.2.1). */
   sndWndMax = 0;
+  /** Snd.Sml: end of the last segment that was not full: Minshall's variant of Nagle, where the settings ask for it. */
+  sndSml = ZERO;
   /** Shift of the windows the peer sends (Snd.Wind.Shift) and of those we send (Rcv.Wind.Shift). */
   sndShift = 0;
   rcvShift = 0;
@@ -437,6 +448,7 @@ export class Connection implements Flow, Timed {
   fitMss(): void {
     const most = Math.min(this.peerMss, mssOf(this.path.mtu, this.local.isV4, this.settings.mssMax));
     this.mss = most - (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
+    if (this.settings.linux) this.mss = withinHalfWindow(this.mss, this.sndWndMax);
   }
 
   expire(now: number): void {

@@ -241,6 +241,8 @@ function established(c: Connection): void {
   const synTimeouts = c.backoff;
   rtoAfterHandshake(c);
   c.retransmitAt = UNSET;
+  if (c.settings.linux) c.fitMss(); // now that there is a window
+  c.sndSml = c.sndUna;
   c.congestion.init(c);
   limitPacing(c);
   // RFC 6928 §2: after more than one lost SYN the initial window is one segment.
@@ -271,7 +273,7 @@ function completeHandshake(c: Connection, segment: wire.Segment, packet: Packet)
   c.sndUna = seqAdd(c.iss, 1);
   if (seqLt(c.sndNxt, c.sndUna)) c.sndNxt = c.sndUna;
   c.sndWnd = segment.wnd << c.sndShift;
-  c.sndWndMax = Math.max(c.sndWndMax, c.sndWnd);
+  c.sndWndMax = c.settings.linux ? c.sndWnd : Math.max(c.sndWndMax, c.sndWnd);
   established(c);
   c.tcp.ready(c);
   return true;

@@ -211,7 +211,7 @@ function endReduction(c: Connection): void {
   if (c.congestion.ownsWindow || (c.recovery !== CWR && !c.mayUndo)) return;
   // RFC 6582 §3.2 (3), first option: where the peer's window ended what could be sent, nearly nothing is under way now, and
   // all of ssthresh at once would be a burst that the path has never carried. Slow start brings it back.
-  const most = c.inFlight() + initialWindow(c.mss);
+  const most = c.settings.linux ? c.ssthresh : c.inFlight() + initialWindow(c.mss);
   c.cwnd = Math.max(Math.min(c.ssthresh, most), c.mss);
 }
 

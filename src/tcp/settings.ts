@@ -79,6 +79,12 @@ export interface TcpSettings {
    * what has no ACK, is dropped without an answer. Default false.
    */
   readonly bsd: boolean;
+  /**
+   * As Linux has it where the RFCs leave it open, or where it knowingly differs: data leaves in bursts, each with PSH on its
+   * last segment; Nagle in Minshall's variant; no segment is larger than half of the peer's largest window; slow start by all
+   * that was acknowledged (RFC 9406's L is infinite). Default false.
+   */
+  readonly linux: boolean;
   /** RFC 5961 §3 and §4 turned off: any RST in the window resets, any SYN in it too. Default false. */
   readonly insecureReset: boolean;
   readonly insecureSyn: boolean;
@@ -169,6 +175,7 @@ export const TCP_DEFAULTS: TcpSettings = {
   timeWaitMs: 60_000,
   windowShift: -1,
   bsd: false,
+  linux: false,
   dropSynFin: true,
   insecureReset: false,
   insecureSyn: false,

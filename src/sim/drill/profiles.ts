@@ -25,6 +25,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
       sendBufferBytes: 1 << 17,
       sendBufferMaxBytes: 1 << 22,
       windowShift: 8,
+      linux: true,
       synOptions: 'linux',
       rtoMinMs: 200,
       delayedAckMs: 40,
