@@ -16,6 +16,7 @@ import { codepoint, segmentFlags, synAckFlags, synFlags } from './ecn.ts';
 import { offeredWindow } from './receive.ts';
 import { timestampNow } from './rtt.ts';
 import { type Seq, seqAdd, seqDiff } from './seq.ts';
+import { shiftOf } from './settings.ts';
 import type { Tcp } from './tcp.ts';
 import { traceOut } from './trace.ts';
 
@@ -137,12 +138,14 @@ export function emitSyn(c: Connection, flags: number): boolean {
     return false;
   }
   const p = frame + HEADROOM + ipLength;
-  const isReply = (flags & wire.ACK) !== 0;
+  const isAnswer = (flags & wire.ACK) !== 0;
+  // Linux sends the SYN that crossed another again, with an ACK: all it offered.
+  const isReply = isAnswer && (c.listener !== null || !c.settings.linux);
   // RFC 7323 §2.2, §3.2, RFC 2018 §2: a SYN-ACK carries an option only if the SYN did.
   const { settings } = c;
   const timestamps = isReply ? c.useTimestamps : settings.timestamps;
   const sack = isReply ? c.useSack : settings.sack;
-  const scale = (isReply ? c.peerScales : settings.windowScaling) ? c.rcvShift : -1;
+  const scale = (isReply ? c.peerScales : settings.windowScaling) ? (isReply ? c.rcvShift : shiftOf(settings)) : -1;
   const header =
     wire.HEADER_LENGTH +
     (settings.synOptions === 'freebsd' ? wire.emitSynOptionsPadded : wire.emitSynOptions)(
@@ -153,12 +156,12 @@ export function emitSyn(c: Connection, flags: number): boolean {
       sack,
       timestamps,
       timestampNow(c),
-      isReply ? c.tsRecent : 0,
+      isAnswer ? c.tsRecent : 0,
     );
   // RFC 7323 §2.2: the window of a SYN is never scaled.
   const wnd = Math.min(settings.receiveBufferBytes, 0xffff);
-  const ecn = isReply ? synAckFlags(c) : synFlags(c);
-  wire.emit(memory.dv, p, c.portsOut, c.iss, isReply ? c.rcvNxt : 0, header, flags | ecn, wnd);
+  const ecn = isAnswer ? synAckFlags(c) : synFlags(c);
+  wire.emit(memory.dv, p, c.portsOut, c.iss, isAnswer ? c.rcvNxt : 0, header, flags | ecn, wnd);
   c.rcvAdv = seqAdd(c.rcvNxt, wnd);
   acknowledged(c);
   c.segsOut++;

@@ -37,6 +37,8 @@ export interface TcpSettings {
   readonly retriesMax: number;
   /** The same for a SYN. Default 7: above the 3 minutes of MUST-23. */
   readonly synRetriesMax: number;
+  /** Timeouts of a SYN that are not doubled. They come on top of `synRetriesMax`. Default 0; Linux has 4. */
+  readonly synLinearTimeouts: number;
   /** The same for a SYN-ACK: a listener must shed half-open connections. Default 5. */
   readonly synAckRetriesMax: number;
   /** RFC 9293 §3.8.4: silence before a probe. Default 0: off (MUST-25). */
@@ -82,7 +84,8 @@ export interface TcpSettings {
   /**
    * As Linux has it where the RFCs leave it open, or where it knowingly differs: data leaves in bursts, each with PSH on its
    * last segment; Nagle in Minshall's variant; no segment is larger than half of the peer's largest window; slow start by all
-   * that was acknowledged (RFC 9406's L is infinite). Default false.
+   * that was acknowledged (RFC 9406's L is infinite); text in a SYN-ACK must come again; a SYN-ACK that crosses a SYN offers
+   * everything; a SYN is sent again soon when the answer was for a connection of old. Default false.
    */
   readonly linux: boolean;
   /** RFC 5961 §3 and §4 turned off: any RST in the window resets, any SYN in it too. Default false. */
@@ -159,6 +162,7 @@ export const TCP_DEFAULTS: TcpSettings = {
   rtoMaxMs: 120_000,
   retriesMax: 15,
   synRetriesMax: 7,
+  synLinearTimeouts: 0,
   synAckRetriesMax: 5,
   keepAliveMs: 0,
   keepAliveIntervalMs: 75_000,

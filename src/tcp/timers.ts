@@ -19,6 +19,9 @@ const RTO_AFTER_SYN_LOSS_MS = 3000;
 /** After so long a user for whom memory had no send buffer tries again. */
 const ROOM_RETRY_MS = 20;
 
+/** Two ticks of Linux's clock, of 250 a second. */
+const RETRY_MS = 8;
+
 const isDue = (at: number, nowMs: number): boolean => at !== UNSET && at <= nowMs;
 
 /** Fires the deadlines that have passed and puts the connection back for the next one. */
@@ -87,7 +90,7 @@ function onRetransmit(c: Connection): void {
   const { settings } = c;
   const limit =
     c.state === SYN_SENT
-      ? settings.synRetriesMax
+      ? settings.synRetriesMax + settings.synLinearTimeouts // as Linux counts them
       : c.state === SYN_RECEIVED
         ? settings.synAckRetriesMax
         : retriesMax(settings);
@@ -103,10 +106,17 @@ function onRetransmit(c: Connection): void {
   c.rtoMs = Math.max(c.rtoMs, settings.rtoInitialMs);
   c.context.stats.tcpTimeouts++;
   c.retransmits++;
-  c.backoff++;
+  c.totalRto++;
+  if (c.state !== SYN_SENT || c.retransmits > settings.synLinearTimeouts) c.backoff++;
   c.isTiming = false; // Karn's algorithm
   c.sndNxt = c.iss;
   c.tcp.ready(c);
+}
+
+/** The peer has a connection of old, which our RST ends: Linux sends its SYN again after two ticks of its clock. */
+export function retrySoon(c: Connection): void {
+  c.retransmitAt = c.context.nowMs + RETRY_MS;
+  c.context.timers.atMost(c, c.retransmitAt);
 }
 
 /**

@@ -30,6 +30,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
       rtoMinMs: 200,
       delayedAckMs: 40,
       synRetriesMax: 6,
+      synLinearTimeouts: 4,
       slowStartAfterIdle: false,
       congestion: 'cubic',
     },

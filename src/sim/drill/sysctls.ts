@@ -69,6 +69,7 @@ const LINUX: Readonly<Record<string, Variable>> = {
   tcp_rmem: buffer('receiveBuffer', true),
   tcp_wmem: buffer('sendBuffer', false),
   tcp_syn_retries: whole('synRetriesMax'),
+  tcp_syn_linear_timeouts: whole('synLinearTimeouts'),
   tcp_synack_retries: whole('synAckRetriesMax'),
   tcp_retries2: whole('retriesMax'),
   tcp_keepalive_time: whole(KEEP_IDLE, MS_PER_S),
