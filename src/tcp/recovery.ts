@@ -197,6 +197,7 @@ export function beginReduction(c: Connection, cause: Cause): void {
   c.isTlpPending = false;
   c.recover = c.sndNxt;
   c.congestion.reduce(c, c.cwnd, cause);
+  if (c.settings.linux) c.ssthresh -= c.ssthresh % c.mss; // its windows are whole segments
 }
 
 /** ECN, or a probe that repaired a loss: less is sent, nothing is sent again. */
@@ -343,6 +344,7 @@ function enterLoss(c: Connection): void {
     beginUndo(c);
   }
   c.congestion.timedOut(c, c.cwnd, isFirst);
+  if (c.settings.linux) c.ssthresh -= c.ssthresh % c.mss;
   c.cwnd = c.inFlight() + c.mss; // RFC 5681 §3.1: the loss window is one segment
   // Reordering that made recovery wait so long is not to be relied on.
   if (c.recovery <= DISORDER && c.sackedBytes >= c.settings.reordering * c.mss) {

@@ -180,7 +180,7 @@ export function noteAppLimited(c: Connection): number {
 /** The first data after a lull. RFC 5681 §4.1: after an RTO of idleness the window is a guess again. */
 export function startFlight(c: Connection): void {
   c.firstSentUs = c.deliveredUs = c.context.nowUs;
-  if (c.lastDataAt === 0 || (!c.settings.slowStartAfterIdle && !c.congestion.ownsWindow)) return;
+  if (c.lastDataAt === 0 || (!c.settings.slowStartAfterIdle && !c.congestion.ownsWindow && !c.settings.linux)) return;
   c.congestion.restart?.(c, c.context.nowMs - c.lastDataAt);
 }
 

@@ -84,7 +84,7 @@ export interface TcpSettings {
   /**
    * As Linux has it where the RFCs leave it open, or where it knowingly differs: data leaves in bursts, each with PSH on its
    * last segment; Nagle in Minshall's variant; no segment is larger than half of the peer's largest window; slow start by all
-   * that was acknowledged (RFC 9406's L is infinite); text in a SYN-ACK must come again; a SYN-ACK that crosses a SYN offers
+   * that was acknowledged; windows of whole segments; text in a SYN-ACK must come again; a SYN-ACK that crosses a SYN offers
    * everything; a SYN is sent again soon when the answer was for a connection of old. Default false.
    */
   readonly linux: boolean;

@@ -45,7 +45,7 @@ export function hystartGrowth(h: HyStart, c: Connection, bytes: number, rttUs: n
     h.samples++;
   }
   if (h.samples >= RTT_SAMPLES) judge(h);
-  const growth = c.pacingRate > 0 || c.settings.linux ? bytes : Math.min(bytes, SEGMENTS_MAX * c.mss);
+  const growth = c.pacingRate > 0 ? bytes : Math.min(bytes, SEGMENTS_MAX * c.mss);
   return h.cssBaselineUs === NONE ? growth : growth >> CSS_GROWTH_SHIFT;
 }
 
