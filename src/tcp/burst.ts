@@ -5,6 +5,7 @@
 import { type Connection, RECOVERY } from './connection.ts';
 import { CHRONO_BUFFER, CHRONO_BUSY, CHRONO_WINDOW, setChrono } from './info.ts';
 import { isPaced, usualPacingRate } from './pacing.ts';
+import { dataSent } from './quick-ack.ts';
 import { SENT_US } from './scoreboard.ts';
 import { BLOCKED, emitNew, IDLE, MORE, noteAppLimited, startFlight, startPersistTimer, turnBytes } from './send.ts';
 import { seqDiff, seqGt, seqLe } from './seq.ts';
@@ -108,6 +109,7 @@ function sendBurst(c: Connection, length: number, fin: boolean): number {
     if (!emitNew(c, part, fin && isLast, isLast && isPushed)) return NO_FRAME;
     left -= part;
   } while (left > 0);
+  dataSent(c);
   if (length % c.mss !== 0) c.sndSml = c.sndNxt;
   return IDLE;
 }

@@ -15,6 +15,7 @@ import * as ipv6 from '../wire/ipv6.ts';
 import * as wire from '../wire/tcp.ts';
 import { type CongestionControl, SSTHRESH_MAX } from './congestion/controller.ts';
 import type { Listener } from './listener.ts';
+import { AckState } from './quick-ack.ts';
 import type { Reassembly } from './reassembly.ts';
 import type { Scoreboard } from './scoreboard.ts';
 import { type Seq, seqAdd, seqDiff } from './seq.ts';
@@ -167,6 +168,8 @@ export class Connection implements Flow, Timed {
   /** Acknowledgements still sent at once, while the peer is in slow start. */
   quickAcks: number;
   ackNow = false;
+  /** How Linux decides on acknowledgements; null where the settings do not ask for it. */
+  readonly acks: AckState | null;
 
   // Options.
   useTimestamps = false;
@@ -359,7 +362,8 @@ export class Connection implements Flow, Timed {
     this.rtoMs = settings.rtoInitialMs;
     this.txBytes = settings.sendBufferBytes;
     this.rxBytes = settings.receiveBufferBytes;
-    this.quickAcks = settings.bsd ? 0 : QUICK_ACKS;
+    this.quickAcks = settings.bsd || settings.linux ? 0 : QUICK_ACKS;
+    this.acks = settings.linux ? new AckState() : null;
     this.delivered = this.bytesSent = this.bytesRetrans = 0;
     this.bytesReceived = this.bytesAcked = this.lostBytesTotal = 0;
   }
@@ -436,7 +440,7 @@ export class Connection implements Flow, Timed {
     const byDefault = this.local.isV4 ? MSS_DEFAULT_V4 : MSS_DEFAULT_V6;
     this.peerMss = fromPeer === 0 ? byDefault : Math.max(fromPeer, MSS_MIN);
     this.fitMss();
-    this.rcvMss = this.mss;
+    this.rcvMss = this.settings.linux ? Math.min(this.mss, MSS_DEFAULT_V4) : this.mss; // until a segment says more
     const segment = this.mss + (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
     if (this.settings.bsd) this.rxBytes = Math.ceil(this.rxBytes / segment) * segment;
   }

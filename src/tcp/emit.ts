@@ -13,6 +13,7 @@ import { fold, swap } from '../wire/octets.ts';
 import * as wire from '../wire/tcp.ts';
 import { type Connection, UNSET } from './connection.ts';
 import { codepoint, segmentFlags, synAckFlags, synFlags } from './ecn.ts';
+import { ackSent } from './quick-ack.ts';
 import { offeredWindow } from './receive.ts';
 import { timestampNow } from './rtt.ts';
 import { type Seq, seqAdd, seqDiff } from './seq.ts';
@@ -95,6 +96,7 @@ function countOut(c: Connection, length: number): void {
 
 /** What was just sent acknowledges all there is: RFC 9293 §3.8.6.3. */
 function acknowledged(c: Connection): void {
+  if (c.acks !== null) ackSent(c);
   c.ackNow = false;
   c.ackAt = UNSET;
   c.unackedBytes = 0;

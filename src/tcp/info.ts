@@ -162,7 +162,7 @@ export function infoOf(c: Connection): TcpInfo {
     rcvWscale: c.rcvShift,
     deliveryRateAppLimited: c.isAppLimited ? 1 : 0,
     rto: backedOffRto(c) * 1000,
-    ato: c.settings.delayedAckMs * 1000,
+    ato: (c.acks === null ? c.settings.delayedAckMs : c.acks.atoMs) * 1000,
     sndMss: mss,
     rcvMss: c.rcvMss,
     unacked: countSegments(c, 0),

@@ -13,6 +13,7 @@ import { agreeOnSyn, agreeOnSynAck, arriveCodepoint } from './ecn.ts';
 import { emitBare, emitReset, emitSegment, resetStray } from './emit.ts';
 import { CLOSED_EVENT, CONNECTED, READABLE, SENT, WRITABLE } from './events.ts';
 import { limitPacing } from './pacing.ts';
+import { dataArrived, decideAck } from './quick-ack.ts';
 import {
   acceptable,
   acceptedWindow,
@@ -328,11 +329,15 @@ function arriveText(c: Connection, segment: wire.Segment): void {
   const finInOrder = receiveText(c, segment);
   const arrived = seqDiff(c.rcvNxt, before);
   c.bytesReceived += arrived;
-  c.lastDataInAt = c.context.nowMs;
+  const { nowMs } = c.context;
+  const sinceMs = nowMs - c.lastDataInAt;
+  c.lastDataInAt = nowMs;
   if (arrived > 0) {
-    scheduleAck(c, arrived, segment.gsoSize);
+    if (c.acks === null) scheduleAck(c, arrived, segment.gsoSize);
+    else dataArrived(c, segment, sinceMs);
     if (seqGe(c.rcvNxt, c.rcvRoundEnd)) rcvRoundDone(c, segment.hasTimestamps, segment.tsEcr);
   }
+  if (c.acks !== null) decideAck(c);
   if (finInOrder) arriveFin(c);
 }
 

@@ -13,6 +13,7 @@ import type { Connection } from './connection.ts';
 import { infoOf, type TcpInfo } from './info.ts';
 import { BACKLOG_DEFAULT, Listener } from './listener.ts';
 import { limitPacing } from './pacing.ts';
+import { readAcks } from './quick-ack.ts';
 import { consumed } from './receive.ts';
 import { canQueue, sendRoom } from './send.ts';
 import { seqAdd } from './seq.ts';
@@ -171,7 +172,7 @@ export class TcpSocket implements Changed {
     }
     const count = rx.peek(target, from, to - from);
     rx.advance(count);
-    if (consumed(c)) {
+    if (consumed(c) || (c.acks !== null && readAcks(c))) {
       c.ackNow = true;
       this.#tcp.ready(c);
     }

@@ -4,6 +4,7 @@ import { type Connection, UNSET } from './connection.ts';
 import { emitReset, emitSegment } from './emit.ts';
 import { WRITABLE } from './events.ts';
 import { onPace } from './pacing.ts';
+import { delayMissed } from './quick-ack.ts';
 import { onReorderingTimer, retransmissionTimeout } from './recovery.ts';
 import { backedOffRto } from './rtt.ts';
 import { restartRetransmitTimer } from './send.ts';
@@ -30,6 +31,7 @@ export function expireConnection(c: Connection, now: number): void {
   if (c.trace !== null) traceDue(c, now);
   if (isDue(c.ackAt, nowMs)) {
     c.ackAt = UNSET;
+    if (c.acks !== null) delayMissed(c);
     c.ackNow = true;
     c.tcp.ready(c);
   }
