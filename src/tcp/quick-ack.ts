@@ -116,7 +116,8 @@ export function decideAck(c: Connection): void {
   const unit = 1 << c.rcvShift;
   const isMuch = seqDiff(c.rcvNxt, c.lastAckSent) > c.rcvMss && newWindow(c) + unit > seqDiff(c.rcvAdv, c.lastAckSent);
   if (isMuch || isQuick(c, s)) c.ackNow = true;
-  else delayAck(c, s);
+  else if (c.reassembly === null) delayAck(c, s);
+  else c.ackNow = !compressesSack(c, s);
 }
 
 function delayAck(c: Connection, s: AckState): void {
@@ -171,10 +172,8 @@ export function readAcks(c: Connection): boolean {
   return c.readable === 0 && (s.pushes === 2 || (s.pushes === 1 && !s.isPingPong));
 }
 
-/** A segment came out of order: whether its SACK leaves at once, or is told with others within a ms (tcp_comp_sack). */
-export function compressesSack(c: Connection): boolean {
-  const s = stateOf(c);
-  s.isScheduled = true;
+/** There are holes: whether the SACK leaves at once, or is told with others within a ms (tcp_comp_sack). */
+function compressesSack(c: Connection, s: AckState): boolean {
   if (!c.useSack) return false;
   if (s.duplicatesNxt !== c.rcvNxt) {
     s.duplicatesNxt = c.rcvNxt;

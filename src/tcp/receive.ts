@@ -7,7 +7,7 @@ import { rightSize } from './autotune.ts';
 import { type Connection, UNSET } from './connection.ts';
 import { emitSegment } from './emit.ts';
 import { READABLE } from './events.ts';
-import { compressesSack, enterQuickAck, finArrived } from './quick-ack.ts';
+import { enterQuickAck, finArrived } from './quick-ack.ts';
 import { Reassembly } from './reassembly.ts';
 import { type Seq, seqAdd, seqDiff, seqGe, seqLe, seqLt, seqMax } from './seq.ts';
 import { mayReceiveIn } from './state.ts';
@@ -164,7 +164,8 @@ function store(c: Connection, start: Seq, p: number, length: number): void {
     c.reassembly.add(start, seqAdd(start, length));
     reportDuplicate(c, c.reassembly.duplicateStart, c.reassembly.duplicateEnd);
     c.rcvOutOfOrder++;
-    c.ackNow = c.acks === null || !compressesSack(c);
+    if (c.acks === null) c.ackNow = true;
+    else c.acks.isScheduled = true;
     return;
   }
   let next = seqAdd(start, length);
