@@ -82,6 +82,7 @@ function judgeAck(c: Connection, segment: wire.Segment, ack: Seq, advance: numbe
   if (acked.intervalUs > 0 && (!acked.isAppLimited || faster(c, acked))) {
     c.rateBytes = acked.delivered;
     c.rateIntervalUs = acked.intervalUs;
+    c.isRateLimited = acked.isAppLimited;
   }
   if (c.trace !== null && (c.cwnd !== cwnd || c.ssthresh !== ssthresh)) traceWindow(c);
   if (advance > 0) afterAdvance(c);

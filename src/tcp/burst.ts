@@ -7,7 +7,7 @@ import { CHRONO_BUFFER, CHRONO_BUSY, CHRONO_WINDOW, setChrono } from './info.ts'
 import { isPaced, usualPacingRate } from './pacing.ts';
 import { dataSent } from './quick-ack.ts';
 import { SENT_US } from './scoreboard.ts';
-import { BLOCKED, emitNew, IDLE, MORE, noteAppLimited, startFlight, startPersistTimer, turnBytes } from './send.ts';
+import { BLOCKED, emitNew, IDLE, MORE, startFlight, startPersistTimer, turnBytes } from './send.ts';
 import { seqDiff, seqGt, seqLe } from './seq.ts';
 
 /** What 64 KiB leave when all headers there may be are taken off: sk_gso_max_size. */
@@ -38,7 +38,7 @@ export function sendBursts(c: Connection): number {
     const queued = seqDiff(c.txEnd, c.sndNxt);
     if (queued < 0 || (queued === 0 && !c.finQueued)) {
       setChrono(c, c.wantsRoom ? CHRONO_BUFFER : CHRONO_BUSY);
-      return noteAppLimited(c);
+      return IDLE; // the write noted that there was less than a segment
     }
     if (most === 0) most = burstSegments(c);
     const window = c.sndWnd - seqDiff(c.sndNxt, c.sndUna);

@@ -280,6 +280,7 @@ export class Connection implements Flow, Timed {
   /** The last sample of the rate of delivery. */
   rateBytes = 0;
   rateIntervalUs = 0;
+  isRateLimited = true;
   chrono = 0;
   chronoAtUs = 0;
   busyUs = 0;
@@ -287,6 +288,8 @@ export class Connection implements Flow, Timed {
   bufferLimitedUs = 0;
   totalRtoRecoveries = 0;
   totalRtoMs = 0;
+  /** When the first of the timeouts in a row struck, 0: none has. */
+  rtoAtMs = 0;
   totalRetrans = 0;
   totalRto = 0;
   dsackDups = 0;
@@ -442,7 +445,17 @@ export class Connection implements Flow, Timed {
     this.fitMss();
     this.rcvMss = this.settings.linux ? Math.min(this.mss, MSS_DEFAULT_V4) : this.mss; // until a segment says more
     const segment = this.mss + (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
+    // Linux begins with whole segments, options taken off, in whole units of the scale.
+    if (this.settings.linux) this.fitWindow(this.advertisedMss - (segment - this.mss));
     if (this.settings.bsd) this.rxBytes = Math.ceil(this.rxBytes / segment) * segment;
+  }
+
+  /** Linux: the buffer is offered in whole segments, rounded up to what the scale can say. */
+  fitWindow(segment: number): void {
+    const bytes = this.settings.receiveBufferBytes;
+    const unit = 1 << this.rcvShift;
+    const whole = bytes > segment ? bytes - (bytes % segment) : bytes;
+    this.rxBytes = Math.ceil(whole / unit) * unit;
   }
 
   /**

@@ -161,12 +161,12 @@ export function emitSyn(c: Connection, flags: number): boolean {
       isAnswer ? c.tsRecent : 0,
     );
   // RFC 7323 §2.2: the window of a SYN is never scaled.
-  const wnd = Math.min(settings.receiveBufferBytes, 0xffff);
+  const wnd = Math.min(settings.linux ? c.rxBytes : settings.receiveBufferBytes, 0xffff);
   const ecn = isAnswer ? synAckFlags(c) : synFlags(c);
   wire.emit(memory.dv, p, c.portsOut, c.iss, isAnswer ? c.rcvNxt : 0, header, flags | ecn, wnd);
   c.rcvAdv = seqAdd(c.rcvNxt, wnd);
   acknowledged(c);
-  c.segsOut++;
+  if (c.listener === null || !settings.linux) c.segsOut++; // Linux counts no SYN-ACK of a listener's
   if (c.trace !== null) traceOut(c, c.iss, flags | ecn, 0, wnd);
   c.context.stats.tcpSegmentsOut++;
   finish(c.tcp.ip, c, frame, header);

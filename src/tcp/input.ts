@@ -211,6 +211,7 @@ function arriveInSynSent(c: Connection, segment: wire.Segment, packet: Packet): 
   else agreeOnSyn(c, flags, packet.ds);
   if (hasAck) {
     c.sndUna = ack;
+    if (c.settings.linux) c.bytesAcked++; // it counts the SYN
     rttOfHandshake(c, segment.hasTimestamps, segment.tsEcr);
     if (seqLt(c.sndNxt, ack)) c.sndNxt = ack; // the SYN was about to be sent again
     c.transition('receive-syn-ack');

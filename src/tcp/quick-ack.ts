@@ -22,7 +22,6 @@ const MSS_USUAL = 536;
 const MSS_LEAST = 88;
 /** SACKs sent at once for one hole; what comes then is told together: tcp_comp_sack_delay_ns, a twentieth of the round trip. */
 const DUPLICATES_AT_ONCE = 3;
-const COMPRESS_MAX_MS = 1;
 const COMPRESS_PART = 20;
 
 /** How quickly segments are acknowledged, and how late at most. */
@@ -184,7 +183,7 @@ function compressesSack(c: Connection, s: AckState): boolean {
     return false;
   }
   const rttUs = c.rcvRttUs > 0 && c.srttUs > c.rcvRttUs ? c.rcvRttUs : c.srttUs;
-  const ms = Math.min(rttUs / COMPRESS_PART / 1000, COMPRESS_MAX_MS);
+  const ms = Math.min(rttUs / COMPRESS_PART / 1000, c.settings.sackDelayMs);
   if (ms <= 0) return false;
   if (c.ackAt === UNSET || c.ackAt > c.context.nowMs + ms) {
     s.isCompressing = true;

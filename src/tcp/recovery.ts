@@ -132,9 +132,24 @@ function countRecovery(c: Connection): void {
   if (c.rackReoPersist > 0) c.rackReoPersist--;
 }
 
+/** A timeout: for TCP_INFO, the first of some in a row begins a recovery. */
+export function countTimeout(c: Connection): void {
+  if (c.retransmits === 0) {
+    c.totalRtoRecoveries++;
+    c.rtoAtMs = c.context.nowMs;
+  }
+  c.totalRto++;
+}
+
+/** The peer has answered: they are over. */
+export function endTimeouts(c: Connection): void {
+  if (c.rtoAtMs > 0) c.totalRtoMs += c.context.nowMs - c.rtoAtMs;
+  c.rtoAtMs = 0;
+}
+
 function finishLoss(c: Connection): void {
   countRecovery(c);
-  c.totalRtoRecoveries++;
+  endTimeouts(c);
   c.isFrto = c.sendsNew = false;
   c.retransmits = 0;
   c.recovery = OPEN;
@@ -310,6 +325,7 @@ function undoLoss(c: Connection, isSpurious: boolean): boolean {
   if (c.sent !== null) for (let i = 0; i < c.sent.count; i++) unmarkLost(c, i);
   undoReduction(c);
   c.context.stats.tcpSpuriousTimeouts++;
+  endTimeouts(c);
   c.context.stats.tcpUndone++;
   c.retransmits = 0;
   c.isFrto = c.sendsNew = false;
@@ -325,7 +341,7 @@ function undoLoss(c: Connection, isSpurious: boolean): boolean {
  */
 export function retransmissionTimeout(c: Connection): void {
   c.context.stats.tcpTimeouts++;
-  c.totalRto++;
+  countTimeout(c);
   c.retransmitAt = c.probeAt = c.reorderAt = UNSET;
   enterLoss(c);
   if (c.trace !== null) traceWindow(c);

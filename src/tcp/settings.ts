@@ -27,6 +27,8 @@ export interface TcpSettings {
   readonly noDelay: boolean;
   /** RFC 9293 §3.8.6.3 MUST-40: below 500 ms. Default 40, as Linux has it; 0: every segment is acknowledged. */
   readonly delayedAckMs: number;
+  /** With `linux`: SACKs of one hole beyond three wait so long for more, at most. Default 0: none waits. Linux has 1. */
+  readonly sackDelayMs: number;
   /** RFC 6298 (2.1): the timeout before a measurement. Default 1000. */
   readonly rtoInitialMs: number;
   /** RFC 6298 (2.4) says 1 s; default 200, as Linux has it. */
@@ -157,6 +159,7 @@ export const TCP_DEFAULTS: TcpSettings = {
   sack: true,
   noDelay: false,
   delayedAckMs: 40,
+  sackDelayMs: 0,
   rtoInitialMs: 1000,
   rtoMinMs: 200,
   rtoMaxMs: 120_000,
@@ -213,7 +216,7 @@ const BUFFER_MAX = 1 << 24;
 const bounded = (bytes: number): number => Math.trunc(Math.min(Math.max(bytes, BUFFER_MIN), BUFFER_MAX));
 
 /** Durations that may be 0: off. All others are at least 1 ms. */
-const MAY_BE_ZERO: readonly string[] = ['keepAliveMs', 'delayedAckMs', 'userTimeoutMs', 'connectTimeoutMs'];
+const MAY_BE_ZERO: readonly string[] = ['keepAliveMs', 'delayedAckMs', 'sackDelayMs', 'userTimeoutMs', 'connectTimeoutMs'];
 /** The least MSS a user may ask for: Linux's. */
 const MSS_MAX_LEAST = 88;
 

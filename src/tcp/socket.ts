@@ -15,8 +15,8 @@ import { BACKLOG_DEFAULT, Listener } from './listener.ts';
 import { limitPacing } from './pacing.ts';
 import { readAcks } from './quick-ack.ts';
 import { consumed } from './receive.ts';
-import { canQueue, sendRoom } from './send.ts';
-import { seqAdd } from './seq.ts';
+import { canQueue, noteAppLimited, sendRoom } from './send.ts';
+import { seqAdd, seqDiff } from './seq.ts';
 import type { TcpSettings } from './settings.ts';
 import {
   CLOSED,
@@ -148,6 +148,7 @@ export class TcpSocket implements Changed {
     const c = this.#open('send');
     if (!canQueue(c)) throw new NetError(c.error ?? 'EPIPE', 'write', this.#context());
     if (to <= from) return 0;
+    if (c.settings.linux && seqDiff(c.txEnd, c.sndNxt) < c.mss) noteAppLimited(c);
     const ring = c.txRing();
     let taken = ring.append(data, from, to - from);
     // No room for all of it: the buffer may be larger by now.

@@ -222,6 +222,7 @@ export class Tcp implements StreamTransport {
     c.tsOffset = this.timestampOffset(c.local, c.remote);
     this.setIss(c, this.#secrets.isn(c.local, c.remote, c.portsIn, this.context.now));
     c.rcvShift = shiftOf(c.settings);
+    if (c.settings.linux) c.fitWindow(c.advertisedMss);
     this.connections.add(c);
   }
 

@@ -5,7 +5,7 @@ import { emitReset, emitSegment } from './emit.ts';
 import { WRITABLE } from './events.ts';
 import { onPace } from './pacing.ts';
 import { delayMissed } from './quick-ack.ts';
-import { onReorderingTimer, retransmissionTimeout } from './recovery.ts';
+import { countTimeout, endTimeouts, onReorderingTimer, retransmissionTimeout } from './recovery.ts';
 import { backedOffRto } from './rtt.ts';
 import { restartRetransmitTimer } from './send.ts';
 import { seqAdd, seqDiff } from './seq.ts';
@@ -107,8 +107,8 @@ function onRetransmit(c: Connection): void {
   }
   c.rtoMs = Math.max(c.rtoMs, settings.rtoInitialMs);
   c.context.stats.tcpTimeouts++;
+  countTimeout(c);
   c.retransmits++;
-  c.totalRto++;
   if (c.state !== SYN_SENT || c.retransmits > settings.synLinearTimeouts) c.backoff++;
   c.isTiming = false; // Karn's algorithm
   c.sndNxt = c.iss;
@@ -142,6 +142,7 @@ export function rtoAfterHandshake(c: Connection): void {
   if (c.backoff > 0 && c.srttUs === 0) c.rtoMs = Math.max(c.rtoMs, RTO_AFTER_SYN_LOSS_MS);
   c.backoff = 0;
   c.retransmits = 0;
+  endTimeouts(c);
 }
 
 /**
