@@ -97,6 +97,7 @@ function sample(c: Connection, words: Int32Array, at: number, ack: Seq, firstUs:
   if (words[at + FLAGS] !== 0 && bytes * c.rateIntervalUs < c.rateBytes * intervalUs) return;
   c.rateBytes = bytes;
   c.rateIntervalUs = intervalUs;
+  c.isRateLimited = words[at + FLAGS] !== 0;
 }
 
 function takeOff(c: Connection, board: Scoreboard, count: number, ack: Seq): void {

@@ -80,9 +80,11 @@ function judgeAck(c: Connection, segment: wire.Segment, ack: Seq, advance: numbe
   if (acked.intervalUs > 0 && (!acked.isAppLimited || faster(c, acked))) {
     c.rateBytes = acked.delivered;
     c.rateIntervalUs = acked.intervalUs;
+    c.isRateLimited = acked.isAppLimited;
   }
   if (c.trace !== null && (c.cwnd !== cwnd || c.ssthresh !== ssthresh)) traceWindow(c);
   if (advance > 0) afterAdvance(c);
+  else if (c.settings.linux && acked.hasSacked) afterSack(c, acked);
   else if (c.recovery === LOSS && c.retransmitAt === UNSET && c.sent !== null) restartRetransmitTimer(c);
 }
 
@@ -187,6 +189,16 @@ function afterAdvance(c: Connection): void {
 }
 
 /**
+ * Linux begins the timeout anew also for what was SACKed, if it was sent before the head was last sent: the head may be as late
+ * as that was.
+ */
+function afterSack(c: Connection, acked: Acked): void {
+  const { sent } = c;
+  if (sent === null || ((sent.words[sent.at(0) + SENT_US]! - acked.sackedUs) | 0) <= 0 || armProbe(c, true)) return;
+  restartRetransmitTimer(c);
+}
+
+/**
  * RFC 9293 §3.10.7.4: SND.WL1 and SND.WL2 "prevent using old segments to update the window". A segment that acknowledges
  * new data is not old, even if one with a higher number came before it: its window counts from the new SND.UNA, and the
  * old one would reach too far. What Linux does.
@@ -200,7 +212,10 @@ function updateSendWindow(c: Connection, segment: wire.Segment, wnd: number, isA
     c.backoff = 0;
   }
   c.sndWnd = wnd;
-  if (wnd > c.sndWndMax) c.sndWndMax = wnd;
+  if (wnd > c.sndWndMax) {
+    c.sndWndMax = wnd;
+    if (c.settings.linux) c.fitMss(); // half of it bounds the segments
+  }
   c.sndWl1 = seq;
   c.sndWl2 = ack;
 }

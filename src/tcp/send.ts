@@ -3,6 +3,7 @@
  * RFC 5681 §3.1. @module
  */
 import * as wire from '../wire/tcp.ts';
+import { sendBursts } from './burst.ts';
 import { type Connection, CWR, RECOVERY, UNSET } from './connection.ts';
 import { emitSegment, emitSyn } from './emit.ts';
 import { CHRONO_BUFFER, CHRONO_BUSY, CHRONO_WINDOW, setChrono } from './info.ts';
@@ -108,9 +109,10 @@ export const turnBytes = (c: Connection): number => (c.path.iface.offload ? TURN
 /** Sends data and the FIN as far as both windows, Nagle and the turn allow. */
 function sendData(c: Connection): number {
   const before = c.sndNxt;
-  const stopped = sendNew(c);
+  const { linux } = c.settings;
+  const stopped = linux ? sendBursts(c) : sendNew(c);
   if (c.sndNxt !== before) {
-    noteSent(c, before);
+    if (!linux) noteSent(c, before);
     validateWindow(c);
     if (!armProbe(c)) startRetransmitTimer(c);
   }
@@ -168,8 +170,8 @@ const usableRoom = (c: Connection, room: number): number =>
  * Sends `length` new bytes, and the FIN behind them; {@link noteSent} must follow. False when memory has no frame: the
  * timer tries again.
  */
-export function emitNew(c: Connection, length: number, fin: boolean): boolean {
-  const push = length > 0 && length === seqDiff(c.txEnd, c.sndNxt) ? wire.PSH : 0;
+export function emitNew(c: Connection, length: number, fin: boolean, pushes = false): boolean {
+  const push = pushes || (length > 0 && length === seqDiff(c.txEnd, c.sndNxt)) ? wire.PSH : 0;
   if (!emitSegment(c, c.sndNxt, length, wire.ACK | push | (fin ? wire.FIN : 0))) {
     startRetransmitTimer(c);
     return false;
@@ -180,7 +182,7 @@ export function emitNew(c: Connection, length: number, fin: boolean): boolean {
 }
 
 /** There is nothing to send although the window would let it: samples of the rate say little until this is delivered. */
-function noteAppLimited(c: Connection): number {
+export function noteAppLimited(c: Connection): number {
   const room = c.cwnd - c.inFlight();
   if (room > 0 && c.lostBytes <= c.retransBytes) {
     c.isAppLimited = true;
@@ -190,11 +192,11 @@ function noteAppLimited(c: Connection): number {
 }
 
 /** The first data after a lull. RFC 5681 §4.1: after an RTO of idleness the window is a guess again. */
-function startFlight(c: Connection): void {
+export function startFlight(c: Connection): void {
   c.firstSentUs = c.deliveredUs = c.context.nowUs;
-  if (c.lastDataAt === 0 || (!c.settings.slowStartAfterIdle && !c.congestion.ownsWindow)) return;
   const idleMs = c.context.nowMs - c.lastDataAt;
-  if (idleMs > 0) c.congestion.restart?.(c, idleMs);
+  if (c.lastDataAt === 0 || idleMs === 0) return;
+  if (c.settings.slowStartAfterIdle || c.congestion.ownsWindow || c.settings.linux) c.congestion.restart?.(c, idleMs);
 }
 
 /** What lies between `from` and SND.NXT was just sent for the first time: once for all segments of a turn. */
@@ -260,9 +262,10 @@ function worthSending(c: Connection, length: number, queued: number, flight: num
  * Nothing is under way and the window is too small: RFC 9293 §3.8.6.1: probes keep the connection from deadlock, in
  * intervals that grow as those of retransmissions do.
  */
-function startPersistTimer(c: Connection): void {
+export function startPersistTimer(c: Connection): void {
   if (c.persistAt !== UNSET) return;
-  c.persistAt = c.context.nowMs + (c.sndWnd > 0 ? OVERRIDE_MS : backedOffRto(c));
+  const isShort = c.sndWnd > 0 && !c.settings.linux;
+  c.persistAt = c.context.nowMs + (isShort ? OVERRIDE_MS : backedOffRto(c));
   c.context.timers.atMost(c, c.persistAt);
 }
 
