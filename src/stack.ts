@@ -168,6 +168,7 @@ export class Stack {
         taken += count;
         if (count === BATCH_FRAMES) mayHoldMore = true;
       }
+      if (this.ip.fragmenter.waitingCount > 0) this.ip.fragmenter.flush();
       const more = this.tcp.flush();
       const hasSent = stats.framesOut !== sentBefore;
       // Nothing came, and nothing is left to send, or there is no room for it.
@@ -180,7 +181,7 @@ export class Stack {
 
   /** When `poll` should next be called: ms of the same clock, Infinity: only when a device or a socket has something. */
   pollAt(): number {
-    let at = this.tcp.hasReady ? this.context.now : this.context.timers.nextAt;
+    let at = this.tcp.hasReady || this.ip.fragmenter.hasReady ? this.context.now : this.context.timers.nextAt;
     for (const { device } of this.ip.interfaces) at = Math.min(at, device.pollAt());
     return at;
   }
@@ -210,6 +211,8 @@ export class Stack {
     this.tcp.close();
     this.udp.closeAll();
     this.icmp.closeAll();
+    this.ip.reassembly.clear();
+    this.ip.fragmenter.clear();
     for (const iface of this.ip.interfaces) {
       iface.neighbours.close();
       iface.device.close();

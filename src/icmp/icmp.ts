@@ -6,6 +6,7 @@ import { type ErrorCode, NetError } from '../errors.ts';
 import type { Changed, Context } from '../iface/context.ts';
 import { type ErrorReporter, type Ip, TTL_DEFAULT } from '../iface/ip.ts';
 import type { Packet } from '../iface/packet.ts';
+import { mayFragment, type PathMtuDiscovery, packetLimit } from '../iface/path-mtu.ts';
 import type { Path } from '../iface/routes.ts';
 import { allocFrame } from '../memory/frame.ts';
 import { DatagramQueue, type Source } from '../udp/datagram-queue.ts';
@@ -25,8 +26,10 @@ const ERROR_BYTES_V6 = ipv6.MTU_MIN;
 const HEADER = v4.HEADER_LENGTH;
 /** Random identifiers tried before the bind fails. */
 const IDENTIFIER_DRAWS = 64;
-/** Bytes of replies that wait for a ping socket's reader. */
-const RECEIVE_BYTES = 1 << 16;
+/** Bytes of replies that wait for a ping socket's reader: more than the largest. */
+const RECEIVE_BYTES = 1 << 17;
+/** What the length fields of both versions can say; IPv4's counts the header too. */
+const LENGTH_MAX = 65_535;
 
 /** What an unreachable code means for a socket: RFC 1122 §3.2.2.1 and §4.2.3.9, RFC 1812 §5.2.7.1, as Linux maps them. */
 const CODES_V4: readonly ErrorCode[] = [
@@ -67,6 +70,8 @@ export class IcmpSocket implements Changed {
   /** The identifier, once bound; 0: not bound. */
   identifier = 0;
   ttl = TTL_DEFAULT;
+  /** What becomes of requests that the path does not carry whole: {@link PathMtuDiscovery}. */
+  pathMtuDiscovery: PathMtuDiscovery = 'want';
   readonly #icmp: Icmp;
   readonly #queue: DatagramQueue;
 
@@ -92,10 +97,14 @@ export class IcmpSocket implements Changed {
     const context = { address: to.toString() };
     const path = this.#icmp.ip.path(to, null);
     if (path === null) throw new NetError('ENETUNREACH', 'send', context);
-    const mtu = to.isV4 ? path.iface.mtu : path.mtu; // routers may fragment what IPv4 sends
-    if (data.length + HEADER + (to.isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH) > mtu)
+    const mode = this.pathMtuDiscovery;
+    const header = to.isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH;
+    const length = HEADER + data.length;
+    const fits = length + header <= packetLimit(path, mode);
+    if (length > LENGTH_MAX - (to.isV4 ? header : 0) || !(fits || mayFragment(mode))) {
       throw new NetError('EMSGSIZE', 'send', context);
-    return this.#icmp.sendEcho(path, to, this.identifier, sequence, data, this.ttl);
+    }
+    return this.#icmp.sendEcho(path, to, sequence, data, this, fits);
   }
 
   /**
@@ -223,10 +232,25 @@ export class Icmp implements ErrorReporter {
 
   /** Tells the sender of `packet` that nobody serves its protocol or port: RFC 1122 §3.2.2.1, RFC 4443 §3.1. */
   unreachable(packet: Packet, what: 'protocol' | 'port'): void {
-    const { memory, stats } = this.context;
     const isV4 = packet.version === 4;
     if (!isV4 && what === 'protocol') return; // that is a parameter problem in IPv6
-    if (packet.toGroup || packet.source.isUnspecified) return; // RFC 1122 §3.2.2
+    const code = isV4 ? (what === 'port' ? v4.CODE_PORT : v4.CODE_PROTOCOL) : v6.CODE_PORT;
+    this.#report(packet, isV4 ? v4.UNREACHABLE : v6.UNREACHABLE, code, 0);
+  }
+
+  timeExceeded(packet: Packet, code: number): void {
+    this.#report(packet, packet.version === 4 ? v4.TIME_EXCEEDED : v6.TIME_EXCEEDED, code, 0);
+  }
+
+  parameterProblem(packet: Packet, code: number, pointer: number): void {
+    if (packet.version === 6) this.#report(packet, v6.PARAMETER_PROBLEM, code, pointer);
+  }
+
+  /** Sends an error that quotes `packet`, if one may be sent: RFC 1122 §3.2.2, RFC 4443 §2.4 (e). */
+  #report(packet: Packet, type: number, code: number, rest: number): void {
+    const { memory, stats } = this.context;
+    const isV4 = packet.version === 4;
+    if (packet.toGroup || packet.source.isUnspecified || this.#isError(packet)) return;
     const path = this.ip.path(packet.source, packet.destination);
     if (path === null) return;
     if (!this.#takeToken()) {
@@ -235,11 +259,16 @@ export class Icmp implements ErrorReporter {
     }
     const most = (isV4 ? ERROR_BYTES_V4 - ipv4.HEADER_LENGTH : ERROR_BYTES_V6 - ipv6.HEADER_LENGTH) - HEADER;
     const quoted = Math.min(packet.end - packet.header, most);
-    const code = isV4 ? (what === 'port' ? v4.CODE_PORT : v4.CODE_PROTOCOL) : v6.CODE_PORT;
     stats.icmpErrorsOut++;
-    this.#send(path, packet.source, isV4 ? v4.UNREACHABLE : v6.UNREACHABLE, code, 0, HEADER + quoted, (p) =>
-      memory.copy(p, packet.header, quoted),
-    );
+    this.#send(path, packet.source, type, code, rest, HEADER + quoted, (p) => memory.copy(p, packet.header, quoted));
+  }
+
+  /** Whether `packet` is an ICMP error itself, as far as it goes. */
+  #isError(packet: Packet): boolean {
+    if (packet.payload >= packet.end) return false;
+    const type = v4.type(this.context.memory.dv, packet.payload);
+    if (packet.version === 4) return packet.protocol === PROTOCOL_ICMP && v4.isError(type);
+    return packet.protocol === PROTOCOL_ICMPV6 && v6.isError(type);
   }
 
   hostUnreachable(from: IpAddress, to: IpAddress, quote: Uint8Array): void {
@@ -268,12 +297,13 @@ export class Icmp implements ErrorReporter {
     return true;
   }
 
-  sendEcho(path: Path, to: IpAddress, identifier: number, sequence: number, data: Uint8Array, ttl: number): boolean {
-    if (path.iface.device.room() <= 0) return false;
-    const rest = (identifier << 16) | sequence;
+  sendEcho(path: Path, to: IpAddress, sequence: number, data: Uint8Array, socket: IcmpSocket, fits: boolean): boolean {
+    const { iface } = path;
+    if (iface.device.room() <= 0 || (!fits && this.ip.fragmenter.isBusy(iface))) return false;
+    const rest = (socket.identifier << 16) | sequence;
     const type = to.isV4 ? v4.ECHO_REQUEST : v6.ECHO_REQUEST;
     const { u8 } = this.context.memory;
-    return this.#send(path, to, type, 0, rest, HEADER + data.length, (p) => u8.set(data, p), ttl);
+    return this.#send(path, to, type, 0, rest, HEADER + data.length, (p) => u8.set(data, p), socket);
   }
 
   /** Sends a message of `length` bytes whose body `fill` writes. */
@@ -285,7 +315,7 @@ export class Icmp implements ErrorReporter {
     rest: number,
     length: number,
     fill: (p: number) => void,
-    ttl = TTL_DEFAULT,
+    socket: IcmpSocket | null = null,
   ): boolean {
     const { memory } = this.context;
     const frame = allocFrame(memory, ipv6.HEADER_LENGTH + length);
@@ -297,7 +327,9 @@ export class Icmp implements ErrorReporter {
     fill(p + HEADER);
     if (to.isV4) v4.emit(memory, p, type, code, rest, length);
     else v6.emit(memory, p, type, code, rest, length, pseudoHeaderSum(path.source, to, PROTOCOL_ICMPV6));
-    this.ip.send(path, frame, length, to.isV4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6, to, ttl, 0);
+    const protocol = to.isV4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6;
+    // What answers may be cut anywhere, as Linux has it; a ping may find the path's MTU out.
+    this.ip.send(path, frame, length, protocol, to, socket?.ttl ?? TTL_DEFAULT, 0, socket?.pathMtuDiscovery);
     return true;
   }
 

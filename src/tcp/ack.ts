@@ -10,6 +10,7 @@ import { answerOld, challenge } from './answer.ts';
 import { type Connection, CWR, LOSS, OPEN, RECOVERY, UNSET } from './connection.ts';
 import { arriveEcn } from './ecn.ts';
 import { setChrono } from './info.ts';
+import { probeArrived } from './mtu-probe.ts';
 import { updatePacingRate } from './pacing.ts';
 import { armProbe, rackAdvance } from './rack.ts';
 import { acksUnsent } from './receive.ts';
@@ -103,6 +104,7 @@ function acknowledge(c: Connection, ack: Seq, acked: Acked): void {
   takeOff(c, ack, acked);
   if (!c.useSack && c.sackedBytes > 0) forgetDuplicates(c, advance, acked);
   c.sndUna = ack;
+  if (c.probedMtu !== 0) probeArrived(c);
   c.bytesAcked += advance;
   releaseAcknowledged(c, ack);
 }

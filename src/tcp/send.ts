@@ -7,6 +7,7 @@ import { sendBursts } from './burst.ts';
 import { type Connection, CWR, RECOVERY, UNSET } from './connection.ts';
 import { emitSegment, emitSyn } from './emit.ts';
 import { CHRONO_BUFFER, CHRONO_BUSY, CHRONO_WINDOW, setChrono } from './info.ts';
+import { probePath } from './mtu-probe.ts';
 import { isPaced, paceAfter } from './pacing.ts';
 import { armProbe } from './rack.ts';
 import { validateWindow } from './recovery.ts';
@@ -108,11 +109,13 @@ export const turnBytes = (c: Connection): number => (c.path.iface.offload ? TURN
 
 /** Sends data and the FIN as far as both windows, Nagle and the turn allow. */
 function sendData(c: Connection): number {
+  const begin = c.sndNxt;
+  if (c.mtuLow > 0 && probePath(c)) return IDLE;
   const before = c.sndNxt;
   const { linux } = c.settings;
   const stopped = linux ? sendBursts(c) : sendNew(c);
-  if (c.sndNxt !== before) {
-    if (!linux) noteSent(c, before);
+  if (c.sndNxt !== begin) {
+    if (!linux && c.sndNxt !== before) noteSent(c, before);
     validateWindow(c);
     if (!armProbe(c)) startRetransmitTimer(c);
   }

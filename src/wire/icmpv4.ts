@@ -23,6 +23,8 @@ export const CODE_HOST = 1;
 export const CODE_PROTOCOL = 2;
 export const CODE_PORT = 3;
 export const CODE_FRAGMENTATION_NEEDED = 4;
+/** Of time exceeded. */
+export const CODE_REASSEMBLY = 1;
 /** The highest code of an unreachable: RFC 1812 §5.2.7.1. */
 export const CODE_MAX = 15;
 

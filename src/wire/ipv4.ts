@@ -92,6 +92,9 @@ export function emit(
   dv.setInt32(p + DESTINATION, dst);
 }
 
+/** Sets flags and fragment offset; the checksum is not made anew. @param flags - and the offset, in 8 bytes */
+export const patchFragment = (dv: DataView, p: number, flags: number): void => dv.setUint16(p + FLAGS_OFFSET, flags);
+
 /** Sets the total length and identification of a header and completes its checksum anew: for segmentation. */
 export function patchLength(o: Octets, p: number, total: number, id: number): void {
   const { dv } = o;
