@@ -335,7 +335,7 @@ function arriveText(c: Connection, segment: wire.Segment): void {
   c.lastDataInAt = nowMs;
   if (arrived > 0) {
     if (c.acks === null) scheduleAck(c, arrived, segment.gsoSize);
-    else dataArrived(c, segment, sinceMs);
+    else if (segment.length > 0) dataArrived(c, segment, sinceMs);
     if (seqGe(c.rcvNxt, c.rcvRoundEnd)) rcvRoundDone(c, segment.hasTimestamps, segment.tsEcr);
   }
   if (c.acks !== null) decideAck(c);

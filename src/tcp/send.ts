@@ -208,8 +208,7 @@ function record(c: Connection, end: Seq, occupied: number, nowUs: number): void 
     const length = seqDiff(c.sndNxt, board.start(board.count - 1));
     if (
       words[last + SENT_US] === nowUs &&
-      words[last + FLAGS] === 0 &&
-      !c.isAppLimited &&
+      words[last + FLAGS] === (c.isAppLimited ? APP_LIMITED : 0) &&
       length % c.mss === 0 &&
       length < RECORD_BYTES_MAX &&
       words[last + DELIVERED] === (c.delivered | 0)
