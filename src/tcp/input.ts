@@ -260,7 +260,7 @@ function established(c: Connection): void {
   rtoAfterHandshake(c);
   c.retransmitAt = UNSET;
   if (c.settings.linux) c.fitMss(); // now that there is a window
-  c.sndSml = c.sndUna;
+  c.sndSml = c.tailStart = c.pushedEnd = c.sndUna;
   c.congestion.init(c);
   limitPacing(c);
   // RFC 6928 §2: after more than one lost SYN the initial window is one segment.

@@ -71,7 +71,8 @@ function measureMss(c: Connection, s: AckState, segment: wire.Segment, size: num
     return;
   }
   const options = segment.hasTimestamps ? wire.TIMESTAMPS_LENGTH : 0;
-  const isFull = size + options >= MSS_USUAL || (size + options >= MSS_LEAST && !isPushed && (segment.flags & wire.FIN) === 0);
+  const isFull =
+    size + options >= MSS_USUAL || (size + options >= MSS_LEAST && !isPushed && (segment.flags & wire.FIN) === 0);
   if (isFull) {
     const last = s.lastSize;
     s.lastSize = size;

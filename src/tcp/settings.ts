@@ -216,7 +216,13 @@ const BUFFER_MAX = 1 << 24;
 const bounded = (bytes: number): number => Math.trunc(Math.min(Math.max(bytes, BUFFER_MIN), BUFFER_MAX));
 
 /** Durations that may be 0: off. All others are at least 1 ms. */
-const MAY_BE_ZERO: readonly string[] = ['keepAliveMs', 'delayedAckMs', 'sackDelayMs', 'userTimeoutMs', 'connectTimeoutMs'];
+const MAY_BE_ZERO: readonly string[] = [
+  'keepAliveMs',
+  'delayedAckMs',
+  'sackDelayMs',
+  'userTimeoutMs',
+  'connectTimeoutMs',
+];
 /** The least MSS a user may ask for: Linux's. */
 const MSS_MAX_LEAST = 88;
 
