@@ -259,7 +259,10 @@ function established(c: Connection): void {
   const synTimeouts = c.retransmits;
   rtoAfterHandshake(c);
   c.retransmitAt = UNSET;
-  if (c.settings.linux) c.fitMss(); // now that there is a window
+  if (c.settings.linux) {
+    c.fitMss(); // now that there is a window
+    c.rcvAdv = seqAdd(c.rcvNxt, c.rxBytes);
+  }
   c.sndSml = c.tailStart = c.pushedEnd = c.sndUna;
   c.congestion.init(c);
   limitPacing(c);
