@@ -150,6 +150,7 @@ function sendBurst(c: Connection, length: number, fin: boolean): number {
   const { device, offload } = c.path.iface;
   const isPushed = length > c.mss || c.overrideSws;
   let left = length;
+  c.beginsBurst = true;
   do {
     if (device.room() <= 0) return BLOCKED;
     const part = offload ? left : Math.min(left, c.mss);

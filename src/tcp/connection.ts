@@ -117,6 +117,8 @@ export class Connection implements Flow, Timed {
   /** Where the packet buffer of Linux begins that the next write fills, and how far writes were pushed: burst.ts. */
   tailStart = ZERO;
   pushedEnd = ZERO;
+  /** What is sent next does not belong to the record before it. */
+  beginsBurst = false;
   /** Shift of the windows the peer sends (Snd.Wind.Shift) and of those we send (Rcv.Wind.Shift). */
   sndShift = 0;
   rcvShift = 0;

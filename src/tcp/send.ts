@@ -203,7 +203,7 @@ function sent(c: Connection, occupied: number, length: number): void {
 function record(c: Connection, end: Seq, occupied: number, nowUs: number): void {
   const board = c.board();
   const { words } = board;
-  if (board.count > 0) {
+  if (board.count > 0 && !c.beginsBurst) {
     const last = board.at(board.count - 1);
     const length = seqDiff(c.sndNxt, board.start(board.count - 1));
     if (
@@ -218,6 +218,7 @@ function record(c: Connection, end: Seq, occupied: number, nowUs: number): void 
       return;
     }
   }
+  c.beginsBurst = false;
   const at = board.push();
   fill(c, board.words, at, nowUs);
   board.words[at + END] = end;
