@@ -98,11 +98,15 @@ function inLoss(c: Connection, acked: Acked, isDelayed: boolean): boolean {
   return true;
 }
 
+/** Exactly at it: what came before may still speak. Linux waits for more even where nothing more was sent. */
+const isAtRecover = (c: Connection): boolean =>
+  c.sndUna === c.recover && (c.settings.linux || seqGt(c.sndNxt, c.sndUna));
+
 /** SND.UNA has reached the recovery point. Returns whether nothing is left to judge. */
 function leave(c: Connection, acked: Acked, isDelayed: boolean): boolean {
   switch (c.recovery) {
     case CWR:
-      if (c.sndUna === c.recover && seqGt(c.sndNxt, c.sndUna)) return false;
+      if (isAtRecover(c)) return false;
       endReduction(c);
       c.recovery = OPEN;
       return false;
@@ -116,12 +120,12 @@ function leave(c: Connection, acked: Acked, isDelayed: boolean): boolean {
         endReduction(c);
       }
       // RFC 6582 §4: without SACK a duplicate of old data may still come: not before more is acknowledged.
-      if (!c.useSack && c.sndUna === c.recover && seqGt(c.sndNxt, c.sndUna)) return true;
+      if (!c.useSack && isAtRecover(c)) return true;
       c.recovery = OPEN; // a D-SACK that comes later may undo it still
       return false;
     case LOSS:
       if (undoLoss(c, mayUndo(c, isDelayed) || (c.isFrto && acked.isOriginal))) return true;
-      if (!c.useSack && c.sndUna === c.recover && seqGt(c.sndNxt, c.sndUna)) return true;
+      if (!c.useSack && isAtRecover(c)) return true;
       finishLoss(c);
       return false;
     default:

@@ -21,8 +21,8 @@ const RTO_AFTER_SYN_LOSS_MS = 3000;
 /** After so long a user for whom memory had no send buffer tries again. */
 const ROOM_RETRY_MS = 20;
 
-/** Two ticks of Linux's clock, of 250 a second. */
-const RETRY_MS = 8;
+/** Two ticks of Linux's clock, of 250 a second, and what it rounds up: as measured. */
+const RETRY_MS = 16;
 
 const isDue = (at: number, nowMs: number): boolean => at !== UNSET && at <= nowMs;
 
@@ -141,7 +141,7 @@ export function giveUp(c: Connection): void {
 
 /** RFC 6298 (5.7): called when the handshake completes. */
 export function rtoAfterHandshake(c: Connection): void {
-  if (c.backoff > 0 && c.srttUs === 0) c.rtoMs = Math.max(c.rtoMs, RTO_AFTER_SYN_LOSS_MS);
+  if (c.retransmits > 0 && c.srttUs === 0) c.rtoMs = Math.max(c.rtoMs, RTO_AFTER_SYN_LOSS_MS);
   c.backoff = 0;
   c.retransmits = 0;
   endTimeouts(c);
