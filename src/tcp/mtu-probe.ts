@@ -9,8 +9,8 @@ import * as wire from '../wire/tcp.ts';
 import { type Connection, LOSS, mssOf, OPEN } from './connection.ts';
 import { isPaced } from './pacing.ts';
 import { markLost } from './rack.ts';
-import { LOST as LOST_RECORD } from './scoreboard.ts';
-import { emitNew } from './send.ts';
+import { LOST } from './scoreboard.ts';
+import { emitNew, noteSent } from './send.ts';
 import { seqDiff, seqGe, seqLt } from './seq.ts';
 
 /** RFC 9293 §3.8.3 (a), R1: so many retransmissions without an answer are a reason to doubt the path. */
@@ -90,6 +90,7 @@ function emitProbe(c: Connection, mtu: number, length: number): void {
   const { mss, sndNxt } = c;
   c.mss = length; // one segment, which no device cuts
   const isSent = emitNew(c, length, false);
+  if (isSent) noteSent(c, sndNxt);
   c.mss = mss;
   if (!isSent) return;
   c.context.stats.tcpMtuProbes++;
@@ -129,7 +130,7 @@ export function probeLost(c: Connection): boolean {
   // Without SACK only its first piece is marked.
   const board = c.sent!;
   for (let i = 0; i < board.count && seqLt(board.start(i), c.probedEnd); i++) {
-    if ((board.flags(i) & LOST_RECORD) === 0) markLost(c, board, i);
+    if ((board.flags(i) & LOST) === 0) markLost(c, board, i);
   }
   c.mtuHigh = probedMtu - 1;
   c.cwnd += c.mss;
