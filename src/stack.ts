@@ -172,17 +172,27 @@ export class Stack {
     const { interfaces } = this.ip;
     for (let round = 0; round < ROUNDS_MAX; round++) {
       let taken = 0;
-      for (let i = 0; i < interfaces.length; i++) taken += this.ip.drain(interfaces[i]!, BATCH_FRAMES);
+      let mayHoldMore = false;
       const sentBefore = stats.framesOut;
+      for (let i = 0; i < interfaces.length; i++) {
+        const count = this.ip.drain(interfaces[i]!, BATCH_FRAMES);
+        taken += count;
+        if (count === BATCH_FRAMES) mayHoldMore = true;
+      }
+      if (this.ip.fragmenter.waitingCount > 0) this.ip.fragmenter.flush();
       const more = this.tcp.flush();
-      if (taken === 0 && (!more || stats.framesOut === sentBefore)) return false;
+      const hasSent = stats.framesOut !== sentBefore;
+      // Nothing came, and nothing is left to send, or there is no room for it.
+      if (taken === 0 && (!more || !hasSent)) return false;
+      // Devices are empty, and nothing was sent that one could have answered at once.
+      if (!more && !hasSent && !mayHoldMore) return false;
     }
     return true;
   }
 
   /** When `poll` should next be called: ms of the same clock, Infinity: only when a device or a socket has something. */
   pollAt(): number {
-    let at = this.tcp.hasReady ? this.context.now : this.context.timers.nextAt;
+    let at = this.tcp.hasReady || this.ip.fragmenter.hasReady ? this.context.now : this.context.timers.nextAt;
     for (const { device } of this.ip.interfaces) at = Math.min(at, device.pollAt());
     return at;
   }
@@ -221,6 +231,8 @@ export class Stack {
     this.udp.closeAll();
     this.icmp.closeAll();
     this.raw.closeAll();
+    this.ip.reassembly.clear();
+    this.ip.fragmenter.clear();
     for (const iface of this.ip.interfaces) {
       iface.neighbours.close();
       iface.device.close();

@@ -4,6 +4,7 @@
  */
 import { type ErrorCode, NetError } from '../errors.ts';
 import type { IcmpSocket } from '../icmp/icmp.ts';
+import { PATH_MTU_MODES } from '../iface/path-mtu.ts';
 import { Source } from '../udp/datagram-queue.ts';
 import type { IpAddress } from '../wire/address.ts';
 import * as v4 from '../wire/icmpv4.ts';
@@ -165,6 +166,7 @@ export class PingSocket implements PosixSocket {
 
   applied(option: Option, value: OptionValue): void {
     if (option.setting === 'ttl') this.#core.ttl = value as number;
+    else if (option.setting === 'pathMtuDiscovery') this.#core.pathMtuDiscovery = PATH_MTU_MODES[value as number]!;
   }
 
   accepts(): void {}
