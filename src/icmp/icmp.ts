@@ -198,7 +198,7 @@ export class Icmp implements ErrorReporter {
   constructor(context: Context, ip: Ip) {
     this.context = context;
     this.ip = ip;
-    this.#limiter = new ErrorLimiter(context.random());
+    this.#limiter = new ErrorLimiter(context.random);
   }
 
   input(packet: Packet): void {
