@@ -82,6 +82,8 @@ export class IcmpSocket implements Changed {
   ttl = TTL_DEFAULT;
   /** What becomes of requests that the path does not carry whole: {@link PathMtuDiscovery}. */
   pathMtuDiscovery: PathMtuDiscovery = 'want';
+  /** Whether errors about requests are kept for {@link takeErrorDetail}. */
+  receiveErrors = true;
   readonly #icmp: Icmp;
   readonly #queue: DatagramQueue;
   readonly #errors = new ErrorQueue();
@@ -165,6 +167,7 @@ export class IcmpSocket implements Changed {
 
   /** Called by the stack: an error about the request to `to` whose data is quoted in `[p, end)`. */
   fail(code: ErrorCode, to: IpAddress, sequence: number, p: number, end: number): void {
+    if (!this.receiveErrors) return;
     const { context, ip } = this.#icmp;
     if (this.#errors.push(ip.cause, code, to, sequence, context.memory, p, end)) context.changed(this);
     else context.stats.drop('icmp-error-queue-full');
