@@ -1,5 +1,6 @@
 /**
- * Packets larger than their path are cut: by RFC 791 §3.2 in IPv4, by RFC 8200 §4.5 in IPv6, here at the source only.
+ * Packets larger than their path are cut: by RFC 791 §3.2 in IPv4, by RFC 8200 §4.5 in IPv6, at the source only. A router cuts IPv4 too,
+ * fragments among it, whose offsets then go on from theirs.
  * Fragments that the device has no room for yet, or whose neighbour is still being asked for, wait as what is left of
  * their packet. @module
  */
@@ -181,8 +182,10 @@ export class Fragmenter {
     const p = frame + HEADROOM;
     memory.copy(p, start, header);
     memory.copy(p + header, data + rest.sent, count);
-    const more = rest.sent + count < length ? ipv4.MORE_FRAGMENTS : 0;
-    ipv4.patchFragment(memory.dv, p, more | (rest.sent >>> 3));
+    const isLast = rest.sent + count === length && !ipv4.moreFragments(memory.dv, start);
+    const offset = ipv4.fragmentOffset(memory.dv, start) + rest.sent;
+    ipv4.patchFragment(memory.dv, p, (isLast ? 0 : ipv4.MORE_FRAGMENTS) | (offset >>> 3));
+    if (rest.sent > 0 && header > ipv4.HEADER_LENGTH) ipv4.clearUncopiedOptions(memory.dv, p);
     ipv4.patchLength(memory, p, header + count, ipv4.identification(memory.dv, start));
     setFrameBounds(memory, frame, p, p + header + count);
     return frame;

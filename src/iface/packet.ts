@@ -34,6 +34,8 @@ export class Packet {
   fragmented = false;
   /** Whether it was sent to a multicast or broadcast address, of the link or of IP. */
   toGroup = false;
+  /** Whether a raw socket has got it, so that nobody need be told that no one wants it. */
+  isTaken = false;
 
   constructor(iface: Interface) {
     this.iface = iface;

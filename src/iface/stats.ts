@@ -17,6 +17,11 @@ type StackDrop =
   | 'ip-martian' // loopback or own addresses from outside: RFC 1812 §5.3.7
   | 'ip-link-group' // for one host in IP, for everybody on the link
   | 'ip-not-ours' // no interface has the destination
+  | 'ip-ttl-exceeded' // of a packet to forward
+  | 'ip-too-big' // to forward: more than the next link carries
+  | 'ip-not-forwarded' // loopback, link-local, multicast, broadcast: RFC 1812 §5.3
+  | 'ip-reverse-path' // RFC 3704: the way back leads elsewhere
+  | 'ip-bad-offload' // a super-segment that cannot be cut
   | 'ip-fragment-truncated' // no room for the fragment header: RFC 8200 §4.5
   | 'ip-fragment-bad-length' // not a multiple of 8 although more follow
   | 'ip-fragment-empty'
@@ -34,6 +39,9 @@ type StackDrop =
   | 'ip-extension-header'
   | 'arp-conflict' // another host claims our address
   | 'icmp-unknown-type'
+  | 'icmp-ignored-type' // a request or a reply that no host needs: RFC 6918, RFC 1122 §3.2.2.7 to §3.2.2.9
+  | 'icmp-error-queue-full' // errors that nobody takes
+  | 'raw-queue-full'
   | 'icmp-no-socket'
   | 'icmp-source-quench' // RFC 9293 MUST-55
   | 'icmp-bad-mtu' // a path MTU that cannot be: RFC 5927 §7.2
@@ -81,6 +89,9 @@ export class Stats {
   datagramsFragmented = 0;
   icmpErrorsOut = 0;
   icmpErrorsIn = 0;
+  /** Packets passed on from one interface to another; a super-segment is one. */
+  ipForwarded = 0;
+  ipRedirectsOut = 0;
   udpIn = 0;
   udpOut = 0;
   tcpSegmentsIn = 0;

@@ -46,6 +46,7 @@ export class PingSocket implements PosixSocket {
     this.options = new OptionStore(domain, 'datagram');
     this.#core = shared.stack.icmpSocket();
     this.#core.owner = this;
+    this.#core.receiveErrors = false;
   }
 
   get #isV4(): boolean {

@@ -3,6 +3,7 @@
  * with PSH; what may be in one, and when one waits for more, are rules of its own. The setting `linux` asks for it. @module
  */
 import { type Connection, RECOVERY, withinHalfWindow } from './connection.ts';
+import { WRITABLE } from './events.ts';
 import { CHRONO_BUFFER, CHRONO_BUSY, CHRONO_WINDOW, setChrono } from './info.ts';
 import { isPaced, usualPacingRate } from './pacing.ts';
 import { dataSent } from './quick-ack.ts';
@@ -47,6 +48,12 @@ export function burstSegments(c: Connection): number {
 const goalBytes = (c: Connection): number =>
   Math.max(Math.floor(Math.min(BURST_BYTES_MAX, withinHalfWindow(BURST_BYTES_MAX, c.sndWndMax)) / c.mss), 1) * c.mss;
 
+/** TCP_NOTSENT_LOWAT: as much as the limit waits; to wake a writer, half of it (`shift` 1). */
+export function hasMuchUnsent(c: Connection, shift: number): boolean {
+  const { notSentLowBytes } = c.settings;
+  return notSentLowBytes > 0 && seqDiff(c.txEnd, c.sndNxt) * 2 ** shift >= notSentLowBytes;
+}
+
 /**
  * Queues `data`, as tcp_sendmsg does: each time a packet buffer is full, some of it leaves before the rest is copied, so that
  * bursts end where buffers do. Returns bytes taken.
@@ -59,7 +66,8 @@ export function queueAsLinux(c: Connection, data: Uint8Array, from: number, to: 
     const goal = goalBytes(c);
     if (seqLt(c.tailStart, c.sndNxt) || seqGt(c.tailStart, c.txEnd)) c.tailStart = c.sndNxt;
     let room = goal - seqDiff(c.txEnd, c.tailStart);
-    if (room <= 0) {
+    if (room <= 0 || room === goal) {
+      if (hasMuchUnsent(c, 0)) break; // a new packet buffer would begin
       c.tailStart = c.txEnd;
       room = goal;
     }
@@ -177,5 +185,9 @@ function emitBurst(c: Connection, length: number, fin: boolean): number {
   } while (left > 0);
   dataSent(c);
   if (length % c.mss !== 0) c.sndSml = c.sndNxt;
+  if (c.wantsRoom && c.settings.notSentLowBytes > 0 && !hasMuchUnsent(c, 1)) {
+    c.wantsRoom = false;
+    c.socket?.report(WRITABLE);
+  }
   return IDLE;
 }

@@ -125,6 +125,8 @@ export class Connection implements Flow, Timed {
   rcvShift = 0;
   /** The peer's SYN had a window scale option: RFC 7323 §2.2, both or neither scale. */
   peerScales = false;
+  /** The handshake is done but for text that the listener waits for. */
+  isDeferred = false;
   /** SendMSS: what the peer's SYN said, or the default. */
   peerMss = MSS_DEFAULT_V4;
   /** Eff.snd.MSS: payload bytes of a full segment, the options of every segment taken off. */
@@ -465,17 +467,15 @@ export class Connection implements Flow, Timed {
     this.fitMss();
     this.rcvMss = this.settings.linux ? Math.min(this.mss, MSS_DEFAULT_V4) : this.mss; // until a segment says more
     const segment = this.mss + (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
-    // Linux begins with whole segments, options taken off, in whole units of the scale.
+    // Linux begins with whole segments, options taken off.
     if (this.settings.linux) this.fitWindow(this.advertisedMss - (segment - this.mss));
     if (this.settings.bsd) this.rxBytes = Math.ceil(this.rxBytes / segment) * segment;
   }
 
-  /** Linux: the buffer is offered in whole segments, rounded up to what the scale can say. */
+  /** Linux: the buffer is offered in whole segments. */
   fitWindow(segment: number): void {
     const bytes = this.settings.receiveBufferBytes;
-    const unit = 1 << this.rcvShift;
-    const whole = bytes > segment ? bytes - (bytes % segment) : bytes;
-    this.rxBytes = Math.ceil(whole / unit) * unit;
+    this.rxBytes = bytes > segment ? bytes - (bytes % segment) : bytes;
   }
 
   /**

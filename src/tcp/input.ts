@@ -28,7 +28,7 @@ import { rttOfHandshake } from './rtt.ts';
 import { finAcknowledged } from './send.ts';
 import { type Seq, seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt } from './seq.ts';
 import { CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, mayReceiveIn, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from './state.ts';
-import { retrySoon, rtoAfterHandshake, startKeepAlive } from './timers.ts';
+import { deferRetries, retrySoon, rtoAfterHandshake, startKeepAlive } from './timers.ts';
 import { traceIn } from './trace.ts';
 
 const { ACK, FIN, RST, SYN } = wire;
@@ -280,6 +280,17 @@ function established(c: Connection): void {
   if (c.finQueued) c.transition('close');
 }
 
+/**
+ * TCP_DEFER_ACCEPT: the third segment alone opens nothing; the SYN-ACK is not sent again until the time is nearly over.
+ */
+function defersAccept(c: Connection): boolean {
+  if (c.settings.deferAcceptMs === 0 || c.retransmits >= deferRetries(c.settings)) return false;
+  c.isDeferred = true;
+  return true;
+}
+
+const isBare = (segment: wire.Segment): boolean => segment.length === 0 && (segment.flags & FIN) === 0;
+
 /** RFC 9293 §3.10.7.4 fifth, SYN-RECEIVED: the acknowledgement of our SYN-ACK. */
 function completeHandshake(c: Connection, segment: wire.Segment, packet: Packet): boolean {
   const ack = segment.ack as Seq;
@@ -288,7 +299,7 @@ function completeHandshake(c: Connection, segment: wire.Segment, packet: Packet)
     resetStray(c.tcp, packet, segment);
     return false;
   }
-  if (c.listener !== null && !c.listener.admit(c)) return false;
+  if (c.listener !== null && ((isBare(segment) && defersAccept(c)) || !c.listener.admit(c))) return false;
   c.transition('receive-syn-ack');
   rttOfHandshake(c, segment.hasTimestamps, segment.tsEcr);
   c.sndUna = seqAdd(c.iss, 1);

@@ -18,7 +18,8 @@ export function packetTooBig(c: Connection, remote: IpAddress, quoted: Seq, repo
   const offset = seqDiff(quoted, c.sndUna);
   // RFC 5927 §4.1: SND.UNA =< SEG.SEQ < SND.NXT: only what is under way can have been too big.
   const inFlight = offset >= 0 && offset < seqDiff(c.sndMax, c.sndUna);
-  const mtu = inFlight ? believedMtu(remote.isV4, ip.pathMtus.get(remote, c.path.mtu), reported, length) : 0;
+  const told = reported === 0 && c.settings.linux ? FLOOR_V4 : reported; // Linux guesses no plateau
+  const mtu = inFlight ? believedMtu(remote.isV4, ip.pathMtus.get(remote, c.path.mtu), told, length) : 0;
   if (mtu === 0) {
     stats.drop('icmp-bad-mtu');
     return;

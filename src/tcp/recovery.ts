@@ -14,6 +14,9 @@ import { restartRetransmitTimer, startRetransmitTimer } from './send.ts';
 import { type Seq, seqAdd, seqDiff, seqGe, seqGt } from './seq.ts';
 import { traceWindow } from './trace.ts';
 
+/** TCP_THIN_LINEAR_RETRIES. */
+const THIN_RETRIES = 6;
+
 /** What the acknowledgement in hand brought has been written down; now it is judged. Linux's tcp_fastretrans_alert. */
 export function judge(c: Connection, acked: Acked, tsEcr: number, hasTimestamps: boolean): void {
   const isDelayed = hasTimestamps && isEchoOfOriginal(c, tsEcr);
@@ -353,9 +356,14 @@ export function retransmissionTimeout(c: Connection): void {
   enterLoss(c);
   if (c.trace !== null) traceWindow(c);
   c.retransmits++;
-  c.backoff++;
+  if (isThin(c)) c.backoff = 0;
+  else c.backoff++;
   c.tcp.ready(c);
 }
+
+/** A flow with less than four segments under way cannot repair a loss but by timeouts. */
+const isThin = (c: Connection): boolean =>
+  c.settings.thinLinearTimeouts && c.retransmits <= THIN_RETRIES && seqDiff(c.sndNxt, c.sndUna) < 4 * c.mss;
 
 function enterLoss(c: Connection): void {
   const isNew = c.recovery < RECOVERY;

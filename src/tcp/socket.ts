@@ -50,6 +50,8 @@ export interface ListenOptions {
   readonly backlog?: number | undefined;
   /** Decides about each SYN before it is answered. */
   readonly onSyn?: OnSyn | undefined;
+  /** Connections that were reset before they were accepted are handed out all the same, as Linux does. Default false. */
+  readonly keepsReset?: boolean | undefined;
 }
 
 /** Whether everything queued, and the FIN if there is one, was sent and acknowledged. */
@@ -85,7 +87,8 @@ export class TcpSocket implements Changed {
     }
     const port = options.port === 0 ? this.#tcp.ephemeralListenPort() : options.port;
     const backlog = Math.max(1, Math.trunc(options.backlog ?? BACKLOG_DEFAULT) || BACKLOG_DEFAULT);
-    const listener = new Listener(this.#tcp, this, address, port, backlog, this.#settings, options.onSyn ?? null);
+    const { onSyn = null, keepsReset } = options;
+    const listener = new Listener(this.#tcp, this, address, port, backlog, this.#settings, onSyn, keepsReset);
     const error = port === 0 ? 'EADDRINUSE' : this.#tcp.listen(listener);
     if (error !== null) throw new NetError(error, 'listen', context);
     this.#listener = listener;

@@ -8,7 +8,7 @@ import { onPace } from './pacing.ts';
 import { delayMissed } from './quick-ack.ts';
 import { countTimeout, endTimeouts, onReorderingTimer, retransmissionTimeout } from './recovery.ts';
 import { backedOffRto } from './rtt.ts';
-import { restartRetransmitTimer } from './send.ts';
+import { restartRetransmitTimer, startRetransmitTimer } from './send.ts';
 import { seqAdd, seqDiff } from './seq.ts';
 import type { TcpSettings } from './settings.ts';
 import { CLOSED, isSynchronized, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from './state.ts';
@@ -113,8 +113,21 @@ function onRetransmit(c: Connection): void {
   c.retransmits++;
   if (c.state !== SYN_SENT || c.retransmits > settings.synLinearTimeouts) c.backoff++;
   c.isTiming = false; // Karn's algorithm
+  if (c.isDeferred && c.retransmits < deferRetries(settings)) {
+    startRetransmitTimer(c); // the peer has our SYN-ACK
+    return;
+  }
   c.sndNxt = c.iss;
   c.tcp.ready(c);
+}
+
+/** Timeouts of the SYN-ACK that fit into the time a listener waits for text. */
+export function deferRetries({ deferAcceptMs, rtoInitialMs, rtoMaxMs }: TcpSettings): number {
+  let retries = 0;
+  let timeoutMs = rtoInitialMs;
+  for (let sumMs = 0; sumMs < deferAcceptMs; sumMs += timeoutMs, timeoutMs = Math.min(2 * timeoutMs, rtoMaxMs))
+    retries++;
+  return retries;
 }
 
 /** The peer has a connection of old, which our RST ends: Linux sends its SYN again after two ticks of its clock. */

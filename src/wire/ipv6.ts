@@ -72,6 +72,10 @@ function emitAddress(dv: DataView, p: number, address: IpAddress): void {
   dv.setInt32(p + 12, address.d);
 }
 
+/** Takes one off the hop limit, which must be above 0. */
+export const decrementHopLimit = (dv: DataView, p: number): void =>
+  dv.setUint8(p + HOP_LIMIT, dv.getUint8(p + HOP_LIMIT) - 1);
+
 /** Sets the payload length of a header: for segmentation. */
 export const patchLength = (dv: DataView, p: number, payload: number): void =>
   dv.setUint16(p + PAYLOAD_LENGTH, payload);
