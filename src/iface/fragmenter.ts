@@ -1,8 +1,7 @@
 /**
- * Packets larger than their path are cut: by RFC 791 §3.2 in IPv4, by RFC 8200 §4.5 in IPv6, at the source only. A router cuts IPv4 too,
- * fragments among it, whose offsets then go on from theirs.
- * Fragments that the device has no room for yet, or whose neighbour is still being asked for, wait as what is left of
- * their packet. @module
+ * Packets larger than their path are cut: by RFC 791 §3.2 in IPv4, by RFC 8200 §4.5 in IPv6, at the source only. A
+ * router cuts IPv4 too, fragments among it, whose offsets then go on from theirs. Fragments that the device has no room
+ * for yet, or whose neighbour is still being asked for, wait as what is left of their packet. @module
  */
 import { allocFrame, frameEnd, frameStart, HEADROOM, setFrameBounds } from '../memory/frame.ts';
 import type { Memory } from '../memory/memory.ts';
