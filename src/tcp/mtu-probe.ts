@@ -10,7 +10,7 @@ import * as wire from '../wire/tcp.ts';
 import { type Connection, LOSS, mssOf, OPEN } from './connection.ts';
 import { isPaced } from './pacing.ts';
 import { markLost } from './rack.ts';
-import { LOST } from './scoreboard.ts';
+import { LOST, SACKED } from './scoreboard.ts';
 import { emitNew, noteSent } from './send.ts';
 import { seqDiff, seqGe, seqLt } from './seq.ts';
 
@@ -129,7 +129,7 @@ export function probeLost(c: Connection): boolean {
   // Without SACK only its first piece is marked.
   const board = c.sent!;
   for (let i = 0; i < board.count && seqLt(board.start(i), c.probedEnd); i++) {
-    if ((board.flags(i) & LOST) === 0) markLost(c, board, i);
+    if ((board.flags(i) & (LOST | SACKED)) === 0) markLost(c, board, i);
   }
   c.mtuHigh = probedMtu - 1;
   c.cwnd += c.mss;
