@@ -157,7 +157,7 @@ const ROWS: readonly Option[] = [
 
   tcpFlag(L.TCP_NODELAY, { setting: 'noDelay' }),
   tcpFlag(L.TCP_CORK, { setting: 'cork' }),
-  tcpFlag(L.TCP_QUICKACK, { initial: 1, setting: 'quickAck' }),
+  tcp(L.TCP_QUICKACK, { initial: 1 }),
   tcp(L.TCP_INQ, { least: 0, most: 1 }),
   tcp(L.TCP_THIN_LINEAR_TIMEOUTS, { least: 0, most: 1, setting: 'thinLinearTimeouts' }),
   tcp(L.TCP_THIN_DUPACK, { least: 0, most: 1 }), // of no effect in Linux either, since 4.15

@@ -12,6 +12,7 @@ import { Blocking } from './blocking.ts';
 import { LINUX as L } from './constants.ts';
 import { DatagramSocket } from './datagram.ts';
 import { Descriptors } from './descriptors.ts';
+import { type EpollEvent, EpollSet, epollPlan } from './epoll.ts';
 import {
   type Message,
   Reading,
@@ -298,6 +299,31 @@ export class Posix {
   /** Sets `revents` of each entry and returns how many are not 0. @param _timeoutMs - for the blocking twin only */
   poll(fds: readonly PollFd[], _timeoutMs = 0): number {
     return pollPlan(fds, 0, (fd) => this.pollable(fd)).late();
+  }
+
+  /** A set for {@link epollWait}. @param flags - EPOLL_CLOEXEC  @throws NetError EINVAL, EMFILE */
+  epollCreate(flags = 0): number {
+    if ((flags & ~L.EPOLL_CLOEXEC) !== 0) throw new NetError('EINVAL', 'epoll_create1');
+    return this.descriptors.open(new EpollSet((set) => this.waits.serve(set)), false, flags !== 0);
+  }
+
+  /** @param event - ignored by EPOLL_CTL_DEL  @throws NetError EBADF, EEXIST, ENOENT, EINVAL, ENOSPC */
+  epollCtl(epfd: number, operation: number, fd: number, event: EpollEvent = { events: 0, data: fd }): 0 {
+    const set = this.epollSet(epfd, 'epoll_ctl');
+    set.control(operation, fd, this.descriptors.get(fd, 'epoll_ctl'), event);
+    return 0;
+  }
+
+  /** What is ready of a set, `most` events at most. @param _timeoutMs - for the blocking twin only */
+  epollWait(epfd: number, most: number, _timeoutMs = 0): EpollEvent[] {
+    return this.waits.now(epollPlan(this.epollSet(epfd, 'epoll_wait', most), most, 0));
+  }
+
+  /** @throws NetError EBADF, EINVAL: no such set, or no room for events */
+  epollSet(epfd: number, syscall: string, most = 1): EpollSet {
+    const socket = this.#socket(epfd, syscall);
+    if (!(socket instanceof EpollSet) || most <= 0) throw new NetError('EINVAL', syscall);
+    return socket;
   }
 
   /** The socket that poll() looks at, or null: POLLNVAL. */

@@ -4,7 +4,7 @@
  * Where no router tells, mtu-probe.ts finds out. Missing: packets below the floor, which routers would have to fragment.
  * @module
  */
-import { believedMtu } from '../iface/path-mtu.ts';
+import { believedMtu, FLOOR_V4 } from '../iface/path-mtu.ts';
 import type { IpAddress } from '../wire/address.ts';
 import type { Connection } from './connection.ts';
 import { resendAll } from './recovery.ts';
@@ -18,7 +18,8 @@ export function packetTooBig(c: Connection, remote: IpAddress, quoted: Seq, repo
   const offset = seqDiff(quoted, c.sndUna);
   // RFC 5927 §4.1: SND.UNA =< SEG.SEQ < SND.NXT: only what is under way can have been too big.
   const inFlight = offset >= 0 && offset < seqDiff(c.sndMax, c.sndUna);
-  const mtu = inFlight ? believedMtu(remote.isV4, ip.pathMtus.get(remote, c.path.mtu), reported, length) : 0;
+  const told = reported === 0 && c.settings.linux ? FLOOR_V4 : reported; // Linux guesses no plateau
+  const mtu = inFlight ? believedMtu(remote.isV4, ip.pathMtus.get(remote, c.path.mtu), told, length) : 0;
   if (mtu === 0) {
     stats.drop('icmp-bad-mtu');
     return;

@@ -14,6 +14,9 @@ import { restartRetransmitTimer, startRetransmitTimer } from './send.ts';
 import { type Seq, seqAdd, seqDiff, seqGe, seqGt } from './seq.ts';
 import { traceWindow } from './trace.ts';
 
+/** TCP_THIN_LINEAR_RETRIES. */
+const THIN_RETRIES = 6;
+
 /** What the acknowledgement in hand brought has been written down; now it is judged. Linux's tcp_fastretrans_alert. */
 export function judge(c: Connection, acked: Acked, tsEcr: number, hasTimestamps: boolean): void {
   const isDelayed = hasTimestamps && isEchoOfOriginal(c, tsEcr);
@@ -98,11 +101,15 @@ function inLoss(c: Connection, acked: Acked, isDelayed: boolean): boolean {
   return true;
 }
 
+/** Exactly at it: what came before may still speak. Linux waits for more even where nothing more was sent. */
+const isAtRecover = (c: Connection): boolean =>
+  c.sndUna === c.recover && (c.settings.linux || seqGt(c.sndNxt, c.sndUna));
+
 /** SND.UNA has reached the recovery point. Returns whether nothing is left to judge. */
 function leave(c: Connection, acked: Acked, isDelayed: boolean): boolean {
   switch (c.recovery) {
     case CWR:
-      if (c.sndUna === c.recover && seqGt(c.sndNxt, c.sndUna)) return false;
+      if (isAtRecover(c)) return false;
       endReduction(c);
       c.recovery = OPEN;
       return false;
@@ -116,12 +123,12 @@ function leave(c: Connection, acked: Acked, isDelayed: boolean): boolean {
         endReduction(c);
       }
       // RFC 6582 §4: without SACK a duplicate of old data may still come: not before more is acknowledged.
-      if (!c.useSack && c.sndUna === c.recover && seqGt(c.sndNxt, c.sndUna)) return true;
+      if (!c.useSack && isAtRecover(c)) return true;
       c.recovery = OPEN; // a D-SACK that comes later may undo it still
       return false;
     case LOSS:
       if (undoLoss(c, mayUndo(c, isDelayed) || (c.isFrto && acked.isOriginal))) return true;
-      if (!c.useSack && c.sndUna === c.recover && seqGt(c.sndNxt, c.sndUna)) return true;
+      if (!c.useSack && isAtRecover(c)) return true;
       finishLoss(c);
       return false;
     default:
@@ -349,9 +356,14 @@ export function retransmissionTimeout(c: Connection): void {
   enterLoss(c);
   if (c.trace !== null) traceWindow(c);
   c.retransmits++;
-  c.backoff++;
+  if (isThin(c)) c.backoff = 0;
+  else c.backoff++;
   c.tcp.ready(c);
 }
+
+/** A flow with less than four segments under way cannot repair a loss but by timeouts. */
+const isThin = (c: Connection): boolean =>
+  c.settings.thinLinearTimeouts && c.retransmits <= THIN_RETRIES && seqDiff(c.sndNxt, c.sndUna) < 4 * c.mss;
 
 function enterLoss(c: Connection): void {
   const isNew = c.recovery < RECOVERY;

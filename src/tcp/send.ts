@@ -219,13 +219,12 @@ export function noteSent(c: Connection, from: Seq): void {
 function record(c: Connection, from: Seq, occupied: number, nowUs: number): void {
   const board = c.board();
   const { words } = board;
-  if (board.count > 0) {
+  if (board.count > 0 && !c.beginsBurst) {
     const last = board.at(board.count - 1);
     const length = seqDiff(from, board.start(board.count - 1));
     if (
       words[last + SENT_US] === nowUs &&
-      words[last + FLAGS] === 0 &&
-      !c.isAppLimited &&
+      words[last + FLAGS] === (c.isAppLimited ? APP_LIMITED : 0) &&
       length % c.mss === 0 &&
       length < RECORD_BYTES_MAX &&
       words[last + DELIVERED] === (c.delivered | 0)
@@ -235,6 +234,7 @@ function record(c: Connection, from: Seq, occupied: number, nowUs: number): void
       return;
     }
   }
+  c.beginsBurst = false;
   const at = board.push();
   fill(c, board.words, at, nowUs);
   board.words[at + END] = c.sndNxt;

@@ -128,6 +128,12 @@ export interface TcpSettings {
   readonly reorderingMax: number;
   /** RFC 5681 §4.1: after idleness of a timeout the window opens anew. Default true. */
   readonly slowStartAfterIdle: boolean;
+  /** TCP_NOTSENT_LOWAT: no more is taken while so many bytes have not been sent. Default 0: no limit. With `linux` only. */
+  readonly notSentLowBytes: number;
+  /** TCP_DEFER_ACCEPT: a connection is handed out once it has brought text, or after so long. Default 0: at once. */
+  readonly deferAcceptMs: number;
+  /** TCP_THIN_LINEAR_TIMEOUTS: the first six timeouts of a flow of few segments are not doubled. Default false. */
+  readonly thinLinearTimeouts: boolean;
   /** Spreads segments over the round trip, for algorithms that do not do it themselves. Default false. */
   readonly pacing: boolean;
   /** Bytes a second, at most; 0: no limit. */
@@ -207,6 +213,9 @@ export const TCP_DEFAULTS: TcpSettings = {
   reordering: 3,
   reorderingMax: 300,
   slowStartAfterIdle: true,
+  notSentLowBytes: 0,
+  deferAcceptMs: 0,
+  thinLinearTimeouts: false,
   pacing: false,
   maxPacingRate: 0,
   congestion: cubic,
@@ -227,6 +236,7 @@ const bounded = (bytes: number): number => Math.trunc(Math.min(Math.max(bytes, B
 /** Durations that may be 0: off. All others are at least 1 ms. */
 const MAY_BE_ZERO: readonly string[] = [
   'keepAliveMs',
+  'deferAcceptMs',
   'delayedAckMs',
   'sackDelayMs',
   'userTimeoutMs',
