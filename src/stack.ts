@@ -27,8 +27,6 @@ import { Cidr, IpAddress, MacAddress } from './wire/address.ts';
 const BATCH_FRAMES = 64;
 /** Rounds of one poll; then it returns, and says that there is more. */
 const ROUNDS_MAX = 16;
-/** Addresses a stack may have: look-ups walk them. */
-const ADDRESSES_MAX = 64;
 
 export interface StackOptions {
   /** Uniform uint32 from a cryptographic source, or a seeded one for runs that must repeat. */
@@ -64,7 +62,9 @@ export class Stack {
     this.ip.udp = this.udp;
     this.ip.icmp = this.icmp;
     const lo = this.#add(new Loopback(), 'lo', new MacAddress(0, 0), true);
-    lo.addresses.push(new Cidr(IpAddress.v4(0x7f000001), 8), new Cidr(new IpAddress(0, 0, 0, 1), 128));
+    for (const cidr of [new Cidr(IpAddress.v4(0x7f000001), 8), new Cidr(new IpAddress(0, 0, 0, 1), 128)]) {
+      this.ip.addresses.assign(this.ip.addresses.add(lo, cidr, 'static'));
+    }
   }
 
   /** Counters of the whole stack. */
@@ -102,22 +102,18 @@ export class Stack {
 
   /** Adds an address and the route to its network. */
   addAddress(iface: Interface, cidr: Cidr): void {
-    const count = this.ip.interfaces.reduce((n, other) => n + other.addresses.length, 0);
-    if (count >= ADDRESSES_MAX) throw new RangeError(`addresses: expected at most ${ADDRESSES_MAX}, got one more`);
-    if (iface.hasAddress(cidr.address)) {
-      throw new RangeError(`address: expected one that the interface does not have, got ${cidr}`);
-    }
-    iface.addresses.push(cidr);
-    this.ip.routes.add({ prefix: cidr, iface, gateway: null });
+    const zoned = cidr.withZone(iface.index);
+    const local = this.ip.addresses.add(iface, zoned, 'static');
+    this.ip.routes.add({ prefix: zoned, iface, gateway: null });
+    this.ip.addresses.assign(local);
   }
 
   /** Removes an address and the route to its network; its connections end when they next time out. */
   removeAddress(iface: Interface, address: IpAddress): boolean {
-    const index = iface.addresses.findIndex((cidr) => cidr.address.equals(address));
-    const cidr = iface.addresses[index];
-    if (cidr === undefined) return false;
-    iface.addresses.splice(index, 1);
-    this.ip.routes.remove((route) => route.prefix === cidr);
+    const local = this.ip.addresses.find(address.withZone(iface.index), iface);
+    if (local === null) return false;
+    this.ip.routes.remove((route) => route.prefix === local.cidr);
+    this.ip.addresses.remove(local);
     return true;
   }
 

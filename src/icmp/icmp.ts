@@ -213,12 +213,12 @@ export class Icmp implements ErrorReporter {
   #inputError(packet: Packet, error: ErrorCode, endsHandshake: boolean, isTransient = false): void {
     this.context.stats.icmpErrorsIn++;
     if (packet.toGroup) return;
-    this.ip.deliverError(packet.payload + HEADER, packet.end, error, endsHandshake, isTransient);
+    this.ip.deliverError(packet.payload + HEADER, packet.end, packet.iface.index, error, endsHandshake, isTransient);
   }
 
   #inputTooBig(packet: Packet, mtu: number): void {
     this.context.stats.icmpErrorsIn++;
-    if (!packet.toGroup) this.ip.deliverTooBig(packet.payload + HEADER, packet.end, mtu);
+    if (!packet.toGroup) this.ip.deliverTooBig(packet.payload + HEADER, packet.end, packet.iface.index, mtu);
   }
 
   /** Tells the sender of `packet` that nobody serves its protocol or port: RFC 1122 §3.2.2.1, RFC 4443 §3.1. */

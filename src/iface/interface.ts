@@ -15,6 +15,7 @@ import type { Device } from '../phy/device.ts';
 import { BROADCAST_MAC, type Cidr, IpAddress, MacAddress } from '../wire/address.ts';
 import * as arp from '../wire/arp.ts';
 import * as ethernet from '../wire/ethernet.ts';
+import { selectSource } from './address-selection.ts';
 import type { Context } from './context.ts';
 import type { Ip } from './ip.ts';
 import { GONE, type Neighbour, Neighbours, PROBE, REACHABLE } from './neighbours.ts';
@@ -33,6 +34,8 @@ export interface InterfaceOptions {
 
 export class Interface {
   readonly name: string;
+  /** Small, from 1 on, and never given again: the zone of link-local addresses (RFC 4007 §6). */
+  readonly index: number;
   readonly device: Device;
   readonly mac: MacAddress;
   /** Addresses with their prefixes; change them through the stack. */
@@ -49,6 +52,7 @@ export class Interface {
     this.#ip = ip;
     this.device = device;
     this.name = name;
+    this.index = ip.nextIndex();
     this.mac = mac;
     this.isLoopback = isLoopback;
     this.#ethernet = device.medium === 'ethernet';
@@ -143,7 +147,7 @@ export class Interface {
   /** Asks for the link address of `neighbour`: to everybody, or to itself when it is only being confirmed. */
   solicit(neighbour: Neighbour): void {
     if (!neighbour.address.isV4) return;
-    const source = this.sourceFor(neighbour.address);
+    const source = this.sourceFor(neighbour.address, neighbour.address);
     if (source === null) return;
     const direct = neighbour.state === PROBE;
     const target = direct ? new MacAddress(neighbour.macHigh, neighbour.macLow) : new MacAddress(0, 0);
@@ -218,7 +222,7 @@ export class Interface {
   /** A frame that could not reach its neighbour: the socket it came from is told. */
   unreachable(frame: number): void {
     const { memory } = this.#context;
-    this.#ip.localUnreachable(frameStart(memory, frame), frameEnd(memory, frame));
+    this.#ip.localUnreachable(frameStart(memory, frame), frameEnd(memory, frame), this.index);
   }
 
   hasAddress(address: IpAddress): boolean {
@@ -234,12 +238,16 @@ export class Interface {
     return false;
   }
 
-  /** Our address to use towards `destination`: one whose prefix holds it, else the first of its family; or null. */
-  sourceFor(destination: IpAddress): IpAddress | null {
+  /**
+   * Our address to use towards `destination`, or null. Of IPv4: one whose prefix holds `nextHop`, else the first; of
+   * IPv6: RFC 6724 §5.
+   */
+  sourceFor(destination: IpAddress, nextHop: IpAddress): IpAddress | null {
+    if (!destination.isV4) return selectSource(this.#ip, this, destination, nextHop);
     let first: IpAddress | null = null;
     for (const cidr of this.addresses) {
-      if (cidr.address.isV4 !== destination.isV4) continue;
-      if (cidr.contains(destination)) return cidr.address;
+      if (!cidr.address.isV4) continue;
+      if (cidr.contains(nextHop)) return cidr.address;
       first ??= cidr.address;
     }
     return first;

@@ -5,10 +5,12 @@
  */
 import type { ErrorCode } from '../errors.ts';
 import { frameEnd, frameStart, HEADROOM, setFrameBounds } from '../memory/frame.ts';
-import { IpAddress, isMapped } from '../wire/address.ts';
+import { IpAddress, isMapped, isZoned, parseIp } from '../wire/address.ts';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip.ts';
 import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
+import { halves } from '../wire/octets.ts';
+import { LocalAddresses } from './addresses.ts';
 import type { Context } from './context.ts';
 import type { Interface } from './interface.ts';
 import { Packet } from './packet.ts';
@@ -49,16 +51,18 @@ export interface ErrorReporter extends Transport {
   hostUnreachable(from: IpAddress, to: IpAddress, quote: Uint8Array): void;
 }
 
-function quotedAddress(dv: DataView, p: number, isV6: boolean, isSource: boolean): IpAddress {
+/** @param zone - the index of the interface that the packet left by */
+function quotedAddress(dv: DataView, p: number, isV6: boolean, isSource: boolean, zone: number): IpAddress {
   if (!isV6) return IpAddress.v4(isSource ? ipv4.source(dv, p) : ipv4.destination(dv, p));
   const word = isSource ? ipv6.sourceWord : ipv6.destinationWord;
-  return new IpAddress(word(dv, p, 0), word(dv, p, 1), word(dv, p, 2), word(dv, p, 3));
+  return new IpAddress(word(dv, p, 0), word(dv, p, 1), word(dv, p, 2), word(dv, p, 3)).withZone(zone);
 }
 
 const isExtensionHeader = (next: number): boolean => ipv6.EXTENSION_HEADERS.includes(next);
 
 export class Ip {
   readonly routes = new Routes();
+  readonly addresses = new LocalAddresses(this.routes);
   readonly interfaces: Interface[] = [];
   readonly pathMtus: PathMtus;
   tcp!: StreamTransport;
@@ -69,6 +73,7 @@ export class Ip {
   /** Addresses of the last unicast packet that was let in, and the routes' generation then. */
   readonly #passed = new Packet(null as unknown as Interface);
   #passedGeneration = -1;
+  #lastIndex = 0;
 
   constructor(context: Context) {
     this.#context = context;
@@ -143,7 +148,28 @@ export class Ip {
       stats.drop('ip-martian');
       return;
     }
+    packet.zoneSum = 0;
+    if ((packet.srcA < 0 || packet.dstA < 0) && !this.#enterZones(packet)) {
+      stats.drop('ip-bad-zone');
+      return;
+    }
     if (this.#addressed(packet)) this.#dispatch(packet, PROTOCOL_ICMPV6);
+  }
+
+  /** Puts the index of the interface into addresses that are valid on its link only; false: no such address. */
+  #enterZones(packet: Packet): boolean {
+    const { iface } = packet;
+    if (isZoned(packet.srcA)) {
+      if (packet.srcB !== 0) return false; // RFC 4291 §2.5.6
+      packet.srcB = iface.isLoopback ? this.addresses.zoneOf(packet.srcA, packet.srcC, packet.srcD) : iface.index;
+      packet.zoneSum += halves(packet.srcB);
+    }
+    if (isZoned(packet.dstA)) {
+      if (packet.dstB !== 0) return false;
+      packet.dstB = iface.isLoopback ? this.addresses.zoneOf(packet.dstA, packet.dstC, packet.dstD) : iface.index;
+      packet.zoneSum += halves(packet.dstB);
+    }
+    return true;
   }
 
   #dispatch(packet: Packet, icmpProtocol: number): void {
@@ -249,12 +275,46 @@ export class Ip {
   /** Whether these four words are an address of this stack, on any interface (RFC 1122 §3.3.4.2, weak model). */
   isLocal(a: number, b: number, c: number, d: number): boolean {
     if (c === 0xffff && d >>> 24 === 127 && a === 0 && b === 0) return true; // all of 127.0.0.0/8
-    for (const iface of this.interfaces) {
-      for (const { address } of iface.addresses) {
-        if (address.d === d && address.c === c && address.b === b && address.a === a) return true;
-      }
-    }
-    return false;
+    return this.addresses.get(a, b, c, d) !== null;
+  }
+
+  /** The index of the next interface. */
+  nextIndex(): number {
+    return ++this.#lastIndex;
+  }
+
+  /** The interface with this index, or null. */
+  interfaceOf(zone: number): Interface | null {
+    return this.interfaces.find(({ index }) => index === zone) ?? null;
+  }
+
+  /**
+   * An address a user wrote, on a link if it needs one: on `source`'s, on the only one that has it, or on the first:
+   * RFC 4007 §6. Others are given back as they are.
+   */
+  zoned(address: IpAddress, source: IpAddress | null = null): IpAddress {
+    if (!address.lacksZone) return address;
+    if (source !== null && source.zone !== 0) return address.withZone(source.zone);
+    const own = this.addresses.zoneOf(address.a, address.c, address.d);
+    if (own !== 0) return address.withZone(own);
+    const outside = this.interfaces.filter(({ isLoopback }) => !isLoopback);
+    const iface = outside.find(({ addresses }) => addresses.some(({ address: own }) => !own.isV4)) ?? outside[0];
+    return address.withZone(iface?.index ?? 0);
+  }
+
+  /** Reads an address whose zone may be the name of an interface, or gives null. */
+  parse(text: string): IpAddress | null {
+    const percent = text.indexOf('%');
+    if (percent < 0) return parseIp(text);
+    const name = text.slice(percent + 1);
+    const iface = this.interfaces.find((other) => other.name === name);
+    return parseIp(iface === undefined ? text : `${text.slice(0, percent)}%${iface.index}`);
+  }
+
+  /** The text of an address, its zone as the name of the interface: RFC 4007 §11. */
+  format(address: IpAddress): string {
+    const iface = address.zone === 0 ? null : this.interfaceOf(address.zone);
+    return iface === null ? address.toString() : `${address.withZone(0)}%${iface.name}`;
   }
 
   isLocalAddress(address: IpAddress): boolean {
@@ -269,6 +329,13 @@ export class Ip {
   /** Whether `path` may still be used: nothing about routes and addresses has changed since. */
   isCurrent(path: Path): boolean {
     return path.generation === this.routes.generation;
+  }
+
+  /** Our address towards `destination`, or null where no way leads there; nobody is asked for anything. */
+  sourceFor(destination: IpAddress): IpAddress | null {
+    if (this.isLocalAddress(destination)) return destination;
+    const route = this.routes.lookup(destination);
+    return route === null ? null : route.iface.sourceFor(destination, route.gateway ?? destination);
   }
 
   /**
@@ -286,7 +353,7 @@ export class Ip {
     if (route === null) return null;
     const { iface, gateway } = route;
     const nextHop = gateway ?? destination;
-    const from = source ?? iface.sourceFor(nextHop);
+    const from = source ?? iface.sourceFor(destination, nextHop);
     // RFC 1122 §3.2.1.3 (g): a loopback source never leaves.
     if (from === null || from.isLoopback) return null;
     const broadcast = iface.isBroadcast(destination.a, destination.b, destination.c, destination.d);
@@ -335,29 +402,37 @@ export class Ip {
   }
 
   /** A packet of ours in `[p, end)` found no neighbour to go to. */
-  localUnreachable(p: number, end: number): void {
-    this.deliverError(p, end, 'EHOSTUNREACH', true);
+  localUnreachable(p: number, end: number, zone: number): void {
+    this.deliverError(p, end, zone, 'EHOSTUNREACH', true);
   }
 
   /**
    * Tells the socket that sent the packet quoted in `[p, end)` what became of it.
+   * @param zone - the index of the interface the packet left by
    * @param endsHandshake - see {@link ErrorTransport}   @param isTransient - of no concern to datagrams
    */
-  deliverError(p: number, end: number, code: ErrorCode, endsHandshake: boolean, isTransient = false): void {
+  deliverError(
+    p: number,
+    end: number,
+    zone: number,
+    code: ErrorCode,
+    endsHandshake: boolean,
+    isTransient = false,
+  ): void {
     const header = this.#quotedHeader(p, end);
     if (header === 0) return;
     const { dv } = this.#context.memory;
     const isV6 = header < 0;
     const transport = p + Math.abs(header);
-    const local = quotedAddress(dv, p, isV6, true);
-    const remote = quotedAddress(dv, p, isV6, false);
+    const local = quotedAddress(dv, p, isV6, true, zone);
+    const remote = quotedAddress(dv, p, isV6, false, zone);
     const protocol = isV6 ? ipv6.nextHeader(dv, p) : ipv4.protocol(dv, p);
     if (protocol === PROTOCOL_TCP) this.tcp.error(local, remote, transport, code, endsHandshake);
     else if (protocol === PROTOCOL_UDP && !isTransient) this.udp.error(local, remote, transport, code, endsHandshake);
   }
 
   /** The packet quoted in `[p, end)` was too big for a router on its way, which takes `mtu` bytes (0: it did not say). */
-  deliverTooBig(p: number, end: number, mtu: number): void {
+  deliverTooBig(p: number, end: number, zone: number, mtu: number): void {
     const header = this.#quotedHeader(p, end);
     if (header === 0) return;
     const { dv } = this.#context.memory;
@@ -365,8 +440,8 @@ export class Ip {
     const protocol = isV6 ? ipv6.nextHeader(dv, p) : ipv4.protocol(dv, p);
     if (protocol !== PROTOCOL_TCP) return; // only TCP fits its packets to the path
     const length = isV6 ? ipv6.HEADER_LENGTH + ipv6.payloadLength(dv, p) : ipv4.totalLength(dv, p);
-    const local = quotedAddress(dv, p, isV6, true);
-    this.tcp.tooBig(local, quotedAddress(dv, p, isV6, false), p + Math.abs(header), mtu, length);
+    const local = quotedAddress(dv, p, isV6, true, zone);
+    this.tcp.tooBig(local, quotedAddress(dv, p, isV6, false, zone), p + Math.abs(header), mtu, length);
   }
 
   /**

@@ -26,6 +26,8 @@ export class Packet {
   dstB = 0;
   dstC = 0;
   dstD = 0;
+  /** What the zones in the addresses add to the sum of the pseudo-header, which a wire does not know. */
+  zoneSum = 0;
   /** Whether a device vouches for the transport checksum. */
   trusted = false;
   /** Payload bytes a segment, where the packet is a super-segment; else 0. */
@@ -83,7 +85,8 @@ export class Packet {
         halves(this.srcC) +
         halves(this.dstA) +
         halves(this.dstB) +
-        halves(this.dstC),
+        halves(this.dstC) -
+        this.zoneSum,
     );
   }
 }

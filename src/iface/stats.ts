@@ -15,6 +15,7 @@ type StackDrop =
   | 'link-unknown-type' // an EtherType no layer takes
   | 'ip-bad-source' // a source address that must not be one: RFC 1122 §3.2.1.3
   | 'ip-martian' // loopback or own addresses from outside: RFC 1812 §5.3.7
+  | 'ip-bad-zone' // a link-local address with bits where there must be none: RFC 4291 §2.5.6
   | 'ip-link-group' // for one host in IP, for everybody on the link
   | 'ip-not-ours' // no interface has the destination
   | 'ip-fragment' // fragments are not reassembled yet
