@@ -9,6 +9,7 @@
 import { Icmp, IcmpSocket } from './icmp/icmp.ts';
 import type { Changed } from './iface/context.ts';
 import { Context } from './iface/context.ts';
+import { Forwarder, type ForwardOptions } from './iface/forward.ts';
 import { Interface, type InterfaceOptions } from './iface/interface.ts';
 import { Ip } from './iface/ip.ts';
 import type { Route } from './iface/routes.ts';
@@ -16,6 +17,7 @@ import type { Stats } from './iface/stats.ts';
 import { Memory } from './memory/memory.ts';
 import type { Device } from './phy/device.ts';
 import { Loopback } from './phy/loopback.ts';
+import { Raw, RawSocket, type RawSocketOptions } from './raw/raw.ts';
 import type { CongestionControl } from './tcp/congestion/controller.ts';
 import type { TcpSettings } from './tcp/settings.ts';
 import { TcpSocket } from './tcp/socket.ts';
@@ -35,6 +37,11 @@ export interface StackOptions {
   readonly memory?: Memory | number | undefined;
   /** What TCP sockets start with. */
   readonly tcp?: Partial<TcpSettings> | undefined;
+  /**
+   * Whether packets for others are passed on between interfaces, as a router does; by default they are dropped
+   * (`ip-not-ours`). RFC 1122 §3.3.1.1: a host does so only where it was told to.
+   */
+  readonly forward?: boolean | ForwardOptions | undefined;
   /** The congestion control algorithms that `tcp` may name: all there are in `ethertype/congestion`, or by default `cubic`. */
   readonly congestion?: readonly CongestionControl[] | undefined;
 }
@@ -46,6 +53,7 @@ export class Stack {
   readonly tcp: Tcp;
   readonly udp: Udp;
   readonly icmp: Icmp;
+  readonly raw: Raw;
   /** Called when a device has something, from outside `poll`: time to poll again. Set by whoever drives the stack. */
   onWake: (() => void) | null = null;
   #isPolling = false;
@@ -61,6 +69,9 @@ export class Stack {
     this.ip.tcp = this.tcp;
     this.ip.udp = this.udp;
     this.ip.icmp = this.icmp;
+    this.raw = new Raw(this.context, this.ip);
+    const { forward = false } = options;
+    if (forward !== false) this.ip.forwarder = new Forwarder(this.context, this.ip, forward === true ? {} : forward);
     const lo = this.#add(new Loopback(), 'lo', new MacAddress(0, 0), true);
     for (const cidr of [new Cidr(IpAddress.v4(0x7f000001), 8), new Cidr(new IpAddress(0, 0, 0, 1), 128)]) {
       this.ip.addresses.assign(this.ip.addresses.add(lo, cidr, 'static'));
@@ -193,12 +204,21 @@ export class Stack {
     return new IcmpSocket(this.icmp);
   }
 
+  /**
+   * A socket that gets every packet of a protocol, IP header included, and sends packets of it.
+   * @throws RangeError, TypeError for an option that is none
+   */
+  rawSocket(options: RawSocketOptions): RawSocket {
+    return new RawSocket(this.raw, options);
+  }
+
   /** Resets every connection, closes every socket and device, and gives all memory back. */
   close(): void {
     this.tcp.close();
     this.udp.closeAll();
     this.icmp.closeAll();
     this.ip.looped.close();
+    this.raw.closeAll();
     for (const iface of this.ip.interfaces) {
       iface.neighbours.close();
       iface.device.close();

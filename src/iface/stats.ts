@@ -21,11 +21,19 @@ type StackDrop =
   | 'ip-no-member' // for a group that the interface is not in
   | 'ip-source-filtered' // for a group, from a source that nobody wants: RFC 3376 §3.2
   | 'multicast-loop-full' // too many own datagrams wait to come back to this host
+  | 'ip-ttl-exceeded' // of a packet to forward
+  | 'ip-too-big' // to forward: more than the next link carries
+  | 'ip-not-forwarded' // loopback, link-local, multicast, broadcast: RFC 1812 §5.3
+  | 'ip-reverse-path' // RFC 3704: the way back leads elsewhere
+  | 'ip-bad-offload' // a super-segment that cannot be cut
   | 'ip-fragment' // fragments are not reassembled yet
   | 'ip-unknown-protocol'
   | 'ip-extension-header'
   | 'arp-conflict' // another host claims our address
   | 'icmp-unknown-type'
+  | 'icmp-ignored-type' // a request or a reply that no host needs: RFC 6918, RFC 1122 §3.2.2.7 to §3.2.2.9
+  | 'icmp-error-queue-full' // errors that nobody takes
+  | 'raw-queue-full'
   | 'icmp-no-socket'
   | 'icmp-source-quench' // RFC 9293 MUST-55
   | 'icmp-bad-mtu' // a path MTU that cannot be: RFC 5927 §7.2
@@ -68,6 +76,9 @@ export class Stats {
   bytesOut = 2 ** 40;
   icmpErrorsOut = 0;
   icmpErrorsIn = 0;
+  /** Packets passed on from one interface to another; a super-segment is one. */
+  ipForwarded = 0;
+  ipRedirectsOut = 0;
   udpIn = 0;
   udpOut = 0;
   tcpSegmentsIn = 0;
