@@ -7,9 +7,10 @@
  */
 
 import { Icmp, IcmpSocket } from './icmp/icmp.ts';
+import { PROBES } from './iface/acd.ts';
 import type { Changed } from './iface/context.ts';
 import { Context } from './iface/context.ts';
-import { Interface, type InterfaceOptions } from './iface/interface.ts';
+import { type AddressOptions, Interface, type InterfaceOptions } from './iface/interface.ts';
 import { Ip } from './iface/ip.ts';
 import type { Route } from './iface/routes.ts';
 import type { Stats } from './iface/stats.ts';
@@ -82,7 +83,7 @@ export class Stack {
     const name = options.name ?? `eth${this.ip.interfaces.length - 1}`;
     const mac = options.mac ?? this.#randomMac();
     const iface = this.#add(device, name, mac, false);
-    for (const cidr of options.addresses ?? []) this.addAddress(iface, cidr);
+    for (const cidr of options.addresses ?? []) this.addAddress(iface, cidr, options);
     return iface;
   }
 
@@ -100,19 +101,52 @@ export class Stack {
     return new MacAddress((this.context.random() & 0xfcff) | 0x0200, this.context.random());
   }
 
-  /** Adds an address and the route to its network. */
-  addAddress(iface: Interface, cidr: Cidr): void {
-    const count = this.ip.interfaces.reduce((n, other) => n + other.addresses.length, 0);
-    if (count >= ADDRESSES_MAX) throw new RangeError(`addresses: expected at most ${ADDRESSES_MAX}, got one more`);
+  /**
+   * Adds an address and the route to its network. On Ethernet an IPv4 address is announced, and defended against others
+   * that use it (RFC 5227 §2.4 c: it was chosen by hand, and there is no other to take).
+   * @throws RangeError for an address the interface has, or one too many
+   */
+  addAddress(iface: Interface, cidr: Cidr, options: AddressOptions = {}): void {
+    if (this.#addressCount() >= ADDRESSES_MAX) {
+      throw new RangeError(`addresses: expected at most ${ADDRESSES_MAX}, got one more`);
+    }
     if (iface.hasAddress(cidr.address)) {
       throw new RangeError(`address: expected one that the interface does not have, got ${cidr}`);
     }
+    const { probe = false, announce = true, onConflict, onAdded } = options;
+    const add = (): void => {
+      this.putAddress(iface, cidr);
+      onAdded?.();
+    };
+    if (iface.device.medium !== 'ethernet' || !cidr.address.isV4) {
+      add();
+      return;
+    }
+    iface.claims.claim(cidr.address, {
+      probes: probe ? PROBES : null,
+      announce,
+      defence: 'insist',
+      onClaimed: add,
+      onConflict: (mac) => onConflict?.(mac),
+    });
+  }
+
+  /** Addresses that there are, and those that others are still being asked about. */
+  #addressCount(): number {
+    return this.ip.interfaces.reduce((n, { addresses, claims }) => n + Math.max(addresses.length, claims.count), 0);
+  }
+
+  /** Adds an address that the caller has claimed by itself: nothing is sent. False, and nothing done, where it is there already. */
+  putAddress(iface: Interface, cidr: Cidr): boolean {
+    if (iface.hasAddress(cidr.address)) return false;
     iface.addresses.push(cidr);
     this.ip.routes.add({ prefix: cidr, iface, gateway: null });
+    return true;
   }
 
   /** Removes an address and the route to its network; its connections end when they next time out. */
   removeAddress(iface: Interface, address: IpAddress): boolean {
+    if (address.isV4) iface.claims.release(address);
     const index = iface.addresses.findIndex((cidr) => cidr.address.equals(address));
     const cidr = iface.addresses[index];
     if (cidr === undefined) return false;
@@ -203,6 +237,7 @@ export class Stack {
     this.icmp.closeAll();
     for (const iface of this.ip.interfaces) {
       iface.neighbours.close();
+      iface.claims.close();
       iface.device.close();
     }
     this.onWake = null;

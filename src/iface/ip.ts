@@ -9,6 +9,7 @@ import { IpAddress, isMapped } from '../wire/address.ts';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip.ts';
 import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
+import { isForConfigPort } from './config-port.ts';
 import type { Context } from './context.ts';
 import type { Interface } from './interface.ts';
 import { Packet } from './packet.ts';
@@ -225,6 +226,10 @@ export class Ip {
       packet.toGroup = true;
       return true;
     }
+    if (iface.configPorts.length > 0 && isForConfigPort(iface.configPorts, this.#context.memory, packet)) {
+      packet.toGroup = true; // it is answered as little as one to a group, and the next is asked about anew
+      return true;
+    }
     this.#context.stats.drop('ip-not-ours');
     return false;
   }
@@ -285,8 +290,11 @@ export class Ip {
     const route = this.routes.lookup(destination);
     if (route === null) return null;
     const { iface, gateway } = route;
-    const nextHop = gateway ?? destination;
+    // RFC 3927 §2.6.2: what is to a link-local address is on the link, and no router is given it.
+    let nextHop = gateway === null || (destination.isV4 && destination.isLinkLocal) ? destination : gateway;
     const from = source ?? iface.sourceFor(nextHop);
+    // The same for what comes from one, wherever it goes.
+    if (from?.isV4 && from.isLinkLocal) nextHop = destination;
     // RFC 1122 §3.2.1.3 (g): a loopback source never leaves.
     if (from === null || from.isLoopback) return null;
     const broadcast = iface.isBroadcast(destination.a, destination.b, destination.c, destination.d);
