@@ -7,10 +7,11 @@
  */
 
 import { Icmp, IcmpSocket } from './icmp/icmp.ts';
+import { PROBES } from './iface/acd.ts';
 import type { Changed } from './iface/context.ts';
 import { Context } from './iface/context.ts';
 import { Forwarder, type ForwardOptions } from './iface/forward.ts';
-import { Interface, type InterfaceOptions } from './iface/interface.ts';
+import { type AddressOptions, Interface, type InterfaceOptions } from './iface/interface.ts';
 import { Ip } from './iface/ip.ts';
 import type { Route } from './iface/routes.ts';
 import type { Stats } from './iface/stats.ts';
@@ -93,7 +94,7 @@ export class Stack {
     const name = options.name ?? `eth${this.ip.interfaces.length - 1}`;
     const mac = options.mac ?? this.#randomMac();
     const iface = this.#add(device, name, mac, false);
-    for (const cidr of options.addresses ?? []) this.addAddress(iface, cidr);
+    for (const cidr of options.addresses ?? []) this.addAddress(iface, cidr, options);
     return iface;
   }
 
@@ -111,16 +112,47 @@ export class Stack {
     return new MacAddress((this.context.random() & 0xfcff) | 0x0200, this.context.random());
   }
 
-  /** Adds an address and the route to its network. */
-  addAddress(iface: Interface, cidr: Cidr): void {
+  /**
+   * Adds an address and the route to its network. On Ethernet an IPv4 address is announced, and defended against others
+   * that use it (RFC 5227 §2.4 c: it was chosen by hand, and there is no other to take).
+   * @throws RangeError for an address the interface has, or one too many
+   */
+  addAddress(iface: Interface, cidr: Cidr, options: AddressOptions = {}): void {
     const zoned = cidr.withZone(iface.index);
+    const isTaken = this.ip.addresses.find(zoned.address, iface) !== null;
+    if (isTaken) throw new RangeError(`address: expected one that the interface does not have, got ${cidr}`);
+    this.ip.addresses.assertRoom(iface.claims.count);
+    const { probe = false, announce = true, onConflict, onAdded } = options;
+    const add = (): void => {
+      this.putAddress(iface, cidr);
+      onAdded?.();
+    };
+    if (iface.device.medium !== 'ethernet' || !cidr.address.isV4) {
+      add();
+      return;
+    }
+    iface.claims.claim(cidr.address, {
+      probes: probe ? PROBES : null,
+      announce,
+      defence: 'insist',
+      onClaimed: add,
+      onConflict: (mac) => onConflict?.(mac),
+    });
+  }
+
+  /** Adds an address that the caller has claimed by itself: nothing is sent. False, and nothing done, where it is there already. */
+  putAddress(iface: Interface, cidr: Cidr): boolean {
+    const zoned = cidr.withZone(iface.index);
+    if (this.ip.addresses.find(zoned.address, iface) !== null || !this.ip.addresses.hasRoom) return false;
     const local = this.ip.addresses.add(iface, zoned, 'static');
     this.ip.routes.add({ prefix: zoned, iface, gateway: null });
     this.ip.addresses.assign(local);
+    return true;
   }
 
   /** Removes an address and the route to its network; its connections end when they next time out. */
   removeAddress(iface: Interface, address: IpAddress): boolean {
+    if (address.isV4) iface.claims.release(address);
     const local = this.ip.addresses.find(address.withZone(iface.index), iface);
     if (local === null) return false;
     this.ip.routes.remove((route) => route.prefix === local.cidr);
@@ -221,6 +253,7 @@ export class Stack {
     this.raw.closeAll();
     for (const iface of this.ip.interfaces) {
       iface.neighbours.close();
+      iface.claims.close();
       iface.device.close();
     }
     this.onWake = null;

@@ -67,15 +67,19 @@ export class LocalAddresses {
    * @throws RangeError if there are too many, or the interface has it already
    */
   add(iface: Interface, cidr: Cidr, origin: AddressOrigin): LocalAddress {
-    if (this.#all.length >= ADDRESSES_MAX) {
-      throw new RangeError(`addresses: expected at most ${ADDRESSES_MAX}, got one more`);
-    }
+    this.assertRoom(0);
     if (this.find(cidr.address, iface) !== null) {
       throw new RangeError(`address: expected one that the interface does not have, got ${cidr}`);
     }
     const made = new LocalAddress(iface, cidr, origin);
     this.#all.push(made);
     return made;
+  }
+
+  /** @param more - addresses that are on their way  @throws RangeError where there is no room for one more */
+  assertRoom(more: number): void {
+    if (this.#all.length + more < ADDRESSES_MAX) return;
+    throw new RangeError(`addresses: expected at most ${ADDRESSES_MAX}, got one more`);
   }
 
   get hasRoom(): boolean {

@@ -18,7 +18,9 @@ import * as arp from '../wire/arp.ts';
 import * as ethernet from '../wire/ethernet.ts';
 import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
+import { Claims } from './acd.ts';
 import { selectSource } from './address-selection.ts';
+import type { ConfigPort } from './config-port.ts';
 import type { Context } from './context.ts';
 import type { Ip } from './ip.ts';
 import { GONE, type Neighbour, Neighbours, PROBE, REACHABLE } from './neighbours.ts';
@@ -33,6 +35,21 @@ export interface InterfaceOptions {
   readonly addresses?: readonly Cidr[];
   /** The link address on Ethernet; random and locally administered by default. */
   readonly mac?: MacAddress;
+  /** What is done with its IPv4 addresses on Ethernet before they are used and after; see {@link AddressOptions}. */
+  readonly probe?: boolean;
+  readonly announce?: boolean;
+}
+
+/** How an IPv4 address is added on Ethernet: RFC 5227. */
+export interface AddressOptions {
+  /** Whether other hosts are asked for it first, which takes 4 to 7 seconds: it is added when nobody has it. Default false. */
+  readonly probe?: boolean;
+  /** Whether it is announced by gratuitous ARP. Default true. */
+  readonly announce?: boolean;
+  /** Another host has the address; it is kept and defended, unless it was still being probed. */
+  readonly onConflict?: ((mac: MacAddress) => void) | undefined;
+  /** It can be used from now on; called at once where nothing is probed. */
+  readonly onAdded?: (() => void) | undefined;
 }
 
 export class Interface {
@@ -46,6 +63,12 @@ export class Interface {
   readonly neighbours: Neighbours;
   /** The multicast groups it is in. */
   readonly groups: Groups;
+  /** The IPv4 addresses that are probed, announced and defended here. */
+  readonly claims: Claims;
+  /** Ports of the protocols that configure the interface. */
+  readonly configPorts: ConfigPort[] = [];
+  /** The largest IP packet the link was said to carry, by DHCP or a router; the device's MTU where that is less. */
+  mtuMax = Number.POSITIVE_INFINITY;
   /** Whether this is the stack's own loopback. */
   readonly isLoopback: boolean;
   readonly #context: Context;
@@ -63,10 +86,11 @@ export class Interface {
     this.#ethernet = device.medium === 'ethernet';
     this.neighbours = new Neighbours(context, this);
     this.groups = new Groups();
+    this.claims = new Claims(context, this);
   }
 
   get mtu(): number {
-    return this.device.mtu;
+    return Math.min(this.device.mtu, this.mtuMax);
   }
 
   /** Whether super-segments and partial checksums may leave here. */
@@ -128,9 +152,11 @@ export class Interface {
     const sender = IpAddress.v4(arp.senderIp(dv, p));
     const macHigh = arp.senderMacHigh(dv, p);
     const macLow = arp.senderMacLow(dv, p);
-    if (this.hasAddress(sender)) {
-      // RFC 5227 §2.4: another host uses our address, or our own frame came back.
-      if (macLow !== this.mac.low || macHigh !== this.mac.high) stats.drop('arp-conflict');
+    // Our own frame may come back, and is no conflict.
+    if (macLow === this.mac.low && macHigh === this.mac.high) return;
+    const isConflict = this.claims.input(arp.operation(dv, p), sender.d, arp.targetIp(dv, p), macHigh, macLow);
+    if (isConflict || this.hasAddress(sender)) {
+      stats.drop('arp-conflict');
       return;
     }
     const forUs = this.hasAddress(IpAddress.v4(arp.targetIp(dv, p)));
@@ -146,7 +172,7 @@ export class Interface {
       (usable || (sender.isUnspecified && (macHigh & GROUP_BIT) === 0)) &&
       arp.operation(dv, p) === arp.REQUEST
     ) {
-      this.#emitArp(arp.REPLY, IpAddress.v4(arp.targetIp(dv, p)), sender, new MacAddress(macHigh, macLow), true);
+      this.emitArp(arp.REPLY, IpAddress.v4(arp.targetIp(dv, p)), sender, new MacAddress(macHigh, macLow), true);
     }
   }
 
@@ -157,10 +183,14 @@ export class Interface {
     if (source === null) return;
     const direct = neighbour.state === PROBE;
     const target = direct ? new MacAddress(neighbour.macHigh, neighbour.macLow) : new MacAddress(0, 0);
-    this.#emitArp(arp.REQUEST, source, neighbour.address, target, direct);
+    this.emitArp(arp.REQUEST, source, neighbour.address, target, direct);
   }
 
-  #emitArp(operation: number, sender: IpAddress, target: IpAddress, targetMac: MacAddress, direct: boolean): void {
+  /**
+   * Sends an ARP packet.
+   * @param direct - to `targetMac`, else to everybody
+   */
+  emitArp(operation: number, sender: IpAddress, target: IpAddress, targetMac: MacAddress, direct: boolean): void {
     const { memory, stats } = this.#context;
     const frame = allocFrame(memory, arp.PACKET_LENGTH);
     if (frame === 0) {
@@ -170,7 +200,8 @@ export class Interface {
     const p = frame + HEADROOM;
     arp.emit(memory.dv, p, operation, this.mac, sender, targetMac, target);
     setFrameBounds(memory, frame, p - ethernet.HEADER_LENGTH, p + arp.PACKET_LENGTH);
-    const destination = direct ? targetMac : BROADCAST_MAC;
+    // RFC 3927 §2.5: what has a link-local sender goes to everybody, replies too: so both sides hear of a conflict.
+    const destination = direct && !sender.isLinkLocal ? targetMac : BROADCAST_MAC;
     ethernet.emit(memory.dv, p - ethernet.HEADER_LENGTH, destination, this.mac, ethernet.ETHERTYPE_ARP);
     this.#send(frame);
   }

@@ -7,13 +7,14 @@ import type { ErrorCode } from '../errors.ts';
 import { frameEnd, frameStart, HEADROOM, setFrameBounds } from '../memory/frame.ts';
 import { LoopQueue } from '../multicast/loop-queue.ts';
 import { groupPath, sendToGroup } from '../multicast/output.ts';
-import { IpAddress, isMapped, isZoned, parseIp } from '../wire/address.ts';
+import { IpAddress, isMapped, LINK_LOCAL, parseIp } from '../wire/address.ts';
 import * as icmpv4 from '../wire/icmpv4.ts';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip.ts';
 import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
 import { halves } from '../wire/octets.ts';
 import { LocalAddresses } from './addresses.ts';
+import { isForConfigPort } from './config-port.ts';
 import type { Context } from './context.ts';
 import { ErrorCause } from './error-detail.ts';
 import type { Forwarder } from './forward.ts';
@@ -199,22 +200,25 @@ export class Ip {
       return;
     }
     packet.zoneSum = 0;
-    if ((packet.srcA < 0 || packet.dstA < 0) && !this.#enterZones(packet)) {
+    if ((packet.srcA === LINK_LOCAL || packet.dstA === LINK_LOCAL) && !this.#enterZones(packet)) {
       stats.drop('ip-bad-zone');
       return;
     }
     if (this.#addressed(packet)) this.#dispatch(packet, PROTOCOL_ICMPV6);
   }
 
-  /** Puts the index of the interface into addresses that are valid on its link only; false: no such address. */
+  /**
+   * Puts the index of the interface into unicast addresses that are valid on its link only; false: no such address.
+   * Groups need none: their members stand with the interface.
+   */
   #enterZones(packet: Packet): boolean {
     const { iface } = packet;
-    if (isZoned(packet.srcA)) {
+    if (packet.srcA === LINK_LOCAL) {
       if (packet.srcB !== 0) return false; // RFC 4291 §2.5.6
       packet.srcB = iface.isLoopback ? this.addresses.zoneOf(packet.srcA, packet.srcC, packet.srcD) : iface.index;
       packet.zoneSum += halves(packet.srcB);
     }
-    if (isZoned(packet.dstA)) {
+    if (packet.dstA === LINK_LOCAL) {
       if (packet.dstB !== 0) return false;
       packet.dstB = iface.isLoopback ? this.addresses.zoneOf(packet.dstA, packet.dstC, packet.dstD) : iface.index;
       packet.zoneSum += halves(packet.dstB);
@@ -309,6 +313,10 @@ export class Ip {
     }
     const isMulticast = packet.version === 4 ? packet.dstD >>> 28 === 0xe : packet.dstA >>> 24 === 0xff;
     if (isMulticast) return this.#passesToGroup(packet);
+    if (iface.configPorts.length > 0 && isForConfigPort(iface.configPorts, this.#context.memory, packet)) {
+      packet.toGroup = true; // it is answered as little as one to a group, and the next is asked about anew
+      return true;
+    }
     if (this.forwarder === null) this.#context.stats.drop('ip-not-ours');
     else this.forwarder.forward(packet);
     return false;
@@ -425,8 +433,11 @@ export class Ip {
     const route = this.routes.lookup(destination);
     if (route === null) return null;
     const { iface, gateway } = route;
-    const nextHop = gateway ?? destination;
+    // RFC 3927 §2.6.2: what is to a link-local address is on the link, and no router is given it.
+    let nextHop = gateway === null || (destination.isV4 && destination.isLinkLocal) ? destination : gateway;
     const from = source ?? iface.sourceFor(destination, nextHop);
+    // The same for what comes from one, wherever it goes.
+    if (from?.isV4 && from.isLinkLocal) nextHop = destination;
     // RFC 1122 §3.2.1.3 (g): a loopback source never leaves.
     if (from === null || from.isLoopback) return null;
     const broadcast = iface.isBroadcast(destination.a, destination.b, destination.c, destination.d);

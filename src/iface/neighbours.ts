@@ -3,7 +3,7 @@
  * serve ARP and neighbour discovery alike (RFC 1122 §2.3.2.1 asks ARP for some such thing). Packets wait in a queue per
  * neighbour, so a dead one never holds up a live one. @module
  */
-import type { IpAddress } from '../wire/address.ts';
+import type { IpAddress, MacAddress } from '../wire/address.ts';
 import type { Context } from './context.ts';
 import type { Interface } from './interface.ts';
 import type { Timed } from './timers.ts';
@@ -28,8 +28,9 @@ const WAITING_MAX = 1024;
 const WAITING_SHIFT = 4;
 /** Bytes a waiting frame is counted with. */
 const FRAME_BYTES = 2048;
-/** Neighbours remembered; beyond, the one unused for longest is forgotten. */
+/** Neighbours remembered; beyond, the one unused for longest is forgotten. Half of them may be set by hand. */
 const NEIGHBOURS_MAX = 1024;
+const STATIC_MAX = NEIGHBOURS_MAX / 2;
 
 export class Neighbour implements Timed {
   readonly address: IpAddress;
@@ -42,6 +43,8 @@ export class Neighbour implements Timed {
   confirmedAt = 0;
   usedAt = 0;
   solicits = 0;
+  /** Set by hand: it stays REACHABLE, whatever is heard. */
+  isStatic = false;
   timerAt = 0;
   timerIndex = -1;
 
@@ -68,6 +71,7 @@ export class Neighbours {
   readonly #entries = new Map<number | string, Neighbour>();
   readonly #waitingMax: number;
   #waiting = 0;
+  #statics = 0;
 
   constructor(context: Context, iface: Interface) {
     this.#context = context;
@@ -93,6 +97,34 @@ export class Neighbours {
 
   find(address: IpAddress): Neighbour | null {
     return this.#entries.get(keyOf(address)) ?? null;
+  }
+
+  /**
+   * Sets the link address of a neighbour by hand: it is never asked for, and nothing heard changes it.
+   * @throws RangeError for one too many
+   */
+  set(address: IpAddress, mac: MacAddress): void {
+    const neighbour = this.get(address);
+    if (!neighbour.isStatic) {
+      if (this.#statics >= STATIC_MAX) {
+        throw new RangeError(`neighbours: expected at most ${STATIC_MAX} set by hand, got one more`);
+      }
+      this.#statics++;
+    }
+    neighbour.isStatic = false;
+    this.learn(neighbour, mac.high, mac.low, true);
+    neighbour.isStatic = true;
+    neighbour.state = REACHABLE;
+    this.#context.timers.cancel(neighbour);
+  }
+
+  /** Forgets a neighbour, set by hand or not; it is asked for when next needed. False: there was none. */
+  delete(address: IpAddress): boolean {
+    const neighbour = this.find(address);
+    if (neighbour === null) return false;
+    this.#entries.delete(keyOf(address));
+    this.#forget(neighbour);
+    return true;
   }
 
   /**
@@ -123,6 +155,7 @@ export class Neighbours {
    * @param isAnswer - whether it answers us; else the address is used, but not taken for confirmed (RFC 4861 §7.2.5)
    */
   learn(neighbour: Neighbour, macHigh: number, macLow: number, isAnswer: boolean): void {
+    if (neighbour.isStatic) return;
     const { state } = neighbour;
     const isSame = state !== INCOMPLETE && neighbour.macHigh === macHigh && neighbour.macLow === macLow;
     neighbour.macHigh = macHigh;
@@ -135,6 +168,7 @@ export class Neighbours {
   }
 
   confirm(neighbour: Neighbour): void {
+    if (neighbour.isStatic) return;
     const { nowMs, timers } = this.#context;
     neighbour.state = REACHABLE;
     neighbour.confirmedAt = nowMs;
@@ -194,6 +228,7 @@ export class Neighbours {
   /** Paths that lead over it are found anew. */
   #forget(neighbour: Neighbour): void {
     neighbour.state = GONE;
+    if (neighbour.isStatic) this.#statics--;
     this.#context.timers.cancel(neighbour);
     const waiting = neighbour.queue.splice(0);
     this.#waiting -= waiting.length;
@@ -205,6 +240,7 @@ export class Neighbours {
   #evict(): void {
     let chosen: Neighbour | null = null;
     for (const entry of this.#entries.values()) {
+      if (entry.isStatic) continue;
       if (entry.state === INCOMPLETE && entry.queue.length === 0) {
         chosen = entry;
         break;

@@ -66,7 +66,7 @@ export class Groups {
   }
 
   find(address: IpAddress): Group | null {
-    return this.#groups.get(address) ?? null;
+    return this.#groups.get(address.withZone(0)) ?? null;
   }
 
   /**
@@ -82,7 +82,7 @@ export class Groups {
 
   /** Takes one {@link join} back. False: there was none. */
   leave(address: IpAddress): boolean {
-    const group = this.#groups.get(address);
+    const group = this.find(address) ?? undefined;
     if (group === undefined || group.references === 0) return false;
     group.references--;
     if (group.references === 0) this.#update(group);
@@ -102,7 +102,8 @@ export class Groups {
     this.#update(group);
   }
 
-  #obtain(address: IpAddress): Group {
+  #obtain(zoned: IpAddress): Group {
+    const address = zoned.withZone(0); // the interface is the zone
     const known = this.#groups.get(address);
     if (known !== undefined) return known;
     if (!address.isMulticast) throw new NetError('EINVAL', 'join', { address: address.toString() });

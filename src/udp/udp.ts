@@ -1,5 +1,6 @@
 /** UDP: RFC 768, RFC 1122 §4.1, RFC 8085. @module */
 import { type ErrorCode, NetError } from '../errors.ts';
+import { deliverConfig } from '../iface/config-port.ts';
 import type { Changed, Context } from '../iface/context.ts';
 import { type ErrorDetail, ErrorQueue } from '../iface/error-detail.ts';
 import { type Flow, FlowTable, portsIn } from '../iface/flow-table.ts';
@@ -411,6 +412,8 @@ export class Udp implements DatagramTransport {
       return;
     }
     if (!this.#deliverBound(packet, ports, p + wire.HEADER_LENGTH, length)) {
+      const data = p + wire.HEADER_LENGTH;
+      if (deliverConfig(packet, ports >>> 16, ports & 0xffff, data, data + length)) return;
       stats.drop('udp-no-socket');
       // RFC 1122 §4.1.3.1: port unreachable.
       if (packet.trusted) this.#complete(packet);
