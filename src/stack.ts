@@ -94,6 +94,7 @@ export class Stack {
     const name = options.name ?? `eth${this.ip.interfaces.length - 1}`;
     const mac = options.mac ?? this.#randomMac();
     const iface = this.#add(device, name, mac, false);
+    if (options.ipv6 !== undefined) iface.enableV6(options.ipv6);
     for (const cidr of options.addresses ?? []) this.addAddress(iface, cidr, options);
     return iface;
   }
@@ -127,7 +128,11 @@ export class Stack {
       this.putAddress(iface, cidr);
       onAdded?.();
     };
-    if (iface.device.medium !== 'ethernet' || !cidr.address.isV4) {
+    if (!cidr.address.isV4) {
+      this.#addAddressV6(iface, zoned, options);
+      return;
+    }
+    if (iface.device.medium !== 'ethernet') {
       add();
       return;
     }
@@ -138,6 +143,20 @@ export class Stack {
       onClaimed: add,
       onConflict: (mac) => onConflict?.(mac),
     });
+  }
+
+  /** RFC 4862 §5.4: also an address chosen by hand is probed for before it is used, unless `probe` is false. */
+  #addAddressV6(iface: Interface, cidr: Cidr, { probe, onAdded, onDuplicate }: AddressOptions): void {
+    iface.enableV6();
+    const local = this.ip.addresses.add(iface, cidr, 'static');
+    this.ip.routes.add({ prefix: cidr, iface, gateway: null });
+    local.onAssigned = onAdded ?? null;
+    if (probe === false || iface.nd === null) {
+      iface.nd?.joinSolicitedNode(cidr.address);
+      this.ip.addresses.assign(local);
+    } else {
+      iface.nd.claim(local, () => onDuplicate?.());
+    }
   }
 
   /** Adds an address that the caller has claimed by itself: nothing is sent. False, and nothing done, where it is there already. */
@@ -156,6 +175,7 @@ export class Stack {
     const local = this.ip.addresses.find(address.withZone(iface.index), iface);
     if (local === null) return false;
     this.ip.routes.remove((route) => route.prefix === local.cidr);
+    if (!address.isV4) iface.nd?.release(local);
     this.ip.addresses.remove(local);
     return true;
   }
@@ -254,6 +274,7 @@ export class Stack {
     for (const iface of this.ip.interfaces) {
       iface.neighbours.close();
       iface.claims.close();
+      iface.nd?.close();
       iface.device.close();
     }
     this.onWake = null;

@@ -17,6 +17,7 @@ import * as v6 from '../wire/icmpv6.ts';
 import { checkPort, PROTOCOL_ICMP, PROTOCOL_ICMPV6, pseudoHeaderSum } from '../wire/ip.ts';
 import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
+import { isNdp } from '../wire/ndp.ts';
 import * as udp from '../wire/udp.ts';
 import { ErrorLimiter } from './limiter.ts';
 import { mayReport, quotedBytes } from './report.ts';
@@ -205,6 +206,7 @@ export class Icmp implements ErrorReporter {
     const type = v4.type(memory.dv, p);
     if (type === (isV4 ? v4.ECHO_REQUEST : v6.ECHO_REQUEST)) this.#reply(packet);
     else if (type === (isV4 ? v4.ECHO_REPLY : v6.ECHO_REPLY)) this.#deliver(packet);
+    else if (!isV4 && isNdp(type) && packet.iface.nd !== null) packet.iface.nd.input(packet);
     else if (isV4 && type === v4.SOURCE_QUENCH)
       stats.drop('icmp-source-quench'); // MUST-55: discarded silently
     else if (!(isV4 ? this.#inputErrorV4(packet, type) : this.#inputErrorV6(packet, type)))

@@ -22,6 +22,8 @@ export class LocalAddress {
   /** When it becomes deprecated, and when it ends: ms of the stack's clock. */
   preferredUntil = Number.POSITIVE_INFINITY;
   validUntil = Number.POSITIVE_INFINITY;
+  /** Called once, when it is assigned. */
+  onAssigned: (() => void) | null = null;
   /** The router that told of its prefix last: RFC 6724 §5 rule 5.5. */
   router: IpAddress | null = null;
 
@@ -91,6 +93,9 @@ export class LocalAddresses {
     local.state = 'preferred';
     local.iface.addresses.push(local.cidr);
     this.#changed(local, 'assigned');
+    const { onAssigned } = local;
+    local.onAssigned = null;
+    onAssigned?.();
   }
 
   /** Changes the state of an address that is not to be used for what is new. */

@@ -23,6 +23,7 @@ import { selectSource } from './address-selection.ts';
 import type { ConfigPort } from './config-port.ts';
 import type { Context } from './context.ts';
 import type { Ip } from './ip.ts';
+import { type Ipv6Options, Nd } from './nd.ts';
 import { GONE, type Neighbour, Neighbours, PROBE, REACHABLE } from './neighbours.ts';
 
 /** The group bit of an Ethernet address, in its 16 high bits. */
@@ -35,19 +36,26 @@ export interface InterfaceOptions {
   readonly addresses?: readonly Cidr[];
   /** The link address on Ethernet; random and locally administered by default. */
   readonly mac?: MacAddress;
+  /** How IPv6 behaves; it is on where this is given, or from the first IPv6 address on. */
+  readonly ipv6?: Ipv6Options | undefined;
   /** What is done with its IPv4 addresses on Ethernet before they are used and after; see {@link AddressOptions}. */
   readonly probe?: boolean;
   readonly announce?: boolean;
 }
 
-/** How an IPv4 address is added on Ethernet: RFC 5227. */
+/** How an address is added on Ethernet: RFC 5227, RFC 4862. */
 export interface AddressOptions {
-  /** Whether other hosts are asked for it first, which takes 4 to 7 seconds: it is added when nobody has it. Default false. */
+  /**
+   * Whether other hosts are asked for it first, which takes 4 to 7 seconds, of IPv6 one: it is added when nobody has it.
+   * Default false, and true of IPv6.
+   */
   readonly probe?: boolean;
   /** Whether it is announced by gratuitous ARP. Default true. */
   readonly announce?: boolean;
-  /** Another host has the address; it is kept and defended, unless it was still being probed. */
+  /** Another host has the IPv4 address; it is kept and defended, unless it was still being probed. */
   readonly onConflict?: ((mac: MacAddress) => void) | undefined;
+  /** Another host has the IPv6 address, which is not used therefore: RFC 4862 §5.4.5. */
+  readonly onDuplicate?: (() => void) | undefined;
   /** It can be used from now on; called at once where nothing is probed. */
   readonly onAdded?: (() => void) | undefined;
 }
@@ -61,6 +69,10 @@ export class Interface {
   /** Addresses with their prefixes; change them through the stack. */
   readonly addresses: Cidr[] = [];
   readonly neighbours: Neighbours;
+  /** Neighbour discovery, from the first IPv6 address on; null before, and on the loopback. */
+  nd: Nd | null = null;
+  /** Hops that IPv6 packets get where their socket has no wish: RFC 4861 §6.3.2. */
+  hopLimit = 64;
   /** The multicast groups it is in. */
   readonly groups: Groups;
   /** The IPv4 addresses that are probed, announced and defended here. */
@@ -87,6 +99,13 @@ export class Interface {
     this.neighbours = new Neighbours(context, this);
     this.groups = new Groups();
     this.claims = new Claims(context, this);
+  }
+
+  /** Turns IPv6 on: the interface gets its link-local address. Nothing happens where it is on, or has no use for it. */
+  enableV6(options: Ipv6Options = {}): void {
+    if (this.nd !== null || this.isLoopback) return;
+    this.nd = new Nd(this.#context, this.#ip, this, options);
+    this.nd.start();
   }
 
   get mtu(): number {
@@ -178,7 +197,10 @@ export class Interface {
 
   /** Asks for the link address of `neighbour`: to everybody, or to itself when it is only being confirmed. */
   solicit(neighbour: Neighbour): void {
-    if (!neighbour.address.isV4) return;
+    if (!neighbour.address.isV4) {
+      this.nd?.solicit(neighbour);
+      return;
+    }
     const source = this.sourceFor(neighbour.address, neighbour.address);
     if (source === null) return;
     const direct = neighbour.state === PROBE;

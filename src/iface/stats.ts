@@ -6,10 +6,21 @@ import type { Drop as EthernetDrop } from '../wire/ethernet.ts';
 import type { Drop as IcmpDrop } from '../wire/icmpv4.ts';
 import type { Drop as Ipv4Drop } from '../wire/ipv4.ts';
 import type { Drop as Ipv6Drop } from '../wire/ipv6.ts';
+import type { Drop as NdpDrop } from '../wire/ndp.ts';
 import type { Drop as TcpDrop } from '../wire/tcp.ts';
 import type { Drop as UdpDrop } from '../wire/udp.ts';
 
-type WireDrop = ArpDrop | Dhcpv4Drop | Dhcpv6Drop | EthernetDrop | IcmpDrop | Ipv4Drop | Ipv6Drop | TcpDrop | UdpDrop;
+type WireDrop =
+  | ArpDrop
+  | Dhcpv4Drop
+  | Dhcpv6Drop
+  | EthernetDrop
+  | IcmpDrop
+  | Ipv4Drop
+  | Ipv6Drop
+  | NdpDrop
+  | TcpDrop
+  | UdpDrop;
 
 /** Why a packet that was well formed was dropped, in or out. */
 type StackDrop =
@@ -28,6 +39,14 @@ type StackDrop =
   | 'ip-not-forwarded' // loopback, link-local, multicast, broadcast: RFC 1812 §5.3
   | 'ip-reverse-path' // RFC 3704: the way back leads elsewhere
   | 'ip-bad-offload' // a super-segment that cannot be cut
+  | 'nd-ignored' // an advertisement or redirect where routers are not listened to, a solicitation where none is
+  | 'nd-not-ours' // asks for somebody else
+  | 'nd-unsolicited' // an advertisement of a neighbour that is of no interest: RFC 4861 §7.2.5
+  | 'nd-conflict' // another host advertises our address
+  | 'nd-looped' // our own probe for duplicates: RFC 7527
+  | 'nd-redirect-refused' // not from the first hop, or not wanted: RFC 4861 §8.1
+  | 'nd-bad-prefix' // no address can be made of it: RFC 4862 §5.5.3
+  | 'nd-table-full' // more routers, prefixes, routes or addresses than are remembered
   | 'ip-fragment' // fragments are not reassembled yet
   | 'ip-unknown-protocol'
   | 'ip-extension-header'
@@ -76,6 +95,11 @@ export class Stats {
   // thrown out of its optimized code at that point, with 0.6 MB of garbage (measured: test/runtime/allocation.test.ts).
   bytesIn = 2 ** 40;
   bytesOut = 2 ** 40;
+  /** Messages of neighbour discovery, redirects followed, addresses of ours that another host had. */
+  ndIn = 0;
+  ndOut = 0;
+  ndRedirects = 0;
+  ndDuplicates = 0;
   icmpErrorsOut = 0;
   icmpErrorsIn = 0;
   /** Packets passed on from one interface to another; a super-segment is one. */
