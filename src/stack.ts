@@ -94,8 +94,12 @@ export class Stack {
     const name = options.name ?? `eth${this.ip.interfaces.length - 1}`;
     const mac = options.mac ?? this.#randomMac();
     const iface = this.#add(device, name, mac, false);
-    if (options.ipv6 !== undefined) iface.enableV6(options.ipv6);
-    for (const cidr of options.addresses ?? []) this.addAddress(iface, cidr, options);
+    const { ipv6, addresses = [] } = options;
+    if (ipv6 !== undefined || addresses.some(({ address }) => !address.isV4)) {
+      const linkLocal = !addresses.some(({ address }) => !address.isV4 && address.isLinkLocal);
+      iface.enableV6({ linkLocal, ...ipv6 });
+    }
+    for (const cidr of addresses) this.addAddress(iface, cidr, options);
     return iface;
   }
 

@@ -33,7 +33,10 @@ class Rig {
     const random = new Random(1);
     this.stack = new Stack({ random: () => random.next(), memory: 1 << 20 });
     const add = (index: number, addresses: string[]): Interface =>
-      this.stack.addInterface(this.devices[index]!, { addresses: addresses.map((text) => Cidr.parse(text)) });
+      this.stack.addInterface(this.devices[index]!, {
+        addresses: addresses.map((text) => Cidr.parse(text)),
+        ipv6: { dadTransmits: 0 },
+      });
     this.eth0 = add(0, ['10.0.0.1/24', 'fd00::1/64', 'fe80::1/64']);
     this.eth1 = add(1, ['10.1.0.1/24', 'fd01::1/64', 'fe80::2/64']);
   }
@@ -225,7 +228,7 @@ describe('multicast: delivery', () => {
 
   test('the stack itself joins by count, and sockets do not get its groups', () => {
     const rig = new Rig();
-    const solicited = ip('ff02::1:ff00:1');
+    const solicited = ip('ff02::1:ff77:7777');
     const { groups } = rig.eth0;
     const socket = rig.socket();
     groups.join(solicited);
@@ -466,6 +469,7 @@ describe('multicast: errors of the calls, as Linux gives them', () => {
 
   test('an interface is in 1024 groups at most', () => {
     const rig = new Rig();
+    const before = rig.eth0.groups.count;
     const sockets = Array.from({ length: 5 }, () => rig.socket());
     const join = (): void => {
       for (const [n, socket] of sockets.entries()) {
@@ -475,7 +479,7 @@ describe('multicast: errors of the calls, as Linux gives them', () => {
     assert.throws(join, hasCode('ENOBUFS'));
     assert.equal(rig.eth0.groups.count, 1024);
     for (const socket of sockets) socket.close();
-    assert.equal(rig.eth0.groups.count, 3);
+    assert.equal(rig.eth0.groups.count, before);
     rig.end();
   });
 
