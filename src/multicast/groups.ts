@@ -5,7 +5,7 @@
  */
 import { NetError } from '../errors.ts';
 import type { Packet } from '../iface/packet.ts';
-import { IpAddress } from '../wire/address.ts';
+import { IpAddress, wireWord } from '../wire/address.ts';
 import { AddressMap } from './address-map.ts';
 import { ANYBODY, type Filter, isNobody, merge, NOBODY, passes } from './filter.ts';
 
@@ -20,14 +20,18 @@ export const ALL_SYSTEMS = IpAddress.v4(0xe0000001);
 export const ALL_NODES_INTERFACE = new IpAddress(0xff010000, 0, 0, 1);
 export const ALL_NODES = new IpAddress(0xff020000, 0, 0, 1);
 
-/** Groups every host is in for ever: RFC 1112 §4, RFC 4291 §2.8. All their packets go to every socket of the port. */
+/**
+ * Whether these words are a group that every host is in for ever: RFC 1112 §4, RFC 4291 §2.8. What is sent to it goes to
+ * every socket of the port.
+ */
 export const isBuiltIn = (a: number, b: number, c: number, d: number): boolean =>
-  c === 0xffff ? d === ALL_SYSTEMS.d && a === 0 && b === 0 : d === 1 && c === 0 && b === 0 && isNodeScope(a);
-
-const isNodeScope = (a: number): boolean => a === ALL_NODES.a || a === ALL_NODES_INTERFACE.a;
+  a === 0
+    ? d === ALL_SYSTEMS.d && c === 0xffff && b === 0
+    : d === 1 && c === 0 && (a === ALL_NODES.a || a === ALL_NODES_INTERFACE.a);
 
 /** One group of one interface. */
 export class Group {
+  /** Without a zone: the interface says which link it is. */
   readonly address: IpAddress;
   /** Times the stack itself joined it. */
   references = 0;
@@ -66,7 +70,7 @@ export class Groups {
   }
 
   find(address: IpAddress): Group | null {
-    return this.#groups.get(address) ?? null;
+    return this.#groups.get(address.withZone(0)) ?? null;
   }
 
   /**
@@ -82,8 +86,8 @@ export class Groups {
 
   /** Takes one {@link join} back. False: there was none. */
   leave(address: IpAddress): boolean {
-    const group = this.#groups.get(address);
-    if (group === undefined || group.references === 0) return false;
+    const group = this.find(address);
+    if (group === null || group.references === 0) return false;
     group.references--;
     if (group.references === 0) this.#update(group);
     return true;
@@ -102,9 +106,10 @@ export class Groups {
     this.#update(group);
   }
 
-  #obtain(address: IpAddress): Group {
-    const known = this.#groups.get(address);
-    if (known !== undefined) return known;
+  #obtain(zoned: IpAddress): Group {
+    const known = this.find(zoned);
+    if (known !== null) return known;
+    const address = zoned.withZone(0);
     if (!address.isMulticast) throw new NetError('EINVAL', 'join', { address: address.toString() });
     if (this.#groups.size >= GROUPS_MAX) throw new NetError('ENOBUFS', 'join', { address: address.toString() });
     const group = new Group(address);
@@ -125,13 +130,14 @@ export class Groups {
 
   /** Whether the interface takes in packets to this group, from some source at least. */
   has(a: number, b: number, c: number, d: number): boolean {
-    return this.#groups.find(a, b, c, d) !== undefined;
+    return this.#groups.find(a, wireWord(a, b), c, d) !== undefined;
   }
 
   /** Why a packet to a group must be dropped, or null: the receive filter. */
   check(packet: Packet): 'ip-no-member' | 'ip-source-filtered' | null {
-    const group = this.#groups.find(packet.dstA, packet.dstB, packet.dstC, packet.dstD);
+    const { dstA, dstB, dstC, dstD, srcA, srcB, srcC, srcD } = packet;
+    const group = this.#groups.find(dstA, wireWord(dstA, dstB), dstC, dstD);
     if (group === undefined) return 'ip-no-member';
-    return passes(group.filter, packet.srcA, packet.srcB, packet.srcC, packet.srcD) ? null : 'ip-source-filtered';
+    return passes(group.filter, srcA, wireWord(srcA, srcB), srcC, srcD) ? null : 'ip-source-filtered';
   }
 }
