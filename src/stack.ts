@@ -200,6 +200,7 @@ export class Stack {
     this.icmp.closeAll();
     this.ip.looped.close();
     for (const iface of this.ip.interfaces) {
+      iface.groups.close();
       iface.neighbours.close();
       iface.device.close();
     }

@@ -8,6 +8,7 @@ import { type ErrorReporter, type Ip, TTL_DEFAULT } from '../iface/ip.ts';
 import type { Packet } from '../iface/packet.ts';
 import type { Path } from '../iface/routes.ts';
 import { allocFrame } from '../memory/frame.ts';
+import { inputMld } from '../multicast/mld.ts';
 import { DatagramQueue, type Source } from '../udp/datagram-queue.ts';
 import type { IpAddress } from '../wire/address.ts';
 import * as v4 from '../wire/icmpv4.ts';
@@ -15,6 +16,7 @@ import * as v6 from '../wire/icmpv6.ts';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, pseudoHeaderSum } from '../wire/ip.ts';
 import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
+import { isMld } from '../wire/mld.ts';
 
 /** RFC 1812 §4.3.2.8, RFC 4443 §2.4 (f): errors made a second, and at once. */
 const ERRORS_PER_SECOND = 1000;
@@ -146,7 +148,8 @@ export class Icmp implements ErrorReporter {
       return;
     }
     const type = v4.type(memory.dv, p);
-    if (type === (isV4 ? v4.ECHO_REQUEST : v6.ECHO_REQUEST)) this.#reply(packet);
+    if (!isV4 && isMld(type)) inputMld(this.context, packet);
+    else if (type === (isV4 ? v4.ECHO_REQUEST : v6.ECHO_REQUEST)) this.#reply(packet);
     else if (type === (isV4 ? v4.ECHO_REPLY : v6.ECHO_REPLY)) this.#deliver(packet);
     else if (isV4 && type === v4.SOURCE_QUENCH)
       stats.drop('icmp-source-quench'); // MUST-55: discarded silently

@@ -62,7 +62,7 @@ export class Interface {
     this.isLoopback = isLoopback;
     this.#ethernet = device.medium === 'ethernet';
     this.neighbours = new Neighbours(context, this);
-    this.groups = new Groups();
+    this.groups = new Groups(context, this);
   }
 
   get mtu(): number {

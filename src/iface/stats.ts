@@ -2,12 +2,25 @@
 import type { Drop as ArpDrop } from '../wire/arp.ts';
 import type { Drop as EthernetDrop } from '../wire/ethernet.ts';
 import type { Drop as IcmpDrop } from '../wire/icmpv4.ts';
+import type { Drop as IgmpDrop } from '../wire/igmp.ts';
 import type { Drop as Ipv4Drop } from '../wire/ipv4.ts';
 import type { Drop as Ipv6Drop } from '../wire/ipv6.ts';
+import type { Drop as Ipv6ExtensionDrop } from '../wire/ipv6-extension.ts';
+import type { Drop as MldDrop } from '../wire/mld.ts';
 import type { Drop as TcpDrop } from '../wire/tcp.ts';
 import type { Drop as UdpDrop } from '../wire/udp.ts';
 
-type WireDrop = ArpDrop | EthernetDrop | IcmpDrop | Ipv4Drop | Ipv6Drop | TcpDrop | UdpDrop;
+type WireDrop =
+  | ArpDrop
+  | EthernetDrop
+  | IcmpDrop
+  | IgmpDrop
+  | Ipv4Drop
+  | Ipv6Drop
+  | Ipv6ExtensionDrop
+  | MldDrop
+  | TcpDrop
+  | UdpDrop;
 
 /** Why a packet that was well formed was dropped, in or out. */
 type StackDrop =
@@ -20,10 +33,16 @@ type StackDrop =
   | 'ip-not-ours' // no interface has the destination
   | 'ip-no-member' // for a group that the interface is not in
   | 'ip-source-filtered' // for a group, from a source that nobody wants: RFC 3376 §3.2
+  | 'igmp-unknown-type'
+  | 'igmp-no-alert' // a query without the router alert option: RFC 3376 §9.1
+  | 'igmp-bad-destination' // a general query to another group than 224.0.0.1
+  | 'igmp-bad-query' // a general query with sources, or about no group
+  | 'mld-no-alert' // RFC 3810 §6.2
+  | 'mld-bad-destination'
+  | 'mld-bad-query'
   | 'multicast-loop-full' // too many own datagrams wait to come back to this host
   | 'ip-fragment' // fragments are not reassembled yet
   | 'ip-unknown-protocol'
-  | 'ip-extension-header'
   | 'arp-conflict' // another host claims our address
   | 'icmp-unknown-type'
   | 'icmp-no-socket'
@@ -68,6 +87,11 @@ export class Stats {
   bytesOut = 2 ** 40;
   icmpErrorsOut = 0;
   icmpErrorsIn = 0;
+  /** Messages of IGMP and MLD, for routers too. */
+  igmpIn = 0;
+  igmpOut = 0;
+  mldIn = 0;
+  mldOut = 0;
   udpIn = 0;
   udpOut = 0;
   tcpSegmentsIn = 0;

@@ -4,10 +4,17 @@
  * RFC 4291 §2.8. @module
  */
 import { NetError } from '../errors.ts';
+import type { Context } from '../iface/context.ts';
+import type { Interface } from '../iface/interface.ts';
 import type { Packet } from '../iface/packet.ts';
 import { IpAddress, wireWord } from '../wire/address.ts';
+import { PROTOCOL_ICMPV6, PROTOCOL_IGMP } from '../wire/ip.ts';
+import { isExtension } from '../wire/ipv6-extension.ts';
 import { AddressMap } from './address-map.ts';
 import { ANYBODY, type Filter, isNobody, merge, NOBODY, passes } from './filter.ts';
+import { IgmpSpeaker } from './igmp.ts';
+import { isReportedV6, MldSpeaker } from './mld.ts';
+import { Reporter } from './reporter.ts';
 
 /** Groups an interface may be in, those of the stack included; joining one more is refused. */
 const GROUPS_MAX = 1024;
@@ -29,6 +36,10 @@ export const isBuiltIn = (a: number, b: number, c: number, d: number): boolean =
     ? d === ALL_SYSTEMS.d && c === 0xffff && b === 0
     : d === 1 && c === 0 && (a === ALL_NODES.a || a === ALL_NODES_INTERFACE.a);
 
+/** Queries about a group are sent to it, and nobody includes the router: no source filter keeps them out. */
+const isControl = ({ version, protocol }: Packet): boolean =>
+  version === 4 ? protocol === PROTOCOL_IGMP : protocol === PROTOCOL_ICMPV6 || isExtension(protocol);
+
 /** One group of one interface. */
 export class Group {
   /** Without a zone: the interface says which link it is. */
@@ -45,18 +56,17 @@ export class Group {
   }
 }
 
-/** Hears of every change of what an interface takes in: what reports it to routers. */
-export interface FilterObserver {
-  /** The filter of `group` was `before` and is `group.filter` now. */
-  changed(group: Group, before: Filter): void;
-}
-
 export class Groups {
   readonly #groups = new AddressMap<Group>();
-  /** Set by what reports to routers; null: nobody does. */
-  observer: FilterObserver | null = null;
+  /** What reports the groups of either family to routers; null on the loopback. */
+  readonly igmp: Reporter | null;
+  readonly mld: Reporter | null;
+  readonly #mldSpeaker: MldSpeaker;
 
-  constructor() {
+  constructor(context: Context, iface: Interface) {
+    this.#mldSpeaker = new MldSpeaker(context, iface);
+    this.igmp = iface.isLoopback ? null : new Reporter(context, new IgmpSpeaker(context, iface));
+    this.mld = iface.isLoopback ? null : new Reporter(context, this.#mldSpeaker);
     for (const address of [ALL_SYSTEMS, ALL_NODES, ALL_NODES_INTERFACE]) this.join(address);
   }
 
@@ -125,7 +135,24 @@ export class Groups {
     const merged = merge(filters);
     group.filter = merged.sources.size > SOURCES_MAX ? ANYBODY : merged;
     if (isNobody(merged)) this.#groups.delete(group.address);
-    this.observer?.changed(group, before);
+    const { address } = group;
+    // RFC 3376 §5: "the all-systems multicast address ... is handled as a special case": never reported.
+    if (!address.isV4) {
+      if (isReportedV6(address)) this.mld?.changed(group, before);
+    } else if (!address.equals(ALL_SYSTEMS)) this.igmp?.changed(group, before);
+  }
+
+  /** The interface has an address more: RFC 3590 §4, what was reported without one is reported again. */
+  addressAdded(address: IpAddress): void {
+    if (address.isV4 || !address.isLinkLocal || !this.#mldSpeaker.saidFromNowhere) return;
+    this.#mldSpeaker.saidFromNowhere = false;
+    this.mld?.restart();
+  }
+
+  /** The interface ends: routers are told what was left just now. */
+  close(): void {
+    this.igmp?.close();
+    this.mld?.close();
   }
 
   /** Whether the interface takes in packets to this group, from some source at least. */
@@ -138,6 +165,7 @@ export class Groups {
     const { dstA, dstB, dstC, dstD, srcA, srcB, srcC, srcD } = packet;
     const group = this.#groups.find(dstA, wireWord(dstA, dstB), dstC, dstD);
     if (group === undefined) return 'ip-no-member';
+    if (isControl(packet)) return null;
     return passes(group.filter, srcA, wireWord(srcA, srcB), srcC, srcD) ? null : 'ip-source-filtered';
   }
 }

@@ -12,6 +12,8 @@ const HOP_LIMIT = 7; // u8
 const SOURCE = 8; // u128
 const DESTINATION = 24; // u128
 export const HEADER_LENGTH = 40;
+/** Where {@link nextHeader} stands. */
+export const NEXT_HEADER_OFFSET = NEXT_HEADER;
 
 /** RFC 8200 §4: hop-by-hop options, routing, fragment, destination options. */
 export const EXTENSION_HEADERS: readonly number[] = [0, 43, 44, 60];
