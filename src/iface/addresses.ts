@@ -22,6 +22,8 @@ export class LocalAddress {
   /** When it becomes deprecated, and when it ends: ms of the stack's clock. */
   preferredUntil = Number.POSITIVE_INFINITY;
   validUntil = Number.POSITIVE_INFINITY;
+  /** Called once, when it is assigned. */
+  onAssigned: (() => void) | null = null;
   /** The router that told of its prefix last: RFC 6724 §5 rule 5.5. */
   router: IpAddress | null = null;
 
@@ -67,15 +69,19 @@ export class LocalAddresses {
    * @throws RangeError if there are too many, or the interface has it already
    */
   add(iface: Interface, cidr: Cidr, origin: AddressOrigin): LocalAddress {
-    if (this.#all.length >= ADDRESSES_MAX) {
-      throw new RangeError(`addresses: expected at most ${ADDRESSES_MAX}, got one more`);
-    }
+    this.assertRoom(0);
     if (this.find(cidr.address, iface) !== null) {
       throw new RangeError(`address: expected one that the interface does not have, got ${cidr}`);
     }
     const made = new LocalAddress(iface, cidr, origin);
     this.#all.push(made);
     return made;
+  }
+
+  /** @param more - addresses that are on their way  @throws RangeError where there is no room for one more */
+  assertRoom(more: number): void {
+    if (this.#all.length + more < ADDRESSES_MAX) return;
+    throw new RangeError(`addresses: expected at most ${ADDRESSES_MAX}, got one more`);
   }
 
   get hasRoom(): boolean {
@@ -88,6 +94,9 @@ export class LocalAddresses {
     local.iface.addresses.push(local.cidr);
     local.iface.groups.addressAdded(local.address);
     this.#changed(local, 'assigned');
+    const { onAssigned } = local;
+    local.onAssigned = null;
+    onAssigned?.();
   }
 
   /** Changes the state of an address that is not to be used for what is new. */

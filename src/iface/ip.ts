@@ -1,21 +1,25 @@
 /**
  * The IP layer: takes packets from interfaces to the transports, and from the transports to the interface a route
  * names. RFC 791, RFC 1122 §3, RFC 8200.
- * Missing for now: fragments, IPv6 extension headers and neighbour discovery, forwarding. @module
+ * Missing for now: fragments, IPv6 extension headers and neighbour discovery. @module
  */
 import type { ErrorCode } from '../errors.ts';
 import { frameEnd, frameStart, HEADROOM, setFrameBounds } from '../memory/frame.ts';
 import { inputIgmp } from '../multicast/igmp.ts';
 import { LoopQueue } from '../multicast/loop-queue.ts';
 import { groupPath, sendToGroup } from '../multicast/output.ts';
-import { IpAddress, isMapped, isZoned, parseIp } from '../wire/address.ts';
+import { IpAddress, isMapped, LINK_LOCAL, parseIp } from '../wire/address.ts';
+import * as icmpv4 from '../wire/icmpv4.ts';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_IGMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip.ts';
 import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
 import { Chain, isExtension, walk } from '../wire/ipv6-extension.ts';
 import { halves } from '../wire/octets.ts';
 import { LocalAddresses } from './addresses.ts';
+import { isForConfigPort } from './config-port.ts';
 import type { Context } from './context.ts';
+import { ErrorCause } from './error-detail.ts';
+import type { Forwarder } from './forward.ts';
 import type { Interface } from './interface.ts';
 import { Packet } from './packet.ts';
 import { PathMtus } from './path-mtu.ts';
@@ -41,6 +45,20 @@ export interface ErrorTransport extends Transport {
   error(local: IpAddress, remote: IpAddress, p: number, code: ErrorCode, endsHandshake: boolean): void;
 }
 
+/** A transport whose sockets may ask for errors with their origin, which is `Ip.cause`. */
+export interface DatagramTransport extends Transport {
+  /** As {@link ErrorTransport}; the quote ends at `end`. @param isTransient - only of concern to sockets that asked */
+  error(local: IpAddress, remote: IpAddress, p: number, code: ErrorCode, end: number, isTransient: boolean): void;
+}
+
+/** Sockets that get whole packets. */
+export interface RawTransport {
+  /** Gives a copy of the packet to every socket that wants it; says whether there was one. */
+  input(packet: Packet): boolean;
+  /** As {@link DatagramTransport}, of a packet of `protocol`. */
+  error(protocol: number, local: IpAddress, remote: IpAddress, p: number, code: ErrorCode, end: number): void;
+}
+
 /** A transport that fits its packets to the path. */
 export interface StreamTransport extends ErrorTransport {
   /** A router dropped a packet of `length` bytes because it takes no more than `mtu`; 0: it did not say. */
@@ -48,7 +66,11 @@ export interface StreamTransport extends ErrorTransport {
 }
 
 /** Makes ICMP errors about packets that came in. */
-export interface ErrorReporter extends Transport {
+export interface ErrorReporter extends DatagramTransport {
+  /** Reports whatever ICMP has a message for. @param rest - the four bytes behind the checksum */
+  report(packet: Packet, type: number, code: number, rest: number): void;
+  /** An error about a UDP datagram of ours, for who has bound its port's errors. */
+  errorOfUdp(local: IpAddress, p: number): void;
   /** The protocol or the port of `packet` is not served here. */
   unreachable(packet: Packet, what: 'protocol' | 'port'): void;
   /** Tells `to` that the host it sent `quote`, the beginning of a packet, to cannot be reached through us. */
@@ -70,8 +92,14 @@ export class Ip {
   readonly looped: LoopQueue;
   readonly pathMtus: PathMtus;
   tcp!: StreamTransport;
-  udp!: ErrorTransport;
+  udp!: DatagramTransport;
   icmp!: ErrorReporter;
+  /** Where there are raw sockets; else null. */
+  raw: RawTransport | null = null;
+  /** Passes on what is for others; null on a host. */
+  forwarder: Forwarder | null = null;
+  /** Where the error comes from that is being delivered. */
+  readonly cause = new ErrorCause();
   readonly #context: Context;
   readonly #chain = new Chain();
   readonly #packet = new Packet(null as unknown as Interface);
@@ -138,6 +166,7 @@ export class Ip {
     packet.srcC = packet.dstC = 0xffff;
     packet.srcD = ipv4.source(dv, p);
     packet.dstD = ipv4.destination(dv, p);
+    if (packet.payload - p > ipv4.HEADER_LENGTH && !this.#optionsPass(packet)) return;
     if (!this.#addressed(packet)) return;
     if (ipv4.isFragment(dv, p)) {
       stats.drop('ip-fragment');
@@ -174,22 +203,25 @@ export class Ip {
       return;
     }
     packet.zoneSum = 0;
-    if ((packet.srcA < 0 || packet.dstA < 0) && !this.#enterZones(packet)) {
+    if ((packet.srcA === LINK_LOCAL || packet.dstA === LINK_LOCAL) && !this.#enterZones(packet)) {
       stats.drop('ip-bad-zone');
       return;
     }
     if (this.#addressed(packet)) this.#dispatch(packet, PROTOCOL_ICMPV6);
   }
 
-  /** Puts the index of the interface into addresses that are valid on its link only; false: no such address. */
+  /**
+   * Puts the index of the interface into unicast addresses that are valid on its link only; false: no such address.
+   * Groups need none: their members stand with the interface.
+   */
   #enterZones(packet: Packet): boolean {
     const { iface } = packet;
-    if (isZoned(packet.srcA)) {
+    if (packet.srcA === LINK_LOCAL) {
       if (packet.srcB !== 0) return false; // RFC 4291 §2.5.6
       packet.srcB = iface.isLoopback ? this.addresses.zoneOf(packet.srcA, packet.srcC, packet.srcD) : iface.index;
       packet.zoneSum += halves(packet.srcB);
     }
-    if (isZoned(packet.dstA)) {
+    if (packet.dstA === LINK_LOCAL) {
       if (packet.dstB !== 0) return false;
       packet.dstB = iface.isLoopback ? this.addresses.zoneOf(packet.dstA, packet.dstC, packet.dstD) : iface.index;
       packet.zoneSum += halves(packet.dstB);
@@ -197,7 +229,20 @@ export class Ip {
     return true;
   }
 
+  /** RFC 1122 §3.2.1.8: options that mean nothing to us are skipped. Whether the packet may go on. */
+  #optionsPass(packet: Packet): boolean {
+    const drop = ipv4.checkOptions(this.#context.memory.dv, packet.header);
+    if (drop === null) return true;
+    this.#context.stats.drop(drop);
+    // RFC 7126 §4.3.5, §4.4.5: source routes are dropped, without a word. RFC 1122 §3.2.2.5: a bad option is reported.
+    if (drop === 'ip-bad-option' && this.#badSource(packet) === null) {
+      this.icmp.report(packet, icmpv4.PARAMETER_PROBLEM, 0, ipv4.badOption.pointer << 24);
+    }
+    return false;
+  }
+
   #dispatch(packet: Packet, icmpProtocol: number): void {
+    packet.isTaken = this.raw !== null && this.raw.input(packet);
     switch (packet.protocol) {
       case PROTOCOL_TCP:
         this.tcp.input(packet);
@@ -217,6 +262,7 @@ export class Ip {
           this.#inputExtended(packet);
           return;
         }
+        if (packet.isTaken) return;
         this.#context.stats.drop('ip-unknown-protocol');
         this.icmp.unreachable(packet, 'protocol');
     }
@@ -264,6 +310,7 @@ export class Ip {
 
   #mayPass(packet: Packet): boolean {
     const { iface } = packet;
+    if (this.forwarder?.forwardAgain(packet)) return false;
     const bad = this.#badSource(packet);
     if (bad !== null) {
       this.#context.stats.drop(bad);
@@ -289,7 +336,12 @@ export class Ip {
     }
     const isMulticast = packet.version === 4 ? packet.dstD >>> 28 === 0xe : packet.dstA >>> 24 === 0xff;
     if (isMulticast) return this.#passesToGroup(packet);
-    this.#context.stats.drop('ip-not-ours');
+    if (iface.configPorts.length > 0 && isForConfigPort(iface.configPorts, this.#context.memory, packet)) {
+      packet.toGroup = true; // it is answered as little as one to a group, and the next is asked about anew
+      return true;
+    }
+    if (this.forwarder === null) this.#context.stats.drop('ip-not-ours');
+    else this.forwarder.forward(packet);
     return false;
   }
 
@@ -404,8 +456,11 @@ export class Ip {
     const route = this.routes.lookup(destination);
     if (route === null) return null;
     const { iface, gateway } = route;
-    const nextHop = gateway ?? destination;
+    // RFC 3927 §2.6.2: what is to a link-local address is on the link, and no router is given it.
+    let nextHop = gateway === null || (destination.isV4 && destination.isLinkLocal) ? destination : gateway;
     const from = source ?? iface.sourceFor(destination, nextHop);
+    // The same for what comes from one, wherever it goes.
+    if (from?.isV4 && from.isLinkLocal) nextHop = destination;
     // RFC 1122 §3.2.1.3 (g): a loopback source never leaves.
     if (from === null || from.isLoopback) return null;
     const broadcast = iface.isBroadcast(destination.a, destination.b, destination.c, destination.d);
@@ -458,6 +513,8 @@ export class Ip {
 
   /** A packet of ours in `[p, end)` found no neighbour to go to. */
   localUnreachable(p: number, end: number, zone: number): void {
+    if (this.forwarder?.unreachable(p, end)) return;
+    this.cause.setLocal();
     this.deliverError(p, end, zone, 'EHOSTUNREACH', true);
   }
 
@@ -483,7 +540,40 @@ export class Ip {
     const remote = quotedAddress(dv, p, isV6, false, zone);
     const protocol = isV6 ? ipv6.nextHeader(dv, p) : ipv4.protocol(dv, p);
     if (protocol === PROTOCOL_TCP) this.tcp.error(local, remote, transport, code, endsHandshake);
-    else if (protocol === PROTOCOL_UDP && !isTransient) this.udp.error(local, remote, transport, code, endsHandshake);
+    else this.#tellDatagrams(protocol, local, remote, transport, code, end, isTransient);
+  }
+
+  /** The same for what is no stream: where those are told in a way of their own. */
+  deliverToDatagrams(p: number, end: number, zone: number, code: ErrorCode, isTransient: boolean): void {
+    const header = this.#quotedHeader(p, end);
+    if (header === 0) return;
+    const { dv } = this.#context.memory;
+    const isV6 = header < 0;
+    const protocol = isV6 ? ipv6.nextHeader(dv, p) : ipv4.protocol(dv, p);
+    if (protocol === PROTOCOL_TCP) return;
+    const local = quotedAddress(dv, p, isV6, true, zone);
+    const remote = quotedAddress(dv, p, isV6, false, zone);
+    this.#tellDatagrams(protocol, local, remote, p + Math.abs(header), code, end, isTransient);
+  }
+
+  #tellDatagrams(
+    protocol: number,
+    local: IpAddress,
+    remote: IpAddress,
+    p: number,
+    code: ErrorCode,
+    end: number,
+    isTransient: boolean,
+  ): void {
+    // RFC 5927 §4.1: only what we can have sent is of concern.
+    if (!this.isLocalAddress(local)) return;
+    if (protocol === PROTOCOL_UDP) {
+      this.icmp.errorOfUdp(local, p);
+      this.udp.error(local, remote, p, code, end, isTransient);
+    } else if (protocol === (local.isV4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6)) {
+      this.icmp.error(local, remote, p, code, end, isTransient);
+    }
+    this.raw?.error(protocol, local, remote, p, code, end);
   }
 
   /** The packet quoted in `[p, end)` was too big for a router on its way, which takes `mtu` bytes (0: it did not say). */
@@ -516,6 +606,7 @@ export class Ip {
 
   /** Drains what the device of `iface` holds, up to `budget` frames; returns how many there were. */
   drain(iface: Interface, budget: number): number {
+    if (this.forwarder !== null) return this.forwarder.drain(iface, budget);
     const { memory, now } = this.#context;
     let count = 0;
     for (; count < budget; count++) {

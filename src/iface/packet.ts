@@ -38,6 +38,8 @@ export class Packet {
   routerAlert = -1;
   /** Whether it is our own, sent to a group that we are in ourselves. */
   looped = false;
+  /** Whether a raw socket has got it, so that nobody need be told that no one wants it. */
+  isTaken = false;
 
   constructor(iface: Interface) {
     this.iface = iface;

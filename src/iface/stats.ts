@@ -1,5 +1,7 @@
 /** Counters of a stack. Nothing is logged: what happens is counted under its name. @module */
 import type { Drop as ArpDrop } from '../wire/arp.ts';
+import type { Drop as Dhcpv4Drop } from '../wire/dhcpv4.ts';
+import type { Drop as Dhcpv6Drop } from '../wire/dhcpv6.ts';
 import type { Drop as EthernetDrop } from '../wire/ethernet.ts';
 import type { Drop as IcmpDrop } from '../wire/icmpv4.ts';
 import type { Drop as IgmpDrop } from '../wire/igmp.ts';
@@ -7,6 +9,7 @@ import type { Drop as Ipv4Drop } from '../wire/ipv4.ts';
 import type { Drop as Ipv6Drop } from '../wire/ipv6.ts';
 import type { Drop as Ipv6ExtensionDrop } from '../wire/ipv6-extension.ts';
 import type { Drop as MldDrop } from '../wire/mld.ts';
+import type { Drop as NdpDrop } from '../wire/ndp.ts';
 import type { Drop as TcpDrop } from '../wire/tcp.ts';
 import type { Drop as UdpDrop } from '../wire/udp.ts';
 
@@ -19,6 +22,9 @@ type WireDrop =
   | Ipv6Drop
   | Ipv6ExtensionDrop
   | MldDrop
+  | Dhcpv4Drop
+  | Dhcpv6Drop
+  | NdpDrop
   | TcpDrop
   | UdpDrop;
 
@@ -41,10 +47,26 @@ type StackDrop =
   | 'mld-bad-destination'
   | 'mld-bad-query'
   | 'multicast-loop-full' // too many own datagrams wait to come back to this host
+  | 'ip-ttl-exceeded' // of a packet to forward
+  | 'ip-too-big' // to forward: more than the next link carries
+  | 'ip-not-forwarded' // loopback, link-local, multicast, broadcast: RFC 1812 §5.3
+  | 'ip-reverse-path' // RFC 3704: the way back leads elsewhere
+  | 'ip-bad-offload' // a super-segment that cannot be cut
+  | 'nd-ignored' // an advertisement or redirect where routers are not listened to, a solicitation where none is
+  | 'nd-not-ours' // asks for somebody else
+  | 'nd-unsolicited' // an advertisement of a neighbour that is of no interest: RFC 4861 §7.2.5
+  | 'nd-conflict' // another host advertises our address
+  | 'nd-looped' // our own probe for duplicates: RFC 7527
+  | 'nd-redirect-refused' // not from the first hop, or not wanted: RFC 4861 §8.1
+  | 'nd-bad-prefix' // no address can be made of it: RFC 4862 §5.5.3
+  | 'nd-table-full' // more routers, prefixes, routes or addresses than are remembered
   | 'ip-fragment' // fragments are not reassembled yet
   | 'ip-unknown-protocol'
   | 'arp-conflict' // another host claims our address
   | 'icmp-unknown-type'
+  | 'icmp-ignored-type' // a request or a reply that no host needs: RFC 6918, RFC 1122 §3.2.2.7 to §3.2.2.9
+  | 'icmp-error-queue-full' // errors that nobody takes
+  | 'raw-queue-full'
   | 'icmp-no-socket'
   | 'icmp-source-quench' // RFC 9293 MUST-55
   | 'icmp-bad-mtu' // a path MTU that cannot be: RFC 5927 §7.2
@@ -85,6 +107,11 @@ export class Stats {
   // thrown out of its optimized code at that point, with 0.6 MB of garbage (measured: test/runtime/allocation.test.ts).
   bytesIn = 2 ** 40;
   bytesOut = 2 ** 40;
+  /** Messages of neighbour discovery, redirects followed, addresses of ours that another host had. */
+  ndIn = 0;
+  ndOut = 0;
+  ndRedirects = 0;
+  ndDuplicates = 0;
   icmpErrorsOut = 0;
   icmpErrorsIn = 0;
   /** Messages of IGMP and MLD, for routers too. */
@@ -92,6 +119,9 @@ export class Stats {
   igmpOut = 0;
   mldIn = 0;
   mldOut = 0;
+  /** Packets passed on from one interface to another; a super-segment is one. */
+  ipForwarded = 0;
+  ipRedirectsOut = 0;
   udpIn = 0;
   udpOut = 0;
   tcpSegmentsIn = 0;

@@ -4,7 +4,7 @@ import type { Context } from '../iface/context.ts';
 import type { Interface } from '../iface/interface.ts';
 import type { Ip } from '../iface/ip.ts';
 import type { Path } from '../iface/routes.ts';
-import type { IpAddress } from '../wire/address.ts';
+import { type IpAddress, wireWord } from '../wire/address.ts';
 import type { LoopQueue } from './loop-queue.ts';
 
 /** RFC 4291 §2.7: the scopes that never leave the node: reserved, and interface-local. */
@@ -73,7 +73,8 @@ export function sendToGroup(
   loops: boolean,
 ): void {
   // What leaves by the loopback comes back by itself.
-  if (loops && !iface.isLoopback && iface.groups.has(group.a, group.b, group.c, group.d)) looped.push(iface, frame);
+  if (loops && !iface.isLoopback && iface.groups.has(group.a, wireWord(group.a, group.b), group.c, group.d))
+    looped.push(iface, frame);
   // RFC 1112 §6.1: a datagram with a time to live of 0 stays on this host.
   if ((ttl === 0 || isNodeLocal(group)) && !iface.isLoopback) context.memory.free(frame);
   else iface.transmit(frame, null);

@@ -1,9 +1,11 @@
 /** UDP: RFC 768, RFC 1122 §4.1, RFC 8085. @module */
 import { type ErrorCode, NetError } from '../errors.ts';
+import { deliverConfig } from '../iface/config-port.ts';
 import type { Changed, Context } from '../iface/context.ts';
+import { type ErrorDetail, ErrorQueue } from '../iface/error-detail.ts';
 import { type Flow, FlowTable, portsIn } from '../iface/flow-table.ts';
 import type { Interface } from '../iface/interface.ts';
-import { type ErrorTransport, type Ip, TTL_DEFAULT } from '../iface/ip.ts';
+import { type DatagramTransport, type Ip, TTL_DEFAULT } from '../iface/ip.ts';
 import type { Packet } from '../iface/packet.ts';
 import { clashes, covers, drawPort } from '../iface/ports.ts';
 import type { Path } from '../iface/routes.ts';
@@ -55,6 +57,12 @@ export class UdpSocket implements Changed, Flow {
   multicastTtl = 1;
   /** Whether this host gets what the socket sends to groups that it is in itself. */
   multicastLoopback = true;
+  /**
+   * Whether every error about what was sent from here is kept with its origin, for {@link takeErrorDetail}: also those
+   * about a socket that is not connected, and those that pass, as IP_RECVERR has it on Linux.
+   */
+  receiveErrors = false;
+  readonly #errors = new ErrorQueue();
   readonly #udp: Udp;
   readonly #queue: DatagramQueue;
   #port = 0;
@@ -301,6 +309,16 @@ export class UdpSocket implements Changed, Flow {
     return code;
   }
 
+  /** The oldest error with its origin, or null; see {@link receiveErrors}. At most 32 wait, later ones are lost. */
+  takeErrorDetail(): ErrorDetail | null {
+    return this.#errors.shift();
+  }
+
+  /** Whether {@link takeErrorDetail} has one. */
+  get hasErrorDetail(): boolean {
+    return !this.#errors.isEmpty;
+  }
+
   /** Payload length of the oldest datagram, -1 when there is none. */
   peekLength(): number {
     return this.#queue.peekLength();
@@ -320,8 +338,16 @@ export class UdpSocket implements Changed, Flow {
     this.#udp.close(this);
     this.#memberships?.close();
     this.#queue.clear();
+    this.#errors.clear();
     this.#port = 0;
     this.#isConnected = false;
+  }
+
+  /** Called by the stack: an error about a datagram to `port` of `to`, whose payload is quoted in `[p, end)`. */
+  keepError(code: ErrorCode, to: IpAddress, port: number, p: number, end: number): void {
+    const { context, ip } = this.#udp;
+    if (this.#errors.push(ip.cause, code, to, port, context.memory, p, end)) this.report(READABLE);
+    else context.stats.drop('icmp-error-queue-full');
   }
 
   /** Called by the stack. */
@@ -353,7 +379,7 @@ export class UdpSocket implements Changed, Flow {
 const isFrom = ({ srcA, srcB, srcC, srcD }: Packet, ports: number, { remote, remotePort }: UdpSocket): boolean =>
   ports >>> 16 === remotePort && remote.d === srcD && remote.c === srcC && remote.b === srcB && remote.a === srcA;
 
-export class Udp implements ErrorTransport {
+export class Udp implements DatagramTransport {
   readonly context: Context;
   readonly ip: Ip;
   readonly #connected: FlowTable<UdpSocket>;
@@ -386,6 +412,8 @@ export class Udp implements ErrorTransport {
       return;
     }
     if (!this.#deliverBound(packet, ports, p + wire.HEADER_LENGTH, length)) {
+      const data = p + wire.HEADER_LENGTH;
+      if (deliverConfig(packet, ports >>> 16, ports & 0xffff, data, data + length)) return;
       stats.drop('udp-no-socket');
       // RFC 1122 §4.1.3.1: port unreachable.
       if (packet.trusted) this.#complete(packet);
@@ -501,11 +529,25 @@ export class Udp implements ErrorTransport {
     return true;
   }
 
-  /** RFC 1122 §4.1.3.3: errors go to the socket they are about; only a connected one can tell which peer. */
-  error(local: IpAddress, remote: IpAddress, p: number, code: ErrorCode): void {
+  /**
+   * RFC 1122 §4.1.3.3: errors go to the socket they are about. A connected one fails by those that do not pass; one that
+   * is not connected has to ask, since it could not tell which peer is meant.
+   */
+  error(local: IpAddress, remote: IpAddress, p: number, code: ErrorCode, end: number, isTransient: boolean): void {
     const { dv } = this.context.memory;
-    const ports = portsIn(wire.sourcePort(dv, p), wire.destinationPort(dv, p));
-    this.#connected.get(local, remote, ports)?.fail(code);
+    const port = wire.sourcePort(dv, p);
+    const toPort = wire.destinationPort(dv, p);
+    const connected = this.#connected.get(local, remote, portsIn(port, toPort));
+    const payload = p + wire.HEADER_LENGTH;
+    if (connected !== null) {
+      if (!isTransient) connected.fail(code);
+      if (connected.receiveErrors) connected.keepError(code, remote, toPort, payload, end);
+      return;
+    }
+    for (const socket of this.#bound.get(port) ?? []) {
+      if (socket.isConnected || !socket.receiveErrors || !covers(socket.local, local)) continue;
+      socket.keepError(code, remote, toPort, payload, end);
+    }
   }
 
   closeAll(): void {

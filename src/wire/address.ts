@@ -10,8 +10,8 @@ const MAPPED = 0xffff;
 /** Whether these are the three high words of an IPv4 address in its mapped form. */
 export const isMapped = (a: number, b: number, c: number): boolean => a === 0 && b === 0 && c === MAPPED;
 
-// First words of addresses that mean something in one zone only: fe80::/64, ff01::/64, ff02::/64 and their transient twins.
-const LINK_LOCAL = 0xfe800000 | 0;
+/** The first word of a link-local address. */
+export const LINK_LOCAL = 0xfe800000 | 0;
 const GROUP_OF_INTERFACE = 0xff010000 | 0;
 const GROUP_OF_LINK = 0xff020000 | 0;
 /** RFC 4291 §2.7: the T flag says only who assigned a group. */

@@ -1,6 +1,8 @@
 /** One readable line a packet, as tcpdump prints it; for tools and tests. @module */
 import { formatV4 } from './address.ts';
 import * as arp from './arp.ts';
+import * as dhcpv4 from './dhcpv4.ts';
+import * as dhcpv6 from './dhcpv6.ts';
 import * as ethernet from './ethernet.ts';
 import * as icmpv4 from './icmpv4.ts';
 import * as icmpv6 from './icmpv6.ts';
@@ -68,7 +70,7 @@ function formatTransport(
   }
   if (protocol === PROTOCOL_UDP && udp.check(o, p, end, -1, false) === null) {
     const flow = `${source}.${udp.sourcePort(dv, p)} > ${destination}.${udp.destinationPort(dv, p)}`;
-    return `${ip} ${flow}: ${udp.format(dv, p)}`;
+    return `${ip} ${flow}: ${formatDatagram(dv, p)}`;
   }
   if (protocol === PROTOCOL_ICMP && end - p >= icmpv4.HEADER_LENGTH) {
     return `${ip} ${source} > ${destination}: ${icmpv4.format(dv, p, end)}`;
@@ -77,4 +79,16 @@ function formatTransport(
     return `${ip} ${source} > ${destination}: ${icmpv6.format(dv, p, end)}`;
   }
   return null;
+}
+
+/** A datagram by what its ports say it carries. */
+function formatDatagram(dv: DataView, p: number): string {
+  const ports = [udp.sourcePort(dv, p), udp.destinationPort(dv, p)];
+  const body = p + udp.HEADER_LENGTH;
+  const end = p + udp.length(dv, p);
+  const between = (client: number, server: number): boolean =>
+    ports.includes(server) && (ports.includes(client) || ports[0] === ports[1]);
+  if (between(dhcpv4.CLIENT_PORT, dhcpv4.SERVER_PORT)) return dhcpv4.format(dv, body, end);
+  if (between(dhcpv6.CLIENT_PORT, dhcpv6.SERVER_PORT)) return dhcpv6.format(dv, body, end);
+  return udp.format(dv, p);
 }
