@@ -276,6 +276,7 @@ export class Stack {
     this.ip.looped.close();
     this.raw.closeAll();
     for (const iface of this.ip.interfaces) {
+      iface.groups.close();
       iface.neighbours.close();
       iface.claims.close();
       iface.nd?.close();

@@ -4,20 +4,26 @@ import type { Drop as Dhcpv4Drop } from '../wire/dhcpv4.ts';
 import type { Drop as Dhcpv6Drop } from '../wire/dhcpv6.ts';
 import type { Drop as EthernetDrop } from '../wire/ethernet.ts';
 import type { Drop as IcmpDrop } from '../wire/icmpv4.ts';
+import type { Drop as IgmpDrop } from '../wire/igmp.ts';
 import type { Drop as Ipv4Drop } from '../wire/ipv4.ts';
 import type { Drop as Ipv6Drop } from '../wire/ipv6.ts';
+import type { Drop as Ipv6ExtensionDrop } from '../wire/ipv6-extension.ts';
+import type { Drop as MldDrop } from '../wire/mld.ts';
 import type { Drop as NdpDrop } from '../wire/ndp.ts';
 import type { Drop as TcpDrop } from '../wire/tcp.ts';
 import type { Drop as UdpDrop } from '../wire/udp.ts';
 
 type WireDrop =
   | ArpDrop
-  | Dhcpv4Drop
-  | Dhcpv6Drop
   | EthernetDrop
   | IcmpDrop
+  | IgmpDrop
   | Ipv4Drop
   | Ipv6Drop
+  | Ipv6ExtensionDrop
+  | MldDrop
+  | Dhcpv4Drop
+  | Dhcpv6Drop
   | NdpDrop
   | TcpDrop
   | UdpDrop;
@@ -33,6 +39,13 @@ type StackDrop =
   | 'ip-not-ours' // no interface has the destination
   | 'ip-no-member' // for a group that the interface is not in
   | 'ip-source-filtered' // for a group, from a source that nobody wants: RFC 3376 §3.2
+  | 'igmp-unknown-type'
+  | 'igmp-no-alert' // a query without the router alert option: RFC 3376 §9.1
+  | 'igmp-bad-destination' // a general query to another group than 224.0.0.1
+  | 'igmp-bad-query' // a general query with sources, or about no group
+  | 'mld-no-alert' // RFC 3810 §6.2
+  | 'mld-bad-destination'
+  | 'mld-bad-query'
   | 'multicast-loop-full' // too many own datagrams wait to come back to this host
   | 'ip-ttl-exceeded' // of a packet to forward
   | 'ip-too-big' // to forward: more than the next link carries
@@ -49,7 +62,6 @@ type StackDrop =
   | 'nd-table-full' // more routers, prefixes, routes or addresses than are remembered
   | 'ip-fragment' // fragments are not reassembled yet
   | 'ip-unknown-protocol'
-  | 'ip-extension-header'
   | 'arp-conflict' // another host claims our address
   | 'icmp-unknown-type'
   | 'icmp-ignored-type' // a request or a reply that no host needs: RFC 6918, RFC 1122 §3.2.2.7 to §3.2.2.9
@@ -102,6 +114,11 @@ export class Stats {
   ndDuplicates = 0;
   icmpErrorsOut = 0;
   icmpErrorsIn = 0;
+  /** Messages of IGMP and MLD, for routers too. */
+  igmpIn = 0;
+  igmpOut = 0;
+  mldIn = 0;
+  mldOut = 0;
   /** Packets passed on from one interface to another; a super-segment is one. */
   ipForwarded = 0;
   ipRedirectsOut = 0;

@@ -510,3 +510,33 @@ describe('multicast: errors of the calls, as Linux gives them', () => {
     rig.end();
   });
 });
+
+describe('multicast: groups of one link', () => {
+  test('a zone says which interface to join on and to send by', () => {
+    const rig = new Rig();
+    const socket = rig.socket();
+    const group = ip(`ff02::99%${rig.eth1.index}`);
+    socket.join(group);
+    rig.receive(ip('ff02::99'), { from: 'fe80::9', device: 0, data: 1 });
+    rig.receive(ip('ff02::99'), { from: 'fe80::9', device: 1, data: 2 });
+    assert.deepEqual(taken(socket), [2]);
+    socket.multicastLoopback = false;
+    socket.send(Uint8Array.of(1), { address: group, port: PORT });
+    assert.deepEqual([rig.sent(0), rig.sent(1)], [[], ['33:33:00:00:00:99 ff02::99 1']]);
+    socket.leave(group);
+    assert.equal(rig.eth1.groups.find(group), null);
+    rig.end();
+  });
+
+  test('bound to ff02::99 without a zone, a socket gets it on every link it joined; sources have no zone either', () => {
+    const rig = new Rig();
+    const socket = rig.socket({ address: 'ff02::99' });
+    const group = ip('ff02::99');
+    socket.join(group, { interface: rig.eth0, source: ip('fe80::9') });
+    socket.join(group, { interface: rig.eth1, source: ip('fe80::8') });
+    for (const device of [0, 1]) rig.receive(group, { from: 'fe80::9', device, data: device });
+    for (const device of [0, 1]) rig.receive(group, { from: 'fe80::8', device, data: device + 2 });
+    assert.deepEqual(taken(socket), [0, 3]);
+    rig.end();
+  });
+});
