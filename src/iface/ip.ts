@@ -242,7 +242,7 @@ export class Ip {
   }
 
   #dispatch(packet: Packet, icmpProtocol: number): void {
-    packet.isTaken = this.raw !== null && this.raw.input(packet);
+    packet.isTaken = this.raw?.input(packet) === true;
     switch (packet.protocol) {
       case PROTOCOL_TCP:
         this.tcp.input(packet);
