@@ -22,6 +22,11 @@ type StackDrop =
   | 'ip-fragment' // fragments are not reassembled yet
   | 'ip-unknown-protocol'
   | 'ip-extension-header'
+  | 'dhcp-other-client' // of another exchange: its transaction, link address or client identifier is not ours
+  | 'dhcp-other-server' // not from the server that was chosen
+  | 'dhcp-unexpected' // a message that nobody waits for in this state
+  | 'dhcp-bad-lease' // an address, a mask or a time that cannot be
+  | 'dhcp-no-lease' // our server has no address left
   | 'arp-conflict' // another host claims our address
   | 'icmp-unknown-type'
   | 'icmp-no-socket'
