@@ -107,7 +107,8 @@ function renewalTimes(options: dhcp.Options, leaseMs: number): { renewMs: number
   let rebindMs = given(OPTION.rebindingTime) ?? leaseMs * 0.875;
   if (!(rebindMs > 0 && rebindMs < leaseMs)) rebindMs = leaseMs * 0.875;
   let renewMs = given(OPTION.renewalTime) ?? leaseMs * 0.5;
-  if (!(renewMs > 0 && renewMs < rebindMs)) renewMs = Math.min(leaseMs * 0.5, rebindMs * 0.5);
+  if (!(renewMs > 0 && renewMs < rebindMs)) renewMs = leaseMs * 0.5;
+  if (!(renewMs < rebindMs)) renewMs = rebindMs * 0.5;
   return { renewMs, rebindMs };
 }
 
