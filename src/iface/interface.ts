@@ -32,16 +32,16 @@ export interface InterfaceOptions {
   /** The link address on Ethernet; random and locally administered by default. */
   readonly mac?: MacAddress;
   /** What is done with its IPv4 addresses on Ethernet before they are used and after; see {@link AddressOptions}. */
-  readonly probe?: boolean;
-  readonly announce?: boolean;
+  readonly probe?: boolean | undefined;
+  readonly announce?: boolean | undefined;
 }
 
 /** How an IPv4 address is added on Ethernet: RFC 5227. */
 export interface AddressOptions {
   /** Whether other hosts are asked for it first, which takes 4 to 7 seconds: it is added when nobody has it. Default false. */
-  readonly probe?: boolean;
+  readonly probe?: boolean | undefined;
   /** Whether it is announced by gratuitous ARP. Default true. */
-  readonly announce?: boolean;
+  readonly announce?: boolean | undefined;
   /** Another host has the address; it is kept and defended, unless it was still being probed. */
   readonly onConflict?: ((mac: MacAddress) => void) | undefined;
   /** It can be used from now on; called at once where nothing is probed. */
