@@ -126,13 +126,17 @@ export class Autoconfig {
     signal?.throwIfAborted();
     if (this.isConfigured) return;
     const { clock } = this.#loop;
+    const end = new AbortController();
+    const onAbort = (): void => end.abort(signal!.reason);
+    signal?.addEventListener('abort', onAbort, { once: true });
     const detail = `no address on ${this.iface.name} after ${timeout} ms`;
-    const late = (): void => this.#waiters.rejectAll(new NetError('ETIMEDOUT', 'configured', { detail }));
+    const late = (): void => end.abort(new NetError('ETIMEDOUT', 'configured', { detail }));
     const timer = timeout === undefined ? 0 : clock.setTimer(clock.now() + timeout, late);
     try {
-      await this.#waiters.wait({ signal });
+      await this.#waiters.wait({ signal: end.signal });
     } finally {
       if (timer !== 0) clock.clearTimer(timer);
+      signal?.removeEventListener('abort', onAbort);
     }
   }
 
