@@ -2,10 +2,13 @@
  * ethertype: a TCP/IP stack that a program can own. Hosts and sockets are here; devices in `ethertype/phy`, the
  * synchronous core in `ethertype/core`, simulation in `ethertype/sim`, Linux devices in `ethertype/linux`. @module
  */
+
 export { describeError, type ErrorCode, type ErrorContext, NetError } from './errors.ts';
 export type { ForwardOptions } from './iface/forward.ts';
 export type { DropReason, Stats } from './iface/stats.ts';
 export { Memory, type MemoryOptions } from './memory/memory.ts';
+export { ADDRESS_WORDS, type AddressWord } from './sockets/address-words.ts';
+export type { Autoconfig, AutoconfigOptions, Configuration, ConfiguredOptions } from './sockets/autoconfig.ts';
 export {
   type BindOptions,
   type ConnectOptions,
@@ -15,6 +18,7 @@ export {
   HostRaw,
   HostTcp,
   HostUdp,
+  type InterfaceSettings,
   type ListenOptions,
   type UdpConnectOptions,
 } from './sockets/host.ts';

@@ -104,6 +104,11 @@ export class Claims {
     return this.#claims.get(address.d)?.isProbing === true;
   }
 
+  /** Whether {@link claim} would take `address`. */
+  canClaim(address: IpAddress): boolean {
+    return !this.#claims.has(address.d) && this.#claims.size < CLAIMS_MAX;
+  }
+
   /**
    * Claims an IPv4 address. Where nothing is probed it is announced at the next poll.
    * @throws RangeError for one that is claimed already, or one too many

@@ -39,8 +39,8 @@ export interface InterfaceOptions {
   /** How IPv6 behaves; it is on where this is given, or from the first IPv6 address on. */
   readonly ipv6?: Ipv6Options | undefined;
   /** What is done with its IPv4 addresses on Ethernet before they are used and after; see {@link AddressOptions}. */
-  readonly probe?: boolean;
-  readonly announce?: boolean;
+  readonly probe?: boolean | undefined;
+  readonly announce?: boolean | undefined;
 }
 
 /** How an address is added on Ethernet: RFC 5227, RFC 4862. */
@@ -49,9 +49,9 @@ export interface AddressOptions {
    * Whether other hosts are asked for it first, which takes 4 to 7 seconds, of IPv6 one: it is added when nobody has it.
    * Default false, and true of IPv6.
    */
-  readonly probe?: boolean;
+  readonly probe?: boolean | undefined;
   /** Whether it is announced by gratuitous ARP. Default true. */
-  readonly announce?: boolean;
+  readonly announce?: boolean | undefined;
   /** Another host has the IPv4 address; it is kept and defended, unless it was still being probed. */
   readonly onConflict?: ((mac: MacAddress) => void) | undefined;
   /** Another host has the IPv6 address, which is not used therefore: RFC 4862 §5.4.5. */

@@ -62,6 +62,11 @@ type StackDrop =
   | 'nd-table-full' // more routers, prefixes, routes or addresses than are remembered
   | 'ip-fragment' // fragments are not reassembled yet
   | 'ip-unknown-protocol'
+  | 'dhcp-other-client' // of another exchange: its transaction, link address or client identifier is not ours
+  | 'dhcp-other-server' // not from the server that was chosen
+  | 'dhcp-unexpected' // a message that nobody waits for in this state
+  | 'dhcp-bad-lease' // an address, a mask or a time that cannot be
+  | 'dhcp-no-lease' // our server has no address left
   | 'arp-conflict' // another host claims our address
   | 'icmp-unknown-type'
   | 'icmp-ignored-type' // a request or a reply that no host needs: RFC 6918, RFC 1122 §3.2.2.7 to §3.2.2.9

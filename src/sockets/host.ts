@@ -11,8 +11,10 @@ import { ALGORITHMS } from '../tcp/congestion/index.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import { isDrained } from '../tcp/socket.ts';
 import type { SynRequest } from '../tcp/syn-request.ts';
-import { Cidr, IpAddress, MacAddress, parseIp } from '../wire/address.ts';
+import { IpAddress, MacAddress, parseIp } from '../wire/address.ts';
 import { checkPort } from '../wire/ip.ts';
+import { parseAddresses } from './address-words.ts';
+import { Autoconfig, type AutoconfigOptions, type ConfiguredOptions } from './autoconfig.ts';
 import { asyncDispose } from './dispose.ts';
 import { IncomingSyn, type SynHandler } from './incoming-syn.ts';
 import { Loop } from './loop.ts';
@@ -28,11 +30,18 @@ import { UdpSocket } from './udp-socket.ts';
 const LINGER_MS = 1000;
 const LINGER_STEP_MS = 5;
 
-export interface HostOptions {
+export interface HostOptions extends AutoconfigOptions {
   /** The device of the first interface. A host without one can still talk to itself. */
   readonly device?: Device;
-  /** Addresses with prefixes: `10.0.0.1/24`, `fd00::1/64`. */
+  /**
+   * Addresses with prefixes: `10.0.0.1/24`, `fd00::1/64`; or what finds one, on Ethernet: `dhcp`, and `link-local`, which
+   * beside `dhcp` is for when no server answers. See {@link Host.configured}.
+   */
   readonly addresses?: readonly string[];
+  /** Whether other hosts are asked for IPv4 addresses before they are used, which takes 4 to 7 seconds: RFC 5227. Default false. */
+  readonly probe?: boolean;
+  /** Whether IPv4 addresses are announced by gratuitous ARP. Default true. */
+  readonly announce?: boolean;
   /** Routers for what no network of ours holds, at most one a family. */
   readonly gateway?: string | readonly string[];
   /** The Ethernet address; random by default. */
@@ -50,6 +59,10 @@ export interface HostOptions {
   /** Uniform uint32; by default the engine's cryptographic source. */
   readonly random?: () => number;
 }
+
+/** What {@link Host.addInterface} takes. */
+export type InterfaceSettings = Pick<HostOptions, 'addresses' | 'mac' | 'name' | 'probe' | 'announce'> &
+  AutoconfigOptions;
 
 export interface ListenOptions {
   /** 0: a free port is chosen. */
@@ -280,6 +293,7 @@ export class Host {
   /** The interface of the device given at creation, null without one. */
   readonly iface: Interface | null;
   readonly #loop: Loop;
+  readonly #autoconfigs: Autoconfig[] = [];
 
   /** Use {@link createHost}. */
   constructor(options: HostOptions) {
@@ -305,12 +319,39 @@ export class Host {
   }
 
   #addInterface(device: Device, options: HostOptions): Interface {
-    const { name, mac } = options;
-    return this.stack.addInterface(device, {
-      addresses: (options.addresses ?? []).map((text) => Cidr.parse(text)),
+    const { name, mac, probe, announce } = options;
+    const { fixed, words } = parseAddresses(options.addresses ?? []);
+    const iface = this.stack.addInterface(device, {
       ...(name === undefined ? {} : { name }),
       ...(mac === undefined ? {} : { mac: MacAddress.parse(mac) }),
     });
+    const autoconfig = new Autoconfig(this.#loop, iface, words, options);
+    this.#autoconfigs.push(autoconfig);
+    const onAdded = (): void => autoconfig.check();
+    for (const cidr of fixed) this.stack.addAddress(iface, cidr, { probe, announce, onAdded });
+    return iface;
+  }
+
+  /**
+   * Waits until an interface has an address to be reached by: at once where one was written out and is not probed.
+   * @param iface - by default the one of the device given at creation
+   * @returns its addresses with their prefixes
+   * @throws NetError ETIMEDOUT; ENODEV for a host without the interface
+   * @example
+   * const host = createHost({ device, addresses: ['dhcp'] })
+   * const [address] = await host.configured({ timeout: 10_000 })
+   */
+  async configured(options: ConfiguredOptions = {}, iface: Interface | null = this.iface): Promise<readonly string[]> {
+    this.#loop.assertOpen('configured');
+    const autoconfig = this.autoconfig(iface);
+    if (autoconfig === null) throw new NetError('ENODEV', 'configured');
+    await autoconfig.configured(options);
+    return autoconfig.iface.addresses.map(String);
+  }
+
+  /** What finds the addresses of an interface, by default of the first; null: the host has no such interface. */
+  autoconfig(iface: Interface | null = this.iface): Autoconfig | null {
+    return this.#autoconfigs.find((one) => one.iface === iface) ?? null;
   }
 
   /** Counters of the stack. */
@@ -324,7 +365,7 @@ export class Host {
   }
 
   /** Adds another interface. */
-  addInterface(device: Device, options: Pick<HostOptions, 'addresses' | 'mac' | 'name'> = {}): Interface {
+  addInterface(device: Device, options: InterfaceSettings = {}): Interface {
     this.#loop.assertOpen('addInterface');
     const iface = this.#addInterface(device, options);
     this.#loop.wake();
@@ -358,12 +399,14 @@ export class Host {
 
   /**
    * Closes everything. Connections whose streams were closed may finish for up to a second; all others are reset.
-   * Memory is given back.
+   * A lease is given back, and so is all memory.
    */
   async close(): Promise<void> {
     if (this.#loop.isClosed) return;
     await this.#linger();
+    await Promise.all(this.#autoconfigs.map((one) => one.release()));
     this.#loop.touch();
+    for (const one of this.#autoconfigs) one.close();
     this.stack.close();
     this.#loop.notify();
     this.#loop.close();
