@@ -102,6 +102,9 @@ export class Stats {
   /** TIME-WAIT records given up early because the table was full. */
   tcpTimeWaitOverflows = 0;
 
+  /** For tools: told of each drop as it happens; it must do nothing with the stack. One listener; see PcapWriter.explain. */
+  onDrop: ((reason: DropReason) => void) | null = null;
+
   constructor() {
     this.bytesIn = 0;
     this.bytesOut = 0;
@@ -109,5 +112,6 @@ export class Stats {
 
   drop(reason: DropReason): void {
     this.drops[reason] = (this.drops[reason] ?? 0) + 1;
+    this.onDrop?.(reason);
   }
 }

@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import { checksumHolds, HandDevice, type PacketOptions, packet } from '../../test/phy-frames.ts';
 import { CHECKSUM_PARTIAL, frameBytes, frameChecksum, frameFrom, frameLength } from '../memory/frame.ts';
 import { Memory } from '../memory/memory.ts';
-import { Capture, type CaptureSink, PcapWriter, type PcapWriterOptions } from './pcap-writer.ts';
+import type { CaptureSink } from '../pcap/writer.ts';
+import { Capture, PcapWriter, type PcapWriterOptions } from './pcap-writer.ts';
 
 /** Keeps what it is given, as a sink may. */
 class Chunks implements CaptureSink {

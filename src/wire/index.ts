@@ -11,11 +11,18 @@ export * as ipv4 from './ipv4.ts';
 export * as ipv4Options from './ipv4-options.ts';
 export * as ipv6 from './ipv6.ts';
 export * as ipv6Extension from './ipv6-extension.ts';
+export {
+  LINKTYPE_ETHERNET,
+  LINKTYPE_RAW,
+  linkTypeName,
+  linkTypeOf,
+  type Medium,
+} from './link-type.ts';
 export * as mld from './mld.ts';
 export * as ndp from './ndp.ts';
 export * as ndpOptions from './ndp-options.ts';
 export { fold, type Octets, octetsOf, swap } from './octets.ts';
-export { formatFrame, formatIp, type Medium } from './packet.ts';
+export { formatFrame, formatIp } from './packet.ts';
 export * as tcp from './tcp.ts';
 export * as udp from './udp.ts';
 export * as vlan from './vlan.ts';

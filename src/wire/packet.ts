@@ -7,12 +7,10 @@ import * as icmpv6 from './icmpv6.ts';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from './ip.ts';
 import * as ipv4 from './ipv4.ts';
 import * as ipv6 from './ipv6.ts';
+import type { Medium } from './link-type.ts';
 import type { Octets } from './octets.ts';
 import * as tcp from './tcp.ts';
 import * as udp from './udp.ts';
-
-/** Whether frames of a device begin with an Ethernet header or with the IP header. */
-export type Medium = 'ethernet' | 'ip';
 
 /** Formats the frame in `[p, end)`; a malformed one says so and never throws. */
 export function formatFrame(o: Octets, p: number, end: number, medium: Medium): string {
