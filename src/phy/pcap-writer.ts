@@ -86,7 +86,8 @@ export class Capture {
   /** Writes a frame that was kept. */
   writeKept(kept: KeptFrame, id: number): void {
     const { bytes, original, inbound, now, comments } = kept;
-    this.#writer.slab.set(bytes, this.#begin(id, inbound, now, bytes.length, original, comments));
+    const at = this.#begin(id, inbound, now, bytes.length, original, comments);
+    this.#writer.slab.set(bytes, at); // begun first: it may be another slab
     this.#writer.end();
   }
 
