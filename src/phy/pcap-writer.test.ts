@@ -340,6 +340,6 @@ test('why a frame was dropped stands in the capture, behind the frame that was r
     ],
   );
   writer.close();
-  for (const frame of [first, second, third]) memory.free(frame!);
+  for (const frame of [first, second]) memory.free(frame!);
   assert.equal(memory.usedBytes, 0);
 });
