@@ -1,6 +1,7 @@
 /** Wire formats: bytes and fields, no state. Each protocol is a namespace of the same shape. @module */
 export { BROADCAST_MAC, Cidr, formatMac, formatV4, formatV6, IpAddress, MacAddress, parseIp } from './address.ts';
 export * as arp from './arp.ts';
+export * as dns from './dns.ts';
 export * as ethernet from './ethernet.ts';
 export * as groupRecord from './group-record.ts';
 export * as icmpv4 from './icmpv4.ts';

@@ -1,6 +1,7 @@
 /** One readable line a packet, as tcpdump prints it; for tools and tests. @module */
 import { formatV4 } from './address.ts';
 import * as arp from './arp.ts';
+import * as dns from './dns.ts';
 import * as ethernet from './ethernet.ts';
 import * as icmpv4 from './icmpv4.ts';
 import * as icmpv6 from './icmpv6.ts';
@@ -11,6 +12,8 @@ import type { Medium } from './link-type.ts';
 import type { Octets } from './octets.ts';
 import * as tcp from './tcp.ts';
 import * as udp from './udp.ts';
+
+const DNS_PORTS: readonly number[] = [dns.PORT, dns.MDNS_PORT];
 
 /** Formats the frame in `[p, end)`; a malformed one says so and never throws. */
 export function formatFrame(o: Octets, p: number, end: number, medium: Medium): string {
@@ -66,7 +69,7 @@ function formatTransport(
   }
   if (protocol === PROTOCOL_UDP && udp.check(o, p, end, -1, false) === null) {
     const flow = `${source}.${udp.sourcePort(dv, p)} > ${destination}.${udp.destinationPort(dv, p)}`;
-    return `${ip} ${flow}: ${udp.format(dv, p)}`;
+    return `${ip} ${flow}: ${formatDns(o, p) ?? udp.format(dv, p)}`;
   }
   if (protocol === PROTOCOL_ICMP && end - p >= icmpv4.HEADER_LENGTH) {
     return `${ip} ${source} > ${destination}: ${icmpv4.format(dv, p, end)}`;
@@ -75,4 +78,12 @@ function formatTransport(
     return `${ip} ${source} > ${destination}: ${icmpv6.format(dv, p, end)}`;
   }
   return null;
+}
+
+/** A DNS message in the datagram at `p`; null for other ports, and for what is no message: programs use the port too. */
+function formatDns({ u8, dv }: Octets, p: number): string | null {
+  if (!DNS_PORTS.includes(udp.sourcePort(dv, p)) && !DNS_PORTS.includes(udp.destinationPort(dv, p))) return null;
+  const data = p + udp.HEADER_LENGTH;
+  const end = p + udp.length(dv, p);
+  return typeof dns.parse(u8, data, end) === 'string' ? null : dns.format(u8, data, end);
 }
