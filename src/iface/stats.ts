@@ -1,5 +1,7 @@
 /** Counters of a stack. Nothing is logged: what happens is counted under its name. @module */
 import type { Drop as ArpDrop } from '../wire/arp.ts';
+import type { Drop as Dhcpv4Drop } from '../wire/dhcpv4.ts';
+import type { Drop as Dhcpv6Drop } from '../wire/dhcpv6.ts';
 import type { Drop as DnsDrop } from '../wire/dns.ts';
 import type { Drop as EthernetDrop } from '../wire/ethernet.ts';
 import type { Drop as IcmpDrop } from '../wire/icmpv4.ts';
@@ -8,7 +10,17 @@ import type { Drop as Ipv6Drop } from '../wire/ipv6.ts';
 import type { Drop as TcpDrop } from '../wire/tcp.ts';
 import type { Drop as UdpDrop } from '../wire/udp.ts';
 
-type WireDrop = ArpDrop | DnsDrop | EthernetDrop | IcmpDrop | Ipv4Drop | Ipv6Drop | TcpDrop | UdpDrop;
+type WireDrop =
+  | ArpDrop
+  | Dhcpv4Drop
+  | Dhcpv6Drop
+  | DnsDrop
+  | EthernetDrop
+  | IcmpDrop
+  | Ipv4Drop
+  | Ipv6Drop
+  | TcpDrop
+  | UdpDrop;
 
 /** Why a packet that was well formed was dropped, in or out. */
 type StackDrop =

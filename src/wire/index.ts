@@ -1,7 +1,10 @@
 /** Wire formats: bytes and fields, no state. Each protocol is a namespace of the same shape. @module */
 export { BROADCAST_MAC, Cidr, formatMac, formatV4, formatV6, IpAddress, MacAddress, parseIp } from './address.ts';
 export * as arp from './arp.ts';
+export * as dhcpv4 from './dhcpv4.ts';
+export * as dhcpv6 from './dhcpv6.ts';
 export * as dns from './dns.ts';
+export { encodeNames, parseNames } from './domain-names.ts';
 export * as ethernet from './ethernet.ts';
 export * as groupRecord from './group-record.ts';
 export * as icmpv4 from './icmpv4.ts';
