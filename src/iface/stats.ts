@@ -2,6 +2,7 @@
 import type { Drop as ArpDrop } from '../wire/arp.ts';
 import type { Drop as Dhcpv4Drop } from '../wire/dhcpv4.ts';
 import type { Drop as Dhcpv6Drop } from '../wire/dhcpv6.ts';
+import type { Drop as DnsDrop } from '../wire/dns.ts';
 import type { Drop as EthernetDrop } from '../wire/ethernet.ts';
 import type { Drop as IcmpDrop } from '../wire/icmpv4.ts';
 import type { Drop as IgmpDrop } from '../wire/igmp.ts';
@@ -15,6 +16,9 @@ import type { Drop as UdpDrop } from '../wire/udp.ts';
 
 type WireDrop =
   | ArpDrop
+  | Dhcpv4Drop
+  | Dhcpv6Drop
+  | DnsDrop
   | EthernetDrop
   | IcmpDrop
   | IgmpDrop
@@ -22,8 +26,6 @@ type WireDrop =
   | Ipv6Drop
   | Ipv6ExtensionDrop
   | MldDrop
-  | Dhcpv4Drop
-  | Dhcpv6Drop
   | NdpDrop
   | TcpDrop
   | UdpDrop;
@@ -165,6 +167,9 @@ export class Stats {
   /** TIME-WAIT records given up early because the table was full. */
   tcpTimeWaitOverflows = 0;
 
+  /** For tools: told of each drop as it happens; it must do nothing with the stack. One listener; see PcapWriter.explain. */
+  onDrop: ((reason: DropReason) => void) | null = null;
+
   constructor() {
     this.bytesIn = 0;
     this.bytesOut = 0;
@@ -172,5 +177,6 @@ export class Stats {
 
   drop(reason: DropReason): void {
     this.drops[reason] = (this.drops[reason] ?? 0) + 1;
+    this.onDrop?.(reason);
   }
 }
