@@ -224,11 +224,21 @@ export class Stack {
     const { interfaces } = this.ip;
     for (let round = 0; round < ROUNDS_MAX; round++) {
       let taken = 0;
-      for (let i = 0; i < interfaces.length; i++) taken += this.ip.drain(interfaces[i]!, BATCH_FRAMES);
-      taken += this.ip.looped.drain();
+      let mayHoldMore = false;
       const sentBefore = stats.framesOut;
+      for (let i = 0; i < interfaces.length; i++) {
+        const count = this.ip.drain(interfaces[i]!, BATCH_FRAMES);
+        taken += count;
+        if (count === BATCH_FRAMES) mayHoldMore = true;
+      }
+      taken += this.ip.looped.drain();
+      if (this.ip.looped.count > 0) mayHoldMore = true;
       const more = this.tcp.flush();
-      if (taken === 0 && (!more || stats.framesOut === sentBefore)) return false;
+      const hasSent = stats.framesOut !== sentBefore;
+      // Nothing came, and nothing is left to send, or there is no room for it.
+      if (taken === 0 && (!more || !hasSent)) return false;
+      // Devices are empty, and nothing was sent that one could have answered at once.
+      if (!more && !hasSent && !mayHoldMore) return false;
     }
     return true;
   }
