@@ -11,7 +11,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 process.chdir(root);
 
 const ENTRY = 'src/core.ts';
-const PROTOCOLS = ['tcp', 'udp', 'icmp', 'iface', 'raw'];
+const PROTOCOLS = ['tcp', 'udp', 'icmp', 'iface', 'raw', 'multicast'];
 const INNER = ['wire', 'memory', 'errors.ts'];
 const CORE = [...INNER, ...PROTOCOLS, 'phy', 'sim', 'posix', 'dhcp', 'stack.ts', 'core.ts'];
 
@@ -22,7 +22,7 @@ const RINGS = {
   memory: [],
   'errors.ts': ['wire'],
   phy: ['wire', 'memory'],
-  ...Object.fromEntries(PROTOCOLS.map((name) => [name, [...INNER, 'phy/device.ts', ...PROTOCOLS]])),
+  ...Object.fromEntries(PROTOCOLS.map((name) => [name, [...INNER, 'phy/device.ts', 'phy/checksum.ts', ...PROTOCOLS]])),
   'stack.ts': [...INNER, 'phy/device.ts', 'phy/loopback.ts', ...PROTOCOLS],
   dhcp: [...INNER, 'phy/device.ts', ...PROTOCOLS, 'stack.ts'],
   'core.ts': [...INNER, 'phy', ...PROTOCOLS, 'stack.ts'],

@@ -8,8 +8,10 @@
 
 import { Icmp, IcmpSocket } from './icmp/icmp.ts';
 import { PROBES } from './iface/acd.ts';
+import type { AddressOrigin } from './iface/addresses.ts';
 import type { Changed } from './iface/context.ts';
 import { Context } from './iface/context.ts';
+import { Forwarder, type ForwardOptions } from './iface/forward.ts';
 import { type AddressOptions, Interface, type InterfaceOptions } from './iface/interface.ts';
 import { Ip } from './iface/ip.ts';
 import type { Route } from './iface/routes.ts';
@@ -17,6 +19,7 @@ import type { Stats } from './iface/stats.ts';
 import { Memory } from './memory/memory.ts';
 import type { Device } from './phy/device.ts';
 import { Loopback } from './phy/loopback.ts';
+import { Raw, RawSocket, type RawSocketOptions } from './raw/raw.ts';
 import type { CongestionControl } from './tcp/congestion/controller.ts';
 import type { TcpSettings } from './tcp/settings.ts';
 import { TcpSocket } from './tcp/socket.ts';
@@ -28,8 +31,6 @@ import { Cidr, IpAddress, MacAddress } from './wire/address.ts';
 const BATCH_FRAMES = 64;
 /** Rounds of one poll; then it returns, and says that there is more. */
 const ROUNDS_MAX = 16;
-/** Addresses a stack may have: look-ups walk them. */
-const ADDRESSES_MAX = 64;
 
 export interface StackOptions {
   /** Uniform uint32 from a cryptographic source, or a seeded one for runs that must repeat. */
@@ -38,6 +39,11 @@ export interface StackOptions {
   readonly memory?: Memory | number | undefined;
   /** What TCP sockets start with. */
   readonly tcp?: Partial<TcpSettings> | undefined;
+  /**
+   * Whether packets for others are passed on between interfaces, as a router does; by default they are dropped
+   * (`ip-not-ours`). RFC 1122 §3.3.1.1: a host does so only where it was told to.
+   */
+  readonly forward?: boolean | ForwardOptions | undefined;
   /** The congestion control algorithms that `tcp` may name: all there are in `ethertype/congestion`, or by default `cubic`. */
   readonly congestion?: readonly CongestionControl[] | undefined;
 }
@@ -49,6 +55,7 @@ export class Stack {
   readonly tcp: Tcp;
   readonly udp: Udp;
   readonly icmp: Icmp;
+  readonly raw: Raw;
   /** Called when a device has something, from outside `poll`: time to poll again. Set by whoever drives the stack. */
   onWake: (() => void) | null = null;
   #isPolling = false;
@@ -64,8 +71,13 @@ export class Stack {
     this.ip.tcp = this.tcp;
     this.ip.udp = this.udp;
     this.ip.icmp = this.icmp;
+    this.raw = new Raw(this.context, this.ip);
+    const { forward = false } = options;
+    if (forward !== false) this.ip.forwarder = new Forwarder(this.context, this.ip, forward === true ? {} : forward);
     const lo = this.#add(new Loopback(), 'lo', new MacAddress(0, 0), true);
-    lo.addresses.push(new Cidr(IpAddress.v4(0x7f000001), 8), new Cidr(new IpAddress(0, 0, 0, 1), 128));
+    for (const cidr of [new Cidr(IpAddress.v4(0x7f000001), 8), new Cidr(new IpAddress(0, 0, 0, 1), 128)]) {
+      this.ip.addresses.assign(this.ip.addresses.add(lo, cidr, 'static'));
+    }
   }
 
   /** Counters of the whole stack. */
@@ -83,6 +95,7 @@ export class Stack {
     const name = options.name ?? `eth${this.ip.interfaces.length - 1}`;
     const mac = options.mac ?? this.#randomMac();
     const iface = this.#add(device, name, mac, false);
+    if (options.ipv6 !== undefined) iface.enableV6(options.ipv6);
     for (const cidr of options.addresses ?? []) this.addAddress(iface, cidr, options);
     return iface;
   }
@@ -107,18 +120,20 @@ export class Stack {
    * @throws RangeError for an address the interface has, or one too many
    */
   addAddress(iface: Interface, cidr: Cidr, options: AddressOptions = {}): void {
-    if (this.#addressCount() >= ADDRESSES_MAX) {
-      throw new RangeError(`addresses: expected at most ${ADDRESSES_MAX}, got one more`);
-    }
-    if (iface.hasAddress(cidr.address)) {
-      throw new RangeError(`address: expected one that the interface does not have, got ${cidr}`);
-    }
+    const zoned = cidr.withZone(iface.index);
+    const isTaken = this.ip.addresses.find(zoned.address, iface) !== null;
+    if (isTaken) throw new RangeError(`address: expected one that the interface does not have, got ${cidr}`);
+    this.ip.addresses.assertRoom(iface.claims.count);
     const { probe = false, announce = true, onConflict, onAdded } = options;
     const add = (): void => {
       this.putAddress(iface, cidr);
       onAdded?.();
     };
-    if (iface.device.medium !== 'ethernet' || !cidr.address.isV4) {
+    if (!cidr.address.isV4) {
+      this.#addAddressV6(iface, zoned, options);
+      return;
+    }
+    if (iface.device.medium !== 'ethernet') {
       add();
       return;
     }
@@ -131,27 +146,38 @@ export class Stack {
     });
   }
 
-  /** Addresses that there are, and those that others are still being asked about. */
-  #addressCount(): number {
-    return this.ip.interfaces.reduce((n, { addresses, claims }) => n + Math.max(addresses.length, claims.count), 0);
+  /** RFC 4862 §5.4: also an address chosen by hand is probed for before it is used, unless `probe` is false. */
+  #addAddressV6(iface: Interface, cidr: Cidr, { probe, onAdded, onDuplicate }: AddressOptions): void {
+    iface.enableV6();
+    const local = this.ip.addresses.add(iface, cidr, 'static');
+    this.ip.routes.add({ prefix: cidr, iface, gateway: null });
+    local.onAssigned = onAdded ?? null;
+    if (probe === false || iface.nd === null) {
+      iface.nd?.joinSolicitedNode(cidr.address);
+      this.ip.addresses.assign(local);
+    } else {
+      iface.nd.claim(local, () => onDuplicate?.());
+    }
   }
 
   /** Adds an address that the caller has claimed by itself: nothing is sent. False, and nothing done, where it is there already. */
-  putAddress(iface: Interface, cidr: Cidr): boolean {
-    if (iface.hasAddress(cidr.address)) return false;
-    iface.addresses.push(cidr);
-    this.ip.routes.add({ prefix: cidr, iface, gateway: null });
+  putAddress(iface: Interface, cidr: Cidr, origin: AddressOrigin = 'static'): boolean {
+    const zoned = cidr.withZone(iface.index);
+    if (this.ip.addresses.find(zoned.address, iface) !== null || !this.ip.addresses.hasRoom) return false;
+    const local = this.ip.addresses.add(iface, zoned, origin);
+    this.ip.routes.add({ prefix: zoned, iface, gateway: null });
+    this.ip.addresses.assign(local);
     return true;
   }
 
   /** Removes an address and the route to its network; its connections end when they next time out. */
   removeAddress(iface: Interface, address: IpAddress): boolean {
     if (address.isV4) iface.claims.release(address);
-    const index = iface.addresses.findIndex((cidr) => cidr.address.equals(address));
-    const cidr = iface.addresses[index];
-    if (cidr === undefined) return false;
-    iface.addresses.splice(index, 1);
-    this.ip.routes.remove((route) => route.prefix === cidr);
+    const local = this.ip.addresses.find(address.withZone(iface.index), iface);
+    if (local === null) return false;
+    this.ip.routes.remove((route) => route.prefix === local.cidr);
+    if (!address.isV4) iface.nd?.release(local);
+    this.ip.addresses.remove(local);
     return true;
   }
 
@@ -196,6 +222,7 @@ export class Stack {
     for (let round = 0; round < ROUNDS_MAX; round++) {
       let taken = 0;
       for (let i = 0; i < interfaces.length; i++) taken += this.ip.drain(interfaces[i]!, BATCH_FRAMES);
+      taken += this.ip.looped.drain();
       const sentBefore = stats.framesOut;
       const more = this.tcp.flush();
       if (taken === 0 && (!more || stats.framesOut === sentBefore)) return false;
@@ -205,7 +232,7 @@ export class Stack {
 
   /** When `poll` should next be called: ms of the same clock, Infinity: only when a device or a socket has something. */
   pollAt(): number {
-    let at = this.tcp.hasReady ? this.context.now : this.context.timers.nextAt;
+    let at = this.tcp.hasReady || this.ip.looped.count > 0 ? this.context.now : this.context.timers.nextAt;
     for (const { device } of this.ip.interfaces) at = Math.min(at, device.pollAt());
     return at;
   }
@@ -230,14 +257,25 @@ export class Stack {
     return new IcmpSocket(this.icmp);
   }
 
+  /**
+   * A socket that gets every packet of a protocol, IP header included, and sends packets of it.
+   * @throws RangeError, TypeError for an option that is none
+   */
+  rawSocket(options: RawSocketOptions): RawSocket {
+    return new RawSocket(this.raw, options);
+  }
+
   /** Resets every connection, closes every socket and device, and gives all memory back. */
   close(): void {
     this.tcp.close();
     this.udp.closeAll();
     this.icmp.closeAll();
+    this.ip.looped.close();
+    this.raw.closeAll();
     for (const iface of this.ip.interfaces) {
       iface.neighbours.close();
       iface.claims.close();
+      iface.nd?.close();
       iface.device.close();
     }
     this.onWake = null;

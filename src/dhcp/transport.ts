@@ -38,5 +38,5 @@ export function sendDatagram(
   toPort: number,
   data: Uint8Array,
 ): boolean {
-  return stack.udp.output(path, data, to, fromPort, toPort, TTL, 0);
+  return stack.udp.output(path, data, to, fromPort, toPort, TTL, 0, false);
 }

@@ -253,9 +253,9 @@ describe('neighbours set by hand', () => {
 
   it('are never evicted, and half of the table at most', () => {
     const peer = new EtherPeer();
-    for (let i = 0; i < 512; i++) peer.iface.neighbours.set(IpAddress.v4(0x0a000100 + i), OTHER_MAC);
-    assert.throws(() => peer.iface.neighbours.set(IpAddress.v4(0x0a000500), OTHER_MAC), /at most 512/);
-    for (let i = 0; i < 2000; i++) peer.iface.neighbours.get(IpAddress.v4(0x0b000000 + i));
-    for (let i = 0; i < 512; i++) assert.ok(peer.iface.neighbours.find(IpAddress.v4(0x0a000100 + i))!.isStatic);
+    for (let i = 0; i < 8192; i++) peer.iface.neighbours.set(IpAddress.v4(0x0a000100 + i), OTHER_MAC);
+    assert.throws(() => peer.iface.neighbours.set(IpAddress.v4(0x0a010500), OTHER_MAC), /at most 8192/);
+    for (let i = 0; i < 20_000; i++) peer.iface.neighbours.get(IpAddress.v4(0x0b000000 + i));
+    for (let i = 0; i < 8192; i++) assert.ok(peer.iface.neighbours.find(IpAddress.v4(0x0a000100 + i))!.isStatic);
   });
 });

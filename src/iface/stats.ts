@@ -6,10 +6,21 @@ import type { Drop as EthernetDrop } from '../wire/ethernet.ts';
 import type { Drop as IcmpDrop } from '../wire/icmpv4.ts';
 import type { Drop as Ipv4Drop } from '../wire/ipv4.ts';
 import type { Drop as Ipv6Drop } from '../wire/ipv6.ts';
+import type { Drop as NdpDrop } from '../wire/ndp.ts';
 import type { Drop as TcpDrop } from '../wire/tcp.ts';
 import type { Drop as UdpDrop } from '../wire/udp.ts';
 
-type WireDrop = ArpDrop | Dhcpv4Drop | Dhcpv6Drop | EthernetDrop | IcmpDrop | Ipv4Drop | Ipv6Drop | TcpDrop | UdpDrop;
+type WireDrop =
+  | ArpDrop
+  | Dhcpv4Drop
+  | Dhcpv6Drop
+  | EthernetDrop
+  | IcmpDrop
+  | Ipv4Drop
+  | Ipv6Drop
+  | NdpDrop
+  | TcpDrop
+  | UdpDrop;
 
 /** Why a packet that was well formed was dropped, in or out. */
 type StackDrop =
@@ -17,8 +28,25 @@ type StackDrop =
   | 'link-unknown-type' // an EtherType no layer takes
   | 'ip-bad-source' // a source address that must not be one: RFC 1122 §3.2.1.3
   | 'ip-martian' // loopback or own addresses from outside: RFC 1812 §5.3.7
+  | 'ip-bad-zone' // a link-local address with bits where there must be none: RFC 4291 §2.5.6
   | 'ip-link-group' // for one host in IP, for everybody on the link
   | 'ip-not-ours' // no interface has the destination
+  | 'ip-no-member' // for a group that the interface is not in
+  | 'ip-source-filtered' // for a group, from a source that nobody wants: RFC 3376 §3.2
+  | 'multicast-loop-full' // too many own datagrams wait to come back to this host
+  | 'ip-ttl-exceeded' // of a packet to forward
+  | 'ip-too-big' // to forward: more than the next link carries
+  | 'ip-not-forwarded' // loopback, link-local, multicast, broadcast: RFC 1812 §5.3
+  | 'ip-reverse-path' // RFC 3704: the way back leads elsewhere
+  | 'ip-bad-offload' // a super-segment that cannot be cut
+  | 'nd-ignored' // an advertisement or redirect where routers are not listened to, a solicitation where none is
+  | 'nd-not-ours' // asks for somebody else
+  | 'nd-unsolicited' // an advertisement of a neighbour that is of no interest: RFC 4861 §7.2.5
+  | 'nd-conflict' // another host advertises our address
+  | 'nd-looped' // our own probe for duplicates: RFC 7527
+  | 'nd-redirect-refused' // not from the first hop, or not wanted: RFC 4861 §8.1
+  | 'nd-bad-prefix' // no address can be made of it: RFC 4862 §5.5.3
+  | 'nd-table-full' // more routers, prefixes, routes or addresses than are remembered
   | 'ip-fragment' // fragments are not reassembled yet
   | 'ip-unknown-protocol'
   | 'ip-extension-header'
@@ -29,6 +57,9 @@ type StackDrop =
   | 'dhcp-no-lease' // our server has no address left
   | 'arp-conflict' // another host claims our address
   | 'icmp-unknown-type'
+  | 'icmp-ignored-type' // a request or a reply that no host needs: RFC 6918, RFC 1122 §3.2.2.7 to §3.2.2.9
+  | 'icmp-error-queue-full' // errors that nobody takes
+  | 'raw-queue-full'
   | 'icmp-no-socket'
   | 'icmp-source-quench' // RFC 9293 MUST-55
   | 'icmp-bad-mtu' // a path MTU that cannot be: RFC 5927 §7.2
@@ -69,8 +100,16 @@ export class Stats {
   // thrown out of its optimized code at that point, with 0.6 MB of garbage (measured: test/runtime/allocation.test.ts).
   bytesIn = 2 ** 40;
   bytesOut = 2 ** 40;
+  /** Messages of neighbour discovery, redirects followed, addresses of ours that another host had. */
+  ndIn = 0;
+  ndOut = 0;
+  ndRedirects = 0;
+  ndDuplicates = 0;
   icmpErrorsOut = 0;
   icmpErrorsIn = 0;
+  /** Packets passed on from one interface to another; a super-segment is one. */
+  ipForwarded = 0;
+  ipRedirectsOut = 0;
   udpIn = 0;
   udpOut = 0;
   tcpSegmentsIn = 0;
