@@ -13,7 +13,7 @@ process.chdir(root);
 const ENTRY = 'src/core.ts';
 const PROTOCOLS = ['tcp', 'udp', 'icmp', 'iface', 'raw', 'multicast'];
 const INNER = ['wire', 'memory', 'errors.ts'];
-const CORE = [...INNER, ...PROTOCOLS, 'phy', 'sim', 'posix', 'dhcp', 'stack.ts', 'core.ts'];
+const CORE = [...INNER, ...PROTOCOLS, 'pcap', 'phy', 'sim', 'posix', 'dhcp', 'stack.ts', 'core.ts'];
 
 // What each part of src/ may import besides itself, from the inside out; `*` is everything. A part is a folder or a
 // file directly in src/; an allowed path with a slash admits that one file only.
@@ -21,7 +21,8 @@ const RINGS = {
   wire: [],
   memory: [],
   'errors.ts': ['wire'],
-  phy: ['wire', 'memory'],
+  pcap: ['wire'],
+  phy: ['wire', 'memory', 'pcap'],
   ...Object.fromEntries(PROTOCOLS.map((name) => [name, [...INNER, 'phy/device.ts', 'phy/checksum.ts', ...PROTOCOLS]])),
   'stack.ts': [...INNER, 'phy/device.ts', 'phy/loopback.ts', ...PROTOCOLS],
   dhcp: [...INNER, 'phy/device.ts', ...PROTOCOLS, 'stack.ts'],

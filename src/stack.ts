@@ -95,8 +95,12 @@ export class Stack {
     const name = options.name ?? `eth${this.ip.interfaces.length - 1}`;
     const mac = options.mac ?? this.#randomMac();
     const iface = this.#add(device, name, mac, false);
-    if (options.ipv6 !== undefined) iface.enableV6(options.ipv6);
-    for (const cidr of options.addresses ?? []) this.addAddress(iface, cidr, options);
+    const { ipv6, addresses = [] } = options;
+    if (ipv6 !== undefined || addresses.some(({ address }) => !address.isV4)) {
+      const linkLocal = !addresses.some(({ address }) => !address.isV4 && address.isLinkLocal);
+      iface.enableV6({ linkLocal, ...ipv6 });
+    }
+    for (const cidr of addresses) this.addAddress(iface, cidr, options);
     return iface;
   }
 
@@ -221,11 +225,21 @@ export class Stack {
     const { interfaces } = this.ip;
     for (let round = 0; round < ROUNDS_MAX; round++) {
       let taken = 0;
-      for (let i = 0; i < interfaces.length; i++) taken += this.ip.drain(interfaces[i]!, BATCH_FRAMES);
-      taken += this.ip.looped.drain();
+      let mayHoldMore = false;
       const sentBefore = stats.framesOut;
+      for (let i = 0; i < interfaces.length; i++) {
+        const count = this.ip.drain(interfaces[i]!, BATCH_FRAMES);
+        taken += count;
+        if (count === BATCH_FRAMES) mayHoldMore = true;
+      }
+      taken += this.ip.looped.drain();
+      if (this.ip.looped.count > 0) mayHoldMore = true;
       const more = this.tcp.flush();
-      if (taken === 0 && (!more || stats.framesOut === sentBefore)) return false;
+      const hasSent = stats.framesOut !== sentBefore;
+      // Nothing came, and nothing is left to send, or there is no room for it.
+      if (taken === 0 && (!more || !hasSent)) return false;
+      // Devices are empty, and nothing was sent that one could have answered at once.
+      if (!more && !hasSent && !mayHoldMore) return false;
     }
     return true;
   }
@@ -273,6 +287,7 @@ export class Stack {
     this.ip.looped.close();
     this.raw.closeAll();
     for (const iface of this.ip.interfaces) {
+      iface.groups.close();
       iface.neighbours.close();
       iface.claims.close();
       iface.nd?.close();

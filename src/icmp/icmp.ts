@@ -10,6 +10,7 @@ import type { Packet } from '../iface/packet.ts';
 import { covers } from '../iface/ports.ts';
 import type { Path } from '../iface/routes.ts';
 import { allocFrame } from '../memory/frame.ts';
+import { inputMld } from '../multicast/mld.ts';
 import { DatagramQueue, type Source } from '../udp/datagram-queue.ts';
 import { type IpAddress, UNSPECIFIED_V6 } from '../wire/address.ts';
 import * as v4 from '../wire/icmpv4.ts';
@@ -17,6 +18,7 @@ import * as v6 from '../wire/icmpv6.ts';
 import { checkPort, PROTOCOL_ICMP, PROTOCOL_ICMPV6, pseudoHeaderSum } from '../wire/ip.ts';
 import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
+import { isMld } from '../wire/mld.ts';
 import { isNdp } from '../wire/ndp.ts';
 import * as udp from '../wire/udp.ts';
 import { ErrorLimiter } from './limiter.ts';
@@ -204,7 +206,8 @@ export class Icmp implements ErrorReporter {
       return;
     }
     const type = v4.type(memory.dv, p);
-    if (type === (isV4 ? v4.ECHO_REQUEST : v6.ECHO_REQUEST)) this.#reply(packet);
+    if (!isV4 && isMld(type)) inputMld(this.context, packet);
+    else if (type === (isV4 ? v4.ECHO_REQUEST : v6.ECHO_REQUEST)) this.#reply(packet);
     else if (type === (isV4 ? v4.ECHO_REPLY : v6.ECHO_REPLY)) this.#deliver(packet);
     else if (!isV4 && isNdp(type) && packet.iface.nd !== null) packet.iface.nd.input(packet);
     else if (isV4 && type === v4.SOURCE_QUENCH)

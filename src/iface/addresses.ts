@@ -92,6 +92,7 @@ export class LocalAddresses {
   assign(local: LocalAddress): void {
     local.state = 'preferred';
     local.iface.addresses.push(local.cidr);
+    local.iface.groups.addressAdded(local.address);
     this.#changed(local, 'assigned');
     const { onAssigned } = local;
     local.onAssigned = null;

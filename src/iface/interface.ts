@@ -97,7 +97,7 @@ export class Interface {
     this.isLoopback = isLoopback;
     this.#ethernet = device.medium === 'ethernet';
     this.neighbours = new Neighbours(context, this);
-    this.groups = new Groups();
+    this.groups = new Groups(context, this);
     this.claims = new Claims(context, this);
   }
 

@@ -5,13 +5,15 @@
  */
 import type { ErrorCode } from '../errors.ts';
 import { frameEnd, frameStart, HEADROOM, setFrameBounds } from '../memory/frame.ts';
+import { inputIgmp } from '../multicast/igmp.ts';
 import { LoopQueue } from '../multicast/loop-queue.ts';
 import { groupPath, sendToGroup } from '../multicast/output.ts';
 import { IpAddress, isMapped, LINK_LOCAL, parseIp } from '../wire/address.ts';
 import * as icmpv4 from '../wire/icmpv4.ts';
-import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip.ts';
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_IGMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip.ts';
 import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
+import { Chain, isExtension, walk } from '../wire/ipv6-extension.ts';
 import { halves } from '../wire/octets.ts';
 import { LocalAddresses } from './addresses.ts';
 import { isForConfigPort } from './config-port.ts';
@@ -82,8 +84,6 @@ function quotedAddress(dv: DataView, p: number, isV6: boolean, isSource: boolean
   return new IpAddress(word(dv, p, 0), word(dv, p, 1), word(dv, p, 2), word(dv, p, 3)).withZone(zone);
 }
 
-const isExtensionHeader = (next: number): boolean => ipv6.EXTENSION_HEADERS.includes(next);
-
 export class Ip {
   readonly routes = new Routes();
   readonly addresses = new LocalAddresses(this.routes);
@@ -101,6 +101,7 @@ export class Ip {
   /** Where the error comes from that is being delivered. */
   readonly cause = new ErrorCause();
   readonly #context: Context;
+  readonly #chain = new Chain();
   readonly #packet = new Packet(null as unknown as Interface);
   /** Addresses of the last unicast packet that was let in, and the routes' generation then. */
   readonly #passed = new Packet(null as unknown as Interface);
@@ -124,6 +125,7 @@ export class Ip {
     packet.trusted = trusted;
     packet.gsoSize = gsoSize;
     packet.toGroup = linkGroup;
+    packet.routerAlert = -1;
     packet.looped = false;
     this.#input(packet, p, end);
   }
@@ -136,6 +138,7 @@ export class Ip {
     packet.trusted = trusted;
     packet.gsoSize = 0;
     packet.toGroup = true;
+    packet.routerAlert = -1;
     packet.looped = true;
     this.#input(packet, p, end);
   }
@@ -239,7 +242,7 @@ export class Ip {
   }
 
   #dispatch(packet: Packet, icmpProtocol: number): void {
-    packet.isTaken = this.raw !== null && this.raw.input(packet);
+    packet.isTaken = this.raw?.input(packet) === true;
     switch (packet.protocol) {
       case PROTOCOL_TCP:
         this.tcp.input(packet);
@@ -251,14 +254,34 @@ export class Ip {
         this.icmp.input(packet);
         return;
       default:
-        if (packet.version === 6 && isExtensionHeader(packet.protocol)) {
-          this.#context.stats.drop('ip-extension-header');
+        if (packet.version === 4 && packet.protocol === PROTOCOL_IGMP) {
+          inputIgmp(this.#context, packet);
+          return;
+        }
+        if (packet.version === 6 && isExtension(packet.protocol)) {
+          this.#inputExtended(packet);
           return;
         }
         if (packet.isTaken) return;
         this.#context.stats.drop('ip-unknown-protocol');
         this.icmp.unreachable(packet, 'protocol');
     }
+  }
+
+  /** Goes past the extension headers to the protocol above: RFC 8200 §4. Fragments are not reassembled yet. */
+  #inputExtended(packet: Packet): void {
+    const { memory, stats } = this.#context;
+    const chain = this.#chain;
+    const nextAt = packet.header + ipv6.NEXT_HEADER_OFFSET;
+    const drop = walk(memory.dv, packet.protocol, nextAt, packet.payload, packet.end, chain);
+    if (drop !== null || isExtension(chain.protocol)) {
+      stats.drop(drop ?? 'ip-fragment');
+      return;
+    }
+    packet.protocol = chain.protocol;
+    packet.payload = chain.offset;
+    packet.routerAlert = chain.routerAlert;
+    this.#dispatch(packet, PROTOCOL_ICMPV6);
   }
 
   /** Whether the packet may come from where it says and is for us; counts the drop otherwise. */

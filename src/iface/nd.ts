@@ -43,6 +43,8 @@ export interface Ipv6Options {
   readonly acceptRedirects?: boolean | undefined;
   /** Whether addresses that change every day are made too, and preferred: RFC 8981. Default false. */
   readonly temporary?: boolean | undefined;
+  /** Whether a link-local address is made; by default, where none is given. */
+  readonly linkLocal?: boolean | undefined;
   /** Probes for each new address on Ethernet; 0: none. Default 1: RFC 4862 §5.1. */
   readonly dadTransmits?: number | undefined;
   /** 16 bytes that interface identifiers are made from: RFC 7217. With the same ones a host keeps its addresses. Default: random. */

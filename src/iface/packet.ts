@@ -34,6 +34,8 @@ export class Packet {
   gsoSize = 0;
   /** Whether it was sent to a multicast or broadcast address, of the link or of IP. */
   toGroup = false;
+  /** Value of the router alert in its hop-by-hop options: RFC 2711; -1: none. IPv6 only. */
+  routerAlert = -1;
   /** Whether it is our own, sent to a group that we are in ourselves. */
   looped = false;
   /** Whether a raw socket has got it, so that nobody need be told that no one wants it. */

@@ -43,7 +43,6 @@ export class Slaac implements Timed {
   readonly #ids: InterfaceIds;
   /** What stands for the interface where identifiers are made. */
   readonly #name: readonly number[];
-  #linkLocal: LocalAddress | null = null;
   #made: Made[] = [];
 
   constructor(nd: Nd) {
@@ -55,7 +54,10 @@ export class Slaac implements Timed {
 
   /** The link-local address, null while it is being asked about. */
   get linkLocal(): IpAddress | null {
-    return this.#linkLocal?.isAssigned ? this.#linkLocal.address : null;
+    const { ip, iface } = this.#nd;
+    const isOwn = ({ isAssigned, address, iface: of }: LocalAddress): boolean =>
+      isAssigned && of === iface && address.a === LINK_LOCAL;
+    return ip.addresses.all.find(isOwn)?.address ?? null;
   }
 
   get sourceOfSolicitations(): IpAddress {
@@ -67,7 +69,7 @@ export class Slaac implements Timed {
     const { ip, iface } = this.#nd;
     const prefix = new Cidr(new IpAddress(LINK_LOCAL, iface.index, 0, 0), PREFIX_BITS);
     ip.routes.add({ prefix, iface, gateway: null });
-    this.#makeLinkLocal(prefix, 0);
+    if (this.#nd.options.linkLocal ?? true) this.#makeLinkLocal(prefix, 0);
   }
 
   #makeLinkLocal(prefix: Cidr, conflicts: number): void {
@@ -75,7 +77,6 @@ export class Slaac implements Timed {
     const address = this.#ids.stable(prefix.address.withZone(0), this.#name, conflicts).withZone(iface.index);
     const local = this.#list(address, 'link-local');
     if (local === null) return;
-    this.#linkLocal = local;
     const again = (): void => {
       this.#nd.ip.addresses.remove(local);
       if (conflicts < RETRIES_MAX) this.#makeLinkLocal(prefix, conflicts + 1);
@@ -95,7 +96,7 @@ export class Slaac implements Timed {
 
   /** `local` can be used from now on. */
   assigned(local: LocalAddress): void {
-    if (local === this.#linkLocal && this.#nd.options.autoconfigure && !this.#nd.isRouter) {
+    if (local.address.a === LINK_LOCAL && this.#nd.options.autoconfigure && !this.#nd.isRouter) {
       this.#nd.routers.solicitor.start(this.#nd.isEthernet);
     }
     if (local.preferredUntil <= this.#nd.context.nowMs) this.#nd.ip.addresses.deprecate(local);

@@ -2,10 +2,14 @@
 import type { Drop as ArpDrop } from '../wire/arp.ts';
 import type { Drop as Dhcpv4Drop } from '../wire/dhcpv4.ts';
 import type { Drop as Dhcpv6Drop } from '../wire/dhcpv6.ts';
+import type { Drop as DnsDrop } from '../wire/dns.ts';
 import type { Drop as EthernetDrop } from '../wire/ethernet.ts';
 import type { Drop as IcmpDrop } from '../wire/icmpv4.ts';
+import type { Drop as IgmpDrop } from '../wire/igmp.ts';
 import type { Drop as Ipv4Drop } from '../wire/ipv4.ts';
 import type { Drop as Ipv6Drop } from '../wire/ipv6.ts';
+import type { Drop as Ipv6ExtensionDrop } from '../wire/ipv6-extension.ts';
+import type { Drop as MldDrop } from '../wire/mld.ts';
 import type { Drop as NdpDrop } from '../wire/ndp.ts';
 import type { Drop as TcpDrop } from '../wire/tcp.ts';
 import type { Drop as UdpDrop } from '../wire/udp.ts';
@@ -14,10 +18,14 @@ type WireDrop =
   | ArpDrop
   | Dhcpv4Drop
   | Dhcpv6Drop
+  | DnsDrop
   | EthernetDrop
   | IcmpDrop
+  | IgmpDrop
   | Ipv4Drop
   | Ipv6Drop
+  | Ipv6ExtensionDrop
+  | MldDrop
   | NdpDrop
   | TcpDrop
   | UdpDrop;
@@ -33,6 +41,13 @@ type StackDrop =
   | 'ip-not-ours' // no interface has the destination
   | 'ip-no-member' // for a group that the interface is not in
   | 'ip-source-filtered' // for a group, from a source that nobody wants: RFC 3376 §3.2
+  | 'igmp-unknown-type'
+  | 'igmp-no-alert' // a query without the router alert option: RFC 3376 §9.1
+  | 'igmp-bad-destination' // a general query to another group than 224.0.0.1
+  | 'igmp-bad-query' // a general query with sources, or about no group
+  | 'mld-no-alert' // RFC 3810 §6.2
+  | 'mld-bad-destination'
+  | 'mld-bad-query'
   | 'multicast-loop-full' // too many own datagrams wait to come back to this host
   | 'ip-ttl-exceeded' // of a packet to forward
   | 'ip-too-big' // to forward: more than the next link carries
@@ -49,7 +64,6 @@ type StackDrop =
   | 'nd-table-full' // more routers, prefixes, routes or addresses than are remembered
   | 'ip-fragment' // fragments are not reassembled yet
   | 'ip-unknown-protocol'
-  | 'ip-extension-header'
   | 'dhcp-other-client' // of another exchange: its transaction, link address or client identifier is not ours
   | 'dhcp-other-server' // not from the server that was chosen
   | 'dhcp-unexpected' // a message that nobody waits for in this state
@@ -107,6 +121,11 @@ export class Stats {
   ndDuplicates = 0;
   icmpErrorsOut = 0;
   icmpErrorsIn = 0;
+  /** Messages of IGMP and MLD, for routers too. */
+  igmpIn = 0;
+  igmpOut = 0;
+  mldIn = 0;
+  mldOut = 0;
   /** Packets passed on from one interface to another; a super-segment is one. */
   ipForwarded = 0;
   ipRedirectsOut = 0;
@@ -148,6 +167,9 @@ export class Stats {
   /** TIME-WAIT records given up early because the table was full. */
   tcpTimeWaitOverflows = 0;
 
+  /** For tools: told of each drop as it happens; it must do nothing with the stack. One listener; see PcapWriter.explain. */
+  onDrop: ((reason: DropReason) => void) | null = null;
+
   constructor() {
     this.bytesIn = 0;
     this.bytesOut = 0;
@@ -155,5 +177,6 @@ export class Stats {
 
   drop(reason: DropReason): void {
     this.drops[reason] = (this.drops[reason] ?? 0) + 1;
+    this.onDrop?.(reason);
   }
 }

@@ -14,8 +14,8 @@ const hasFamily = (iface: Interface, group: IpAddress): boolean =>
   iface.addresses.some(({ address }) => address.isV4 === group.isV4);
 
 /**
- * The interface for packets to `group`, or for joining it where none was named: that of the bound address, else that of
- * the route to the group (RFC 1122 §3.3.1.1), else the first with an address of the family (the loopback last).
+ * The interface for packets to `group`, or for joining it where none was named: that of its zone, else that of the bound
+ * address, else that of the route to the group (RFC 1122 §3.3.1.1), else the first with an address of the family (the loopback last).
  * @returns null: none has an address of the family
  */
 export function groupInterface(ip: Ip, group: IpAddress, source: IpAddress | null): Interface | null {
@@ -29,12 +29,21 @@ export function groupInterface(ip: Ip, group: IpAddress, source: IpAddress | nul
   return usable.find((iface) => !iface.isLoopback) ?? usable[0] ?? null;
 }
 
-/** Where to join `group` when no interface was named. @throws NetError EINVAL no group; ENODEV no interface for it */
-export function joinInterface(ip: Ip, group: IpAddress, source: IpAddress | null, syscall: string): Interface {
+/**
+ * Where to join `group`: as {@link groupInterface}, unless the socket has `chosen` one.
+ * @throws NetError EINVAL no group; ENODEV no interface for it
+ */
+export function joinInterface(
+  ip: Ip,
+  group: IpAddress,
+  source: IpAddress | null,
+  chosen: Interface | null,
+  syscall: string,
+): Interface {
   const address = group.toString();
   if (!group.isMulticast)
     throw new NetError('EINVAL', syscall, { address, detail: `${address} is no multicast group` });
-  const iface = groupInterface(ip, group, source);
+  const iface = (group.zone === 0 ? chosen : null) ?? groupInterface(ip, group, source);
   if (iface === null) throw new NetError('ENODEV', syscall, { address });
   return iface;
 }
@@ -42,7 +51,7 @@ export function joinInterface(ip: Ip, group: IpAddress, source: IpAddress | null
 /** The way to `group`; there is no next hop but the group itself. Null: no interface has an address to send from. */
 export function groupPath(ip: Ip, group: IpAddress, source: IpAddress | null, chosen: Interface | null): Path | null {
   const own = source === null || source.isMulticast ? null : source;
-  const iface = chosen ?? groupInterface(ip, group, own);
+  const iface = (group.zone === 0 ? chosen : null) ?? groupInterface(ip, group, own);
   if (iface === null) return null;
   const from = own ?? iface.sourceFor(group, group);
   // RFC 1122 §3.2.1.3 (g): a loopback source never leaves.

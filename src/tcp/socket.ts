@@ -13,9 +13,10 @@ import type { Connection } from './connection.ts';
 import { infoOf, type TcpInfo } from './info.ts';
 import { BACKLOG_DEFAULT, Listener } from './listener.ts';
 import { limitPacing } from './pacing.ts';
+import { readAcks } from './quick-ack.ts';
 import { consumed } from './receive.ts';
-import { canQueue, sendRoom } from './send.ts';
-import { seqAdd } from './seq.ts';
+import { canQueue, noteAppLimited, sendRoom } from './send.ts';
+import { seqAdd, seqDiff } from './seq.ts';
 import type { TcpSettings } from './settings.ts';
 import {
   CLOSED,
@@ -147,6 +148,7 @@ export class TcpSocket implements Changed {
     const c = this.#open('send');
     if (!canQueue(c)) throw new NetError(c.error ?? 'EPIPE', 'write', this.#context());
     if (to <= from) return 0;
+    if (c.settings.linux && seqDiff(c.txEnd, c.sndNxt) < c.mss) noteAppLimited(c);
     const ring = c.txRing();
     let taken = ring.append(data, from, to - from);
     // No room for all of it: the buffer may be larger by now.
@@ -171,7 +173,7 @@ export class TcpSocket implements Changed {
     }
     const count = rx.peek(target, from, to - from);
     rx.advance(count);
-    if (consumed(c)) {
+    if (consumed(c) || (c.acks !== null && readAcks(c))) {
       c.ackNow = true;
       this.#tcp.ready(c);
     }

@@ -237,7 +237,7 @@ export class UdpSocket implements Changed, Flow {
   #interfaceFor(group: IpAddress, options: MembershipOptions, syscall: string): Interface {
     if (options.interface !== undefined) return options.interface;
     const joined = syscall === 'join' ? null : (this.#memberships?.interfaceOf(group) ?? null);
-    return joined ?? this.#multicastInterface ?? joinInterface(this.#udp.ip, group, this.#ownAddress, syscall);
+    return joinInterface(this.#udp.ip, group, this.#ownAddress, joined ?? this.#multicastInterface, syscall);
   }
 
   /** The address of ours that is bound to, null: none is. */
@@ -449,9 +449,11 @@ export class Udp implements DatagramTransport {
     const sockets = this.#bound.get(ports & 0xffff) ?? [];
     const isMulticast = packet.version === 4 ? packet.dstD >>> 28 === 0xe : packet.dstA >>> 24 === 0xff;
     const { destination } = packet;
+    const unzoned = destination.withZone(0);
     let count = 0;
     for (const socket of sockets) {
-      if (!covers(socket.local, destination)) continue;
+      // Bound to a group without a zone, a socket gets it on every link.
+      if (!covers(socket.local, destination) && !socket.local.equals(unzoned)) continue;
       if (socket.isConnected && !isFrom(packet, ports, socket)) continue;
       if (isMulticast && !socket.acceptsGroup(packet)) continue;
       socket.deliver(packet, ports >>> 16, p, length);
