@@ -8,6 +8,7 @@
 
 import { Icmp, IcmpSocket } from './icmp/icmp.ts';
 import { PROBES } from './iface/acd.ts';
+import type { AddressOrigin } from './iface/addresses.ts';
 import type { Changed } from './iface/context.ts';
 import { Context } from './iface/context.ts';
 import { Forwarder, type ForwardOptions } from './iface/forward.ts';
@@ -164,10 +165,10 @@ export class Stack {
   }
 
   /** Adds an address that the caller has claimed by itself: nothing is sent. False, and nothing done, where it is there already. */
-  putAddress(iface: Interface, cidr: Cidr): boolean {
+  putAddress(iface: Interface, cidr: Cidr, origin: AddressOrigin = 'static'): boolean {
     const zoned = cidr.withZone(iface.index);
     if (this.ip.addresses.find(zoned.address, iface) !== null || !this.ip.addresses.hasRoom) return false;
-    const local = this.ip.addresses.add(iface, zoned, 'static');
+    const local = this.ip.addresses.add(iface, zoned, origin);
     this.ip.routes.add({ prefix: zoned, iface, gateway: null });
     this.ip.addresses.assign(local);
     return true;

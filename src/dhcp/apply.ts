@@ -27,7 +27,7 @@ export class AppliedSettings {
     const old = this.#address;
     if (old === null || !old.address.equals(address.address) || old.bits !== address.bits) {
       if (old !== null) this.#removeAddress(old);
-      if (this.#stack.putAddress(this.#iface, address)) this.#address = address;
+      if (this.#stack.putAddress(this.#iface, address, 'dhcp')) this.#address = address;
     }
     this.#setRoutes(address, settings);
     this.#mtu = settings.mtu ?? Number.POSITIVE_INFINITY;
@@ -46,11 +46,11 @@ export class AppliedSettings {
 
   /** Another prefix for the same address keeps its claim. */
   #removeAddress({ address }: Cidr): void {
-    this.#iface.addresses.splice(
-      this.#iface.addresses.findIndex((cidr) => cidr.address.equals(address)),
-      1,
-    );
-    this.#stack.ip.routes.remove((route) => route.iface === this.#iface && route.prefix === this.#address);
+    const { ip } = this.#stack;
+    const local = ip.addresses.find(address, this.#iface);
+    if (local === null) return;
+    ip.routes.remove((route) => route.prefix === local.cidr);
+    ip.addresses.remove(local);
   }
 
   #dropRoutes(): void {

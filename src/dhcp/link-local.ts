@@ -114,7 +114,7 @@ export class LinkLocal implements Timed {
 
   #bind(): void {
     this.#state = 'BOUND';
-    this.#stack.putAddress(this.#iface, this.#address!);
+    this.#stack.putAddress(this.#iface, this.#address!, 'link-local');
     this.#options.onConfigured?.(this.#address);
   }
 

@@ -459,8 +459,8 @@ export class Udp implements DatagramTransport {
       socket.deliver(packet, ports >>> 16, p, length);
       count++;
     }
-    // RFC 1122 §3.2.2: nobody is told of it.
-    if (count === 0) this.context.stats.drop('udp-no-socket');
+    if (count > 0 || deliverConfig(packet, ports >>> 16, ports & 0xffff, p, p + length)) return;
+    this.context.stats.drop('udp-no-socket'); // RFC 1122 §3.2.2: nobody is told of it
   }
 
   /** Takes a port for `socket`; returns it, or 0 when it is taken. */
