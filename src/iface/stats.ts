@@ -22,6 +22,12 @@ type StackDrop =
   | 'ip-unknown-protocol'
   | 'ip-extension-header'
   | 'arp-conflict' // another host claims our address
+  | 'dns-wrong-id' // an answer to nothing we asked: RFC 5452 §9
+  | 'dns-wrong-question'
+  | 'dns-not-an-answer' // a query where an answer was due
+  | 'dns-not-a-query'
+  | 'dns-wrong-source' // mDNS from beyond the link: RFC 6762 §11
+  | 'dns-server-busy' // more queries at once than our server takes
   | 'icmp-unknown-type'
   | 'icmp-no-socket'
   | 'icmp-source-quench' // RFC 9293 MUST-55

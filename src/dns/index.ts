@@ -1,0 +1,17 @@
+/**
+ * The DNS: a resolver over any transport, a server, mDNS and DNS-SD. Hosts have a resolver of their own
+ * (`host.resolve`). @module
+ */
+export type { Answer } from './cache.ts';
+export type { HostsTable } from './hosts.ts';
+export {
+  type Family,
+  type LinkResolver,
+  type LookupOptions,
+  type QueryOptions,
+  type Resolution,
+  Resolver,
+  type ResolverOptions,
+} from './resolver.ts';
+export type { DnsDrop, DnsTransport, Endpoint, QueryHandler, QuerySocket } from './transport.ts';
+export { Upstream, type UpstreamOptions } from './upstream.ts';
