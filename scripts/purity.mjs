@@ -11,7 +11,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 process.chdir(root);
 
 const ENTRY = 'src/core.ts';
-const PROTOCOLS = ['tcp', 'udp', 'icmp', 'iface', 'raw'];
+const PROTOCOLS = ['tcp', 'udp', 'icmp', 'iface', 'raw', 'multicast'];
 const INNER = ['wire', 'memory', 'errors.ts'];
 const CORE = [...INNER, ...PROTOCOLS, 'phy', 'sim', 'posix', 'dns', 'stack.ts', 'core.ts'];
 

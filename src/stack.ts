@@ -162,6 +162,7 @@ export class Stack {
     for (let round = 0; round < ROUNDS_MAX; round++) {
       let taken = 0;
       for (let i = 0; i < interfaces.length; i++) taken += this.ip.drain(interfaces[i]!, BATCH_FRAMES);
+      taken += this.ip.looped.drain();
       const sentBefore = stats.framesOut;
       const more = this.tcp.flush();
       if (taken === 0 && (!more || stats.framesOut === sentBefore)) return false;
@@ -171,7 +172,7 @@ export class Stack {
 
   /** When `poll` should next be called: ms of the same clock, Infinity: only when a device or a socket has something. */
   pollAt(): number {
-    let at = this.tcp.hasReady ? this.context.now : this.context.timers.nextAt;
+    let at = this.tcp.hasReady || this.ip.looped.count > 0 ? this.context.now : this.context.timers.nextAt;
     for (const { device } of this.ip.interfaces) at = Math.min(at, device.pollAt());
     return at;
   }
@@ -201,6 +202,7 @@ export class Stack {
     this.tcp.close();
     this.udp.closeAll();
     this.icmp.closeAll();
+    this.ip.looped.close();
     for (const iface of this.ip.interfaces) {
       iface.neighbours.close();
       iface.device.close();

@@ -11,10 +11,13 @@ import {
   HEADROOM,
   setFrameBounds,
 } from '../memory/frame.ts';
+import { Groups } from '../multicast/groups.ts';
 import type { Device } from '../phy/device.ts';
 import { BROADCAST_MAC, type Cidr, IpAddress, MacAddress } from '../wire/address.ts';
 import * as arp from '../wire/arp.ts';
 import * as ethernet from '../wire/ethernet.ts';
+import * as ipv4 from '../wire/ipv4.ts';
+import * as ipv6 from '../wire/ipv6.ts';
 import type { Context } from './context.ts';
 import type { Ip } from './ip.ts';
 import { GONE, type Neighbour, Neighbours, PROBE, REACHABLE } from './neighbours.ts';
@@ -38,6 +41,8 @@ export class Interface {
   /** Addresses with their prefixes; change them through the stack. */
   readonly addresses: Cidr[] = [];
   readonly neighbours: Neighbours;
+  /** The multicast groups it is in. */
+  readonly groups: Groups;
   /** Whether this is the stack's own loopback. */
   readonly isLoopback: boolean;
   readonly #context: Context;
@@ -53,6 +58,7 @@ export class Interface {
     this.isLoopback = isLoopback;
     this.#ethernet = device.medium === 'ethernet';
     this.neighbours = new Neighbours(context, this);
+    this.groups = new Groups();
   }
 
   get mtu(): number {
@@ -167,7 +173,7 @@ export class Interface {
 
   /**
    * Sends the packet in `frame`, which it owns from now on.
-   * @param neighbour - the next hop on Ethernet, null on an IP medium
+   * @param neighbour - the next hop on Ethernet; null on an IP medium, and for a packet to a multicast group
    */
   transmit(frame: number, neighbour: Neighbour | null): void {
     if (this.#ethernet && neighbour !== null) {
@@ -178,8 +184,17 @@ export class Interface {
       } else {
         this.#emitHeader(frame, neighbour.macHigh, neighbour.macLow);
       }
-    }
+    } else if (this.#ethernet) this.#emitGroupHeader(frame);
     this.#send(frame);
+  }
+
+  /** The link address of a group is made from its address: RFC 1112 §6.4, RFC 2464 §7. */
+  #emitGroupHeader(frame: number): void {
+    const { memory } = this.#context;
+    const { dv } = memory;
+    const p = frameStart(memory, frame);
+    if (ipv6.version(dv, p) === 6) this.#emitHeader(frame, ethernet.GROUP_HIGH_V6, ipv6.destinationWord(dv, p, 3));
+    else this.#emitHeader(frame, ethernet.GROUP_HIGH_V4, ethernet.groupLowV4(ipv4.destination(dv, p)));
   }
 
   /** Sends the packet in `frame` to everybody on the link. */

@@ -55,7 +55,7 @@ const DROPS: { name: string; packet: Uint8Array; reason: DropReason }[] = [
   { name: 'our own address as a source, from outside', packet: pingFrom('10.0.0.2'), reason: 'ip-martian' },
   { name: 'a loopback destination from outside', packet: pingFrom('10.0.0.1', '127.0.0.1'), reason: 'ip-martian' },
   { name: "another host's address", packet: pingFrom('10.0.0.1', '10.0.0.3'), reason: 'ip-not-ours' },
-  { name: 'a group we are not in', packet: pingFrom('10.0.0.1', '224.0.0.99'), reason: 'ip-not-ours' },
+  { name: 'a group we are not in', packet: pingFrom('10.0.0.1', '224.0.0.99'), reason: 'ip-no-member' },
   { name: 'a fragment', packet: FRAGMENT, reason: 'ip-fragment' },
   { name: 'cut short', packet: PING.slice(0, 12), reason: 'ip-truncated' },
   { name: 'another version', packet: Uint8Array.of(0x95, ...PING.slice(1)), reason: 'ip-bad-version' },

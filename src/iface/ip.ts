@@ -1,10 +1,12 @@
 /**
  * The IP layer: takes packets from interfaces to the transports, and from the transports to the interface a route
  * names. RFC 791, RFC 1122 §3, RFC 8200.
- * Missing for now: fragments, IPv6 extension headers and neighbour discovery, forwarding, multicast. @module
+ * Missing for now: fragments, IPv6 extension headers and neighbour discovery, forwarding. @module
  */
 import type { ErrorCode } from '../errors.ts';
 import { frameEnd, frameStart, HEADROOM, setFrameBounds } from '../memory/frame.ts';
+import { LoopQueue } from '../multicast/loop-queue.ts';
+import { groupPath, sendToGroup } from '../multicast/output.ts';
 import { IpAddress, isMapped } from '../wire/address.ts';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip.ts';
 import * as ipv4 from '../wire/ipv4.ts';
@@ -60,6 +62,8 @@ const isExtensionHeader = (next: number): boolean => ipv6.EXTENSION_HEADERS.incl
 export class Ip {
   readonly routes = new Routes();
   readonly interfaces: Interface[] = [];
+  /** Own datagrams on their way back to this host. */
+  readonly looped: LoopQueue;
   readonly pathMtus: PathMtus;
   tcp!: StreamTransport;
   udp!: ErrorTransport;
@@ -72,6 +76,7 @@ export class Ip {
 
   constructor(context: Context) {
     this.#context = context;
+    this.looped = new LoopQueue(context, this);
     this.pathMtus = new PathMtus(context, this.routes);
   }
 
@@ -86,6 +91,23 @@ export class Ip {
     packet.trusted = trusted;
     packet.gsoSize = gsoSize;
     packet.toGroup = linkGroup;
+    packet.looped = false;
+    this.#input(packet, p, end);
+  }
+
+  /** Takes in a packet of our own in `[p, end)`, sent on `iface` to a group that `iface` is in. */
+  inputLooped(iface: Interface, p: number, end: number, trusted: boolean): void {
+    const packet = this.#packet;
+    packet.iface = iface;
+    packet.header = p;
+    packet.trusted = trusted;
+    packet.gsoSize = 0;
+    packet.toGroup = true;
+    packet.looped = true;
+    this.#input(packet, p, end);
+  }
+
+  #input(packet: Packet, p: number, end: number): void {
     if (p < end && ipv6.version(this.#context.memory.dv, p) === 6) this.#inputV6(packet, p, end);
     else this.#inputV4(packet, p, end);
   }
@@ -216,17 +238,18 @@ export class Ip {
       packet.toGroup = true;
       return true;
     }
-    // RFC 1112 §4, RFC 4291 §2.8: every host is in the all-hosts group.
-    const allNodes =
-      packet.version === 4
-        ? packet.dstD === (0xe0000001 | 0)
-        : packet.dstA === (0xff020000 | 0) && packet.dstB === 0 && packet.dstC === 0 && packet.dstD === 1;
-    if (allNodes) {
-      packet.toGroup = true;
-      return true;
-    }
+    const isMulticast = packet.version === 4 ? packet.dstD >>> 28 === 0xe : packet.dstA >>> 24 === 0xff;
+    if (isMulticast) return this.#passesToGroup(packet);
     this.#context.stats.drop('ip-not-ours');
     return false;
+  }
+
+  /** RFC 1112 §7.2: only groups that the interface is in. */
+  #passesToGroup(packet: Packet): boolean {
+    const drop = packet.iface.groups.check(packet);
+    if (drop !== null) this.#context.stats.drop(drop);
+    packet.toGroup = true;
+    return drop === null;
   }
 
   /** RFC 1122 §3.2.1.3: a source must be one host's address, and not ours when it comes from outside. */
@@ -242,7 +265,7 @@ export class Ip {
       // RFC 4291 §2.5.2: the unspecified address is no source but in neighbour discovery.
       if (srcA === 0 && srcB === 0 && srcC === 0 && srcD === 0 && !packet.toGroup) return 'ip-bad-source';
     }
-    if (!iface.isLoopback && this.isLocal(srcA, srcB, srcC, srcD)) return 'ip-martian';
+    if (!iface.isLoopback && !packet.looped && this.isLocal(srcA, srcB, srcC, srcD)) return 'ip-martian';
     return null;
   }
 
@@ -274,9 +297,15 @@ export class Ip {
   /**
    * Finds the way to `destination`.
    * @param source - our address, where the caller has bound one
+   * @param iface - where packets to a group leave, where the caller has chosen
    * @returns the path, or null when no route leads there
    */
-  path(destination: IpAddress, source: IpAddress | null): Path | null {
+  path(destination: IpAddress, source: IpAddress | null, iface: Interface | null = null): Path | null {
+    if (destination.isMulticast) return groupPath(this, destination, source, iface);
+    return this.#pathTo(destination, source);
+  }
+
+  #pathTo(destination: IpAddress, source: IpAddress | null): Path | null {
     const { generation } = this.routes;
     if (this.isLocalAddress(destination)) {
       const loopback = this.interfaces[0]!;
@@ -298,6 +327,7 @@ export class Ip {
   /**
    * Puts the IP header in front of `length` payload bytes that stand at {@link payloadOffset} of `frame`, and sends it.
    * The frame is the IP layer's from now on.
+   * @param loops - whether this host gets it too, if it goes to a group that the interface is in
    */
   send(
     path: Path,
@@ -307,6 +337,7 @@ export class Ip {
     destination: IpAddress,
     ttl: number,
     ds: number,
+    loops = false,
   ): void {
     const { memory } = this.#context;
     const p = frame + HEADROOM;
@@ -325,7 +356,8 @@ export class Ip {
     }
     setFrameBounds(memory, frame, p, end);
     const { iface } = path;
-    if (iface.isBroadcast(destination.a, destination.b, destination.c, destination.d)) iface.broadcast(frame);
+    if (destination.isMulticast) sendToGroup(this.#context, this.looped, iface, frame, destination, ttl, loops);
+    else if (iface.isBroadcast(destination.a, destination.b, destination.c, destination.d)) iface.broadcast(frame);
     else iface.transmit(frame, path.neighbour);
   }
 

@@ -32,6 +32,8 @@ export class Packet {
   gsoSize = 0;
   /** Whether it was sent to a multicast or broadcast address, of the link or of IP. */
   toGroup = false;
+  /** Whether it is our own, sent to a group that we are in ourselves. */
+  looped = false;
 
   constructor(iface: Interface) {
     this.iface = iface;

@@ -18,6 +18,9 @@ type StackDrop =
   | 'ip-martian' // loopback or own addresses from outside: RFC 1812 §5.3.7
   | 'ip-link-group' // for one host in IP, for everybody on the link
   | 'ip-not-ours' // no interface has the destination
+  | 'ip-no-member' // for a group that the interface is not in
+  | 'ip-source-filtered' // for a group, from a source that nobody wants: RFC 3376 §3.2
+  | 'multicast-loop-full' // too many own datagrams wait to come back to this host
   | 'ip-fragment' // fragments are not reassembled yet
   | 'ip-unknown-protocol'
   | 'ip-extension-header'

@@ -81,8 +81,10 @@ export interface ConnectOptions {
 export interface BindOptions {
   /** 0, the default: a free port is chosen. */
   readonly port?: number;
-  /** The address to bind to; by default all, of both families. */
+  /** The address to bind to; by default all, of both families. The address of a group: only what is sent to it comes. */
   readonly host?: string;
+  /** Whether the port may be shared with other sockets that say so too: each gets what is sent to a group. */
+  readonly reuse?: boolean;
 }
 
 /** An address, or `localhost`. Names of the DNS are not resolved yet. */
@@ -206,6 +208,7 @@ export class HostUdp {
   async bind(options: BindOptions = {}): Promise<UdpSocket> {
     this.#loop.assertOpen('bind');
     const socket = this.#loop.stack.udpSocket();
+    socket.reuse = options.reuse ?? false;
     const address = options.host === undefined ? undefined : lookup(options.host, 'bind');
     socket.bind({ port: checkPort(options.port ?? 0, 0), address });
     return new UdpSocket(this.#loop, socket, lookup);

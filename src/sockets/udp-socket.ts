@@ -1,8 +1,9 @@
 /** A UDP socket with promises. @module */
 import { NetError } from '../errors.ts';
+import type { Interface } from '../iface/interface.ts';
 import { Source } from '../udp/datagram-queue.ts';
-import { type UdpSocket as CoreUdpSocket, READABLE } from '../udp/udp.ts';
-import type { IpAddress } from '../wire/address.ts';
+import { type UdpSocket as CoreUdpSocket, type MembershipOptions, READABLE } from '../udp/udp.ts';
+import { IpAddress, parseIp } from '../wire/address.ts';
 import { checkPort } from '../wire/ip.ts';
 import { asyncDispose } from './dispose.ts';
 import type { Loop, Notified } from './loop.ts';
@@ -43,6 +44,7 @@ export class UdpSocket implements Notified {
     this.#lookup = lookup;
     this.#readers = new Waiters(loop);
     socket.owner = this;
+    socket.broadcast = false;
     loop.closers.add(this.#close);
   }
 
@@ -72,6 +74,110 @@ export class UdpSocket implements Notified {
       this.#assertOpen('send');
     }
     this.#loop.wake();
+  }
+
+  /**
+   * Joins a multicast group: what is sent to it and to the socket's port comes, from everybody.
+   * @param multicastInterface - name or address of one of ours; by default where packets to the group would leave
+   * @throws NetError EINVAL no group; EADDRINUSE a member already; ENODEV no such interface; ENOBUFS too many groups
+   * @example socket.addMembership('224.0.0.251', 'eth0')
+   */
+  addMembership(group: string, multicastInterface?: string): void {
+    this.#change('addMembership', () => this.#socket.join(readGroup(group), this.#membership(multicastInterface)));
+  }
+
+  /** Leaves a group; closing the socket does so too. @throws NetError EADDRNOTAVAIL not a member; EINVAL, ENODEV */
+  dropMembership(group: string, multicastInterface?: string): void {
+    this.#change('dropMembership', () => this.#socket.leave(readGroup(group), this.#membership(multicastInterface)));
+  }
+
+  /**
+   * Joins a group for what `source` sends; further calls add sources.
+   * @throws NetError EINVAL no group, or joined from everybody; EADDRNOTAVAIL there already; ENODEV, ENOBUFS
+   */
+  addSourceSpecificMembership(source: string, group: string, multicastInterface?: string): void {
+    this.#change('addSourceSpecificMembership', () =>
+      this.#socket.join(readGroup(group), this.#membership(multicastInterface, source)),
+    );
+  }
+
+  /** Gives up one source of a group; the last one leaves it. @throws NetError EADDRNOTAVAIL, EINVAL, ENODEV */
+  dropSourceSpecificMembership(source: string, group: string, multicastInterface?: string): void {
+    this.#change('dropSourceSpecificMembership', () =>
+      this.#socket.leave(readGroup(group), this.#membership(multicastInterface, source)),
+    );
+  }
+
+  /** Keeps out what `source` sends to a group joined from everybody. @throws NetError EINVAL, EADDRNOTAVAIL, ENOBUFS */
+  blockSource(source: string, group: string, multicastInterface?: string): void {
+    this.#change('blockSource', () =>
+      this.#socket.blockSource(readGroup(group), IpAddress.parse(source), this.#membership(multicastInterface)),
+    );
+  }
+
+  /** Takes {@link blockSource} back. @throws NetError EINVAL, EADDRNOTAVAIL not blocked */
+  unblockSource(source: string, group: string, multicastInterface?: string): void {
+    this.#change('unblockSource', () =>
+      this.#socket.unblockSource(readGroup(group), IpAddress.parse(source), this.#membership(multicastInterface)),
+    );
+  }
+
+  /** Routers a datagram to a group may pass, and one more; 1, the default: none; 0: it stays on this host. */
+  setMulticastTTL(ttl: number): number {
+    this.#socket.multicastTtl = readByte('ttl', ttl, 0);
+    return ttl;
+  }
+
+  /** Routers a datagram to one host may pass, and one more: 1 to 255; 64 by default. */
+  setTTL(ttl: number): number {
+    this.#socket.ttl = readByte('ttl', ttl, 1);
+    return ttl;
+  }
+
+  /** Whether this host gets what is sent to groups that it is in itself; it does by default. */
+  setMulticastLoopback(flag: boolean): boolean {
+    this.#socket.multicastLoopback = flag;
+    return flag;
+  }
+
+  /**
+   * Where what goes to groups leaves.
+   * @param multicastInterface - name or address of one of ours, or `::%name`; `0.0.0.0` or `::`: the routes decide again
+   * @throws NetError ENODEV
+   */
+  setMulticastInterface(multicastInterface: string): void {
+    const isAny = parseIp(multicastInterface)?.isUnspecified === true;
+    this.#socket.multicastInterface = isAny ? null : this.#interface(multicastInterface);
+  }
+
+  /** Allows datagrams to broadcast addresses, which are refused with EACCES otherwise. */
+  setBroadcast(flag: boolean): void {
+    this.#socket.broadcast = flag;
+  }
+
+  /** Does `action`, and has the stack tell routers of it. */
+  #change(syscall: string, action: () => void): void {
+    this.#assertOpen(syscall);
+    this.#loop.touch();
+    action();
+    this.#loop.wake();
+  }
+
+  #membership(name: string | undefined, source?: string): MembershipOptions {
+    return {
+      interface: name === undefined ? undefined : this.#interface(name),
+      source: source === undefined ? undefined : IpAddress.parse(source),
+    };
+  }
+
+  #interface(text: string): Interface {
+    const name = /^[^%]*%(.+)$/.exec(text)?.[1] ?? text;
+    const address = parseIp(name);
+    const isMeant = (iface: Interface): boolean =>
+      iface.name === name || (address !== null && iface.hasAddress(address));
+    const found = this.#loop.stack.interfaces.find(isMeant);
+    if (found === undefined) throw new NetError('ENODEV', 'setMulticastInterface', { detail: `no interface ${text}` });
+    return found;
   }
 
   #pause(): Promise<void> {
@@ -164,6 +270,17 @@ export class UdpSocket implements Notified {
   #assertOpen(syscall: string): void {
     if (this.#isClosed) throw closedError(syscall);
   }
+}
+
+function readByte(what: string, value: number, least: number): number {
+  if (Number.isInteger(value) && value >= least && value <= 255) return value;
+  throw new RangeError(`${what}: expected ${least} to 255, got ${value}`);
+}
+
+function readGroup(text: string): IpAddress {
+  const group = parseIp(text);
+  if (group?.isMulticast) return group;
+  throw new TypeError(`group: expected a multicast address, got ${JSON.stringify(text)}`);
 }
 
 const closedError = (syscall: string): NetError =>

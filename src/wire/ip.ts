@@ -3,6 +3,7 @@ import type { IpAddress } from './address.ts';
 import { fold, halves } from './octets.ts';
 
 export const PROTOCOL_ICMP = 1;
+export const PROTOCOL_IGMP = 2;
 export const PROTOCOL_TCP = 6;
 export const PROTOCOL_UDP = 17;
 export const PROTOCOL_ICMPV6 = 58;
@@ -30,7 +31,7 @@ export function checkPort(port: number, least: 0 | 1): number {
   throw new RangeError(`port: expected ${least} to 65535, got ${port}`);
 }
 
-const NAMES: Record<number, string> = { 1: 'ICMP', 6: 'TCP', 17: 'UDP', 58: 'ICMP6' };
+const NAMES: Record<number, string> = { 1: 'ICMP', 2: 'igmp', 6: 'TCP', 17: 'UDP', 58: 'ICMP6', 59: 'no next header' };
 
 /** The name tcpdump prints for a protocol number. */
 export const protocolName = (protocol: number): string => NAMES[protocol] ?? `ip-proto-${protocol}`;
