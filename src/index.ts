@@ -17,6 +17,7 @@ export {
   type UdpConnectOptions,
 } from './sockets/host.ts';
 export type { IncomingSyn, SynDecision, SynHandler } from './sockets/incoming-syn.ts';
+export type { NamesOptions, Resolved, ResolveOptions } from './sockets/names.ts';
 export type { PingOptions, PingReply } from './sockets/ping.ts';
 export { TcpListener } from './sockets/tcp-listener.ts';
 export { type CloseOptions, TcpStream } from './sockets/tcp-stream.ts';

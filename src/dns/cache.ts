@@ -1,5 +1,5 @@
 /** Answers kept as long as they last: RFC 1035 §7.4, negative ones RFC 2308. @module */
-import { NOERROR, NXDOMAIN, nameKey, type RecordType, type ResourceRecord } from '../wire/dns.ts';
+import { NOERROR, NXDOMAIN, nameKey, type RecordOf, type RecordType, type ResourceRecord } from '../wire/dns.ts';
 
 /** Sets of records kept; the one unused longest goes first. */
 const SETS_MAX = 1024;
@@ -14,6 +14,8 @@ const NEGATIVE_TTL_MAX = 10_800;
 export interface Answer {
   readonly rcode: typeof NOERROR | typeof NXDOMAIN;
   readonly records: readonly ResourceRecord[];
+  /** Of a negative answer: whose zone says so, and how long it lasts. */
+  readonly soa?: ResourceRecord | undefined;
 }
 
 interface Entry extends Answer {
@@ -46,7 +48,9 @@ export class Cache {
     if (nowMs >= entry.expiresAt) return null;
     this.#insert(key, entry);
     const passed = Math.floor((nowMs - entry.storedAt) / 1000);
-    return { rcode: entry.rcode, records: entry.records.map((r) => ({ ...r, ttl: Math.max(0, r.ttl - passed) })) };
+    const aged = (r: ResourceRecord): ResourceRecord => ({ ...r, ttl: Math.max(0, r.ttl - passed) });
+    const { rcode, records, soa } = entry;
+    return { rcode, records: records.map(aged), ...(soa === undefined ? {} : { soa: aged(soa) }) };
   }
 
   /** Keeps the records of one name and one type, for the shortest of their TTLs (RFC 2181 §5.2). */
@@ -57,14 +61,16 @@ export class Cache {
   }
 
   /**
-   * Keeps that there is nothing.
-   * @param ttl - seconds: the smaller of the SOA's own TTL and its MINIMUM field (RFC 2308 §5)
+   * Keeps that there is nothing, for the smaller of the SOA's own TTL and its MINIMUM field: RFC 2308 §5.
+   * @returns the SOA with that TTL, as answers pass it on
    */
-  putNegative(name: string, type: RecordType, rcode: Answer['rcode'], ttl: number, nowMs: number): void {
-    if (ttl <= 0) return;
+  putNegative(name: string, type: RecordType, rcode: Answer['rcode'], soa: RecordOf<'SOA'>, nowMs: number) {
+    const ttl = Math.min(soa.ttl, soa.minimum, NEGATIVE_TTL_MAX);
+    const kept = { ...soa, ttl };
+    if (ttl <= 0) return kept;
     const key = keyOf(name, rcode === NXDOMAIN ? ANY_TYPE : type);
-    const expiresAt = nowMs + 1000 * Math.min(NEGATIVE_TTL_MAX, ttl);
-    this.#store(key, { rcode, records: [], storedAt: nowMs, expiresAt });
+    this.#store(key, { rcode, records: [], soa: kept, storedAt: nowMs, expiresAt: nowMs + 1000 * ttl });
+    return kept;
   }
 
   #store(key: string, entry: Entry): void {

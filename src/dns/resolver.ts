@@ -265,10 +265,10 @@ export class Resolver {
         return { ...(await this.#link.query(at, type, signal)), name: at, aliases };
       }
       const answer = await this.upstream.query(question(at, type), signal);
-      const { end, records, isFinal, via } = this.#absorb(answer, at, type);
+      const { end, records, isFinal, via, soa } = this.#absorb(answer, at, type);
       aliases.push(...via);
       at = end;
-      if (isFinal) return { rcode: answer.rcode === NXDOMAIN ? NXDOMAIN : NOERROR, records, name: at, aliases };
+      if (isFinal) return { rcode: answer.rcode === NXDOMAIN ? NXDOMAIN : NOERROR, records, name: at, aliases, soa };
     }
     throw new NetError('EAI_AGAIN', 'resolve', { address: name, detail: `${name} leads through too many aliases` });
   }
@@ -303,7 +303,7 @@ export class Resolver {
       const records = type === 'ANY' ? own : own.filter((record) => record.type === type);
       if (records.length > 0) {
         this.#cache.put(end, type, records, now);
-        return { end, records, isFinal: true, via };
+        return { end, records, isFinal: true, via, soa: undefined };
       }
       const alias = own.find(isAlias);
       // A loop within one answer ends as one over many does: by the count.
@@ -312,14 +312,16 @@ export class Resolver {
       via.push(alias);
       end = alias.target;
     }
-    const soa = answer.authorities.find((record) => record.type === 'SOA' && isUnder(end, record.name));
+    let soa = answer.authorities.find(
+      (record): record is RecordOf<'SOA'> => record.type === 'SOA' && isUnder(end, record.name),
+    );
     // RFC 2308 §2: an alias without what it leads to, without SOA: the server did not go on; we do.
     const isFinal = answer.rcode === NXDOMAIN || soa !== undefined || sameName(end, name);
-    if (isFinal && soa?.type === 'SOA') {
+    if (isFinal && soa !== undefined) {
       const rcode = answer.rcode === NXDOMAIN ? NXDOMAIN : NOERROR;
-      this.#cache.putNegative(end, type, rcode, Math.min(soa.ttl, soa.minimum), now);
+      soa = this.#cache.putNegative(end, type, rcode, soa, now);
     }
-    return { end, records: [], isFinal, via };
+    return { end, records: [], isFinal, via, soa };
   }
 }
 

@@ -1,5 +1,6 @@
 /** A host: a stack, the loop that drives it, and sockets with promises. What most programs use. @module */
-import { NetError } from '../errors.ts';
+
+import type { RecordType, Resolver } from '../dns/index.ts';
 import type { Interface } from '../iface/interface.ts';
 import type { Stats } from '../iface/stats.ts';
 import type { Memory } from '../memory/memory.ts';
@@ -10,22 +11,24 @@ import { ALGORITHMS } from '../tcp/congestion/index.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import { isDrained } from '../tcp/socket.ts';
 import type { SynRequest } from '../tcp/syn-request.ts';
-import { Cidr, IpAddress, MacAddress, parseIp } from '../wire/address.ts';
+import { Cidr, IpAddress, MacAddress } from '../wire/address.ts';
 import { checkPort } from '../wire/ip.ts';
+import { dial } from './dial.ts';
 import { asyncDispose } from './dispose.ts';
 import { IncomingSyn, type SynHandler } from './incoming-syn.ts';
 import { Loop } from './loop.ts';
+import { Names, type NamesOptions, ownAddress, type Resolved, type ResolveOptions } from './names.ts';
 import { type PingOptions, type PingReply, ping } from './ping.ts';
 import { realClock, secureRandom } from './real-clock.ts';
 import { TcpListener } from './tcp-listener.ts';
-import { TcpStream } from './tcp-stream.ts';
+import type { TcpStream } from './tcp-stream.ts';
 import { UdpSocket } from './udp-socket.ts';
 
 /** How long `close` lets connections whose streams were closed finish. */
 const LINGER_MS = 1000;
 const LINGER_STEP_MS = 5;
 
-export interface HostOptions {
+export interface HostOptions extends NamesOptions {
   /** The device of the first interface. A host without one can still talk to itself. */
   readonly device?: Device;
   /** Addresses with prefixes: `10.0.0.1/24`, `fd00::1/64`. */
@@ -63,12 +66,13 @@ export interface ListenOptions {
 }
 
 export interface ConnectOptions {
+  /** An address, or a name: then addresses of both families are tried in turn (RFC 8305). */
   readonly host: string;
   readonly port: number;
   readonly signal?: AbortSignal | undefined;
   readonly localPort?: number;
   readonly localAddress?: string;
-  /** Milliseconds until the attempt fails with ETIMEDOUT; by default the retransmissions of the SYN decide. */
+  /** Milliseconds until it fails with ETIMEDOUT, the name included; by default the retransmissions of the SYN decide. */
   readonly timeout?: number;
   /** Turns the Nagle algorithm off. */
   readonly noDelay?: boolean;
@@ -87,15 +91,8 @@ export interface BindOptions {
   readonly reuse?: boolean;
 }
 
-/** An address, or `localhost`. Names of the DNS are not resolved yet. */
-function lookup(host: string, syscall: string): IpAddress {
-  if (typeof host !== 'string') throw new TypeError(`host: expected an address as a string, got ${typeof host}`);
-  const address = host === 'localhost' ? IpAddress.v4(0x7f000001) : parseIp(host);
-  if (address !== null) return address;
-  throw new NetError('ENOTFOUND', syscall, { address: host });
-}
-
 export interface UdpConnectOptions {
+  /** An address or a name. */
   readonly host: string;
   readonly port: number;
   readonly localAddress?: string;
@@ -106,9 +103,11 @@ export interface UdpConnectOptions {
 /** TCP of a host. */
 export class HostTcp {
   readonly #loop: Loop;
+  readonly #names: Names;
 
-  constructor(loop: Loop) {
+  constructor(loop: Loop, names: Names) {
     this.#loop = loop;
+    this.#names = names;
   }
 
   /**
@@ -123,7 +122,7 @@ export class HostTcp {
       throw new TypeError(`onSyn: expected a function, got ${typeof onSyn}`);
     }
     const socket = this.#loop.stack.tcpSocket(options.tcp);
-    const address = host === undefined ? undefined : lookup(host, 'listen');
+    const address = host === undefined ? undefined : ownAddress(host, 'listen');
     const ask = (handler: SynHandler) => (request: SynRequest) =>
       void new IncomingSyn(this.#loop, request).ask(handler);
     const asked = onSyn === undefined ? undefined : ask(onSyn);
@@ -138,66 +137,34 @@ export class HostTcp {
    */
   async connect(options: ConnectOptions): Promise<TcpStream> {
     this.#loop.assertOpen('connect');
-    const { signal, timeout, noDelay, keepAliveMs } = options;
+    const { host, signal, timeout, noDelay, keepAliveMs, localAddress, localPort } = options;
     signal?.throwIfAborted();
-    const address = lookup(options.host, 'connect');
+    const address = this.#names.numeric(host);
     const port = checkPort(options.port, 1);
-    this.#loop.touch();
-    const socket = this.#loop.stack.tcpSocket({
-      ...options.tcp,
-      ...(noDelay === undefined ? {} : { noDelay }),
-      ...(keepAliveMs === undefined ? {} : { keepAliveMs }),
-    });
-    socket.connect(
-      { address, port },
-      {
-        ...(options.localAddress === undefined ? {} : { address: lookup(options.localAddress, 'connect') }),
-        ...(options.localPort === undefined ? {} : { port: checkPort(options.localPort, 0) }),
+    const dialled = {
+      signal,
+      timeout,
+      localAddress: localAddress === undefined ? undefined : ownAddress(localAddress, 'connect'),
+      localPort: localPort === undefined ? undefined : checkPort(localPort, 0),
+      tcp: {
+        ...options.tcp,
+        ...(noDelay === undefined ? {} : { noDelay }),
+        ...(keepAliveMs === undefined ? {} : { keepAliveMs }),
       },
-    );
-    const stream = new TcpStream(this.#loop, socket);
-    this.#loop.wake();
-    await this.#established(stream, timeout, signal);
-    return stream;
-  }
-
-  #established(stream: TcpStream, timeout: number | undefined, signal: AbortSignal | undefined): Promise<void> {
-    const loop = this.#loop;
-    const { clock } = loop;
-    loop.hold(1);
-    return new Promise((resolve, reject) => {
-      let timer = 0;
-      const settle = (error: unknown): void => {
-        loop.hold(-1);
-        if (timer !== 0) clock.clearTimer(timer);
-        signal?.removeEventListener('abort', onAbort);
-        if (error === null) resolve();
-        else reject(error);
-      };
-      const cancel = (error: unknown): void => {
-        stream.connected(() => {});
-        stream.abort();
-        settle(error);
-      };
-      const onAbort = (): void => cancel(signal!.reason);
-      signal?.addEventListener('abort', onAbort, { once: true });
-      if (timeout !== undefined) {
-        const { remoteAddress, remotePort } = stream;
-        const late = (): void =>
-          cancel(new NetError('ETIMEDOUT', 'connect', { address: remoteAddress, port: remotePort }));
-        timer = clock.setTimer(clock.now() + timeout, late);
-      }
-      stream.connected(settle);
-    });
+    };
+    if (address !== null) return dial(this.#loop, address, port, dialled);
+    return this.#names.connect(host, port, dialled);
   }
 }
 
 /** UDP of a host. */
 export class HostUdp {
   readonly #loop: Loop;
+  readonly #names: Names;
 
-  constructor(loop: Loop) {
+  constructor(loop: Loop, names: Names) {
     this.#loop = loop;
+    this.#names = names;
   }
 
   /**
@@ -209,9 +176,9 @@ export class HostUdp {
     this.#loop.assertOpen('bind');
     const socket = this.#loop.stack.udpSocket();
     socket.reuse = options.reuse ?? false;
-    const address = options.host === undefined ? undefined : lookup(options.host, 'bind');
+    const address = options.host === undefined ? undefined : ownAddress(options.host, 'bind');
     socket.bind({ port: checkPort(options.port ?? 0, 0), address });
-    return new UdpSocket(this.#loop, socket, lookup);
+    return new UdpSocket(this.#loop, socket, this.#names);
   }
 
   /**
@@ -221,11 +188,12 @@ export class HostUdp {
   async connect(options: UdpConnectOptions): Promise<UdpSocket> {
     this.#loop.assertOpen('connect');
     const { localAddress, localPort } = options;
-    const remote = { address: lookup(options.host, 'connect'), port: checkPort(options.port, 1) };
+    const port = checkPort(options.port, 1);
+    const remote = { address: await this.#names.address(options.host, 'connect'), port };
     const socket = this.#loop.stack.udpSocket();
     try {
       if (localPort !== undefined || localAddress !== undefined) {
-        const address = localAddress === undefined ? undefined : lookup(localAddress, 'bind');
+        const address = localAddress === undefined ? undefined : ownAddress(localAddress, 'bind');
         socket.bind({ port: checkPort(localPort ?? 0, 0), address });
       }
       socket.connect(remote);
@@ -233,7 +201,7 @@ export class HostUdp {
       socket.close();
       throw error;
     }
-    return new UdpSocket(this.#loop, socket, lookup);
+    return new UdpSocket(this.#loop, socket, this.#names);
   }
 }
 
@@ -245,6 +213,7 @@ export class Host {
   /** The interface of the device given at creation, null without one. */
   readonly iface: Interface | null;
   readonly #loop: Loop;
+  readonly #names: Names;
 
   /** Use {@link createHost}. */
   constructor(options: HostOptions) {
@@ -259,8 +228,9 @@ export class Host {
       congestion: ALGORITHMS,
     });
     this.#loop = new Loop(this.stack, options.clock ?? realClock);
-    this.tcp = new HostTcp(this.#loop);
-    this.udp = new HostUdp(this.#loop);
+    this.#names = new Names(this.#loop, options);
+    this.tcp = new HostTcp(this.#loop, this.#names);
+    this.udp = new HostUdp(this.#loop, this.#names);
     this.iface = options.device === undefined ? null : this.#addInterface(options.device, options);
     const gateways = typeof options.gateway === 'string' ? [options.gateway] : (options.gateway ?? []);
     for (const gateway of gateways) this.stack.addDefaultRoute(IpAddress.parse(gateway));
@@ -294,6 +264,38 @@ export class Host {
     return iface;
   }
 
+  /** The clock the host runs by. */
+  get clock(): Clock {
+    return this.#loop.clock;
+  }
+
+  /** The resolver: its servers, its cache, aliases. */
+  get resolver(): Resolver {
+    return this.#names.resolver;
+  }
+
+  /**
+   * Addresses of a name, those to try first first; or, with `type`, its records: strings for A and AAAA. Answers come
+   * from the table of hosts, from the cache, or from the name servers; an address with `type: 'PTR'` gives its names.
+   * @throws NetError ENOTFOUND where there is no such name, or no address; ENODATA no record of the type; ETIMEDOUT no
+   * server answers; EAI_AGAIN none knows
+   * @example const [address] = await host.resolve('example.org', { family: 6 })
+   * @example for (const { exchange } of await host.resolve('example.org', { type: 'MX' })) console.log(exchange)
+   */
+  resolve<T extends RecordType | undefined = undefined>(
+    name: string,
+    options: ResolveOptions<T> = {},
+  ): Promise<Resolved<T>[]> {
+    return this.#names.resolve(name, options);
+  }
+
+  /** A name and a port as a peer's address: the first one to try. @throws NetError as {@link resolve} */
+  async resolveSocketAddress(name: string, port: number): Promise<{ address: string; port: number }> {
+    this.#loop.assertOpen('resolve');
+    checkPort(port, 1);
+    return { address: `${await this.#names.address(name, 'resolve')}`, port };
+  }
+
   /**
    * Sends one echo request and waits for its reply.
    * @throws NetError ETIMEDOUT, ENETUNREACH, EMSGSIZE, ENOTFOUND
@@ -301,7 +303,8 @@ export class Host {
    */
   async ping(host: string, options: PingOptions = {}): Promise<PingReply> {
     this.#loop.assertOpen('ping');
-    return ping(this.#loop, lookup(host, 'ping'), options);
+    const address = await this.#names.address(host, 'ping', options.signal);
+    return ping(this.#loop, address, options);
   }
 
   /**
