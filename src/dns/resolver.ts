@@ -155,21 +155,19 @@ export class Resolver {
       onFamily?.(numeric.family, [numeric]);
       return [numeric];
     }
+    const search = new Search();
     for (const candidate of this.#candidates(name)) {
-      const addresses = await this.#families(candidate, families, signal, onFamily);
-      if (addresses.length > 0) return addresses;
+      const addresses = await search.try(() => this.#families(candidate, { ...options, families }, search));
+      if (addresses !== null && addresses.length > 0) return addresses;
     }
-    throw notFound(name);
+    throw search.error(notFound(name), name);
   }
 
-  async #families(
-    name: string,
-    families: readonly Family[],
-    signal: AbortSignal | undefined,
-    onFamily: LookupOptions['onFamily'],
-  ): Promise<IpAddress[]> {
+  async #families(name: string, options: LookupOptions, search: Search): Promise<IpAddress[]> {
+    const { families = [], signal, onFamily } = options;
     const one = async (family: Family): Promise<IpAddress[]> => {
-      const { records } = await this.follow(name, family === 4 ? 'A' : 'AAAA', { signal });
+      const { rcode, records } = await this.follow(name, family === 4 ? 'A' : 'AAAA', { signal });
+      search.exists ||= rcode === NOERROR;
       const addresses = records.flatMap((r) => (r.type === 'A' || r.type === 'AAAA' ? [r.address] : []));
       if (addresses.length > 0) onFamily?.(family, addresses);
       return addresses;
@@ -198,13 +196,13 @@ export class Resolver {
       throw new TypeError(`type: expected a record type like AAAA or TXT, got ${JSON.stringify(type)}`);
     }
     const numeric = type === 'PTR' ? numericAddress(checkName(name)) : null;
-    let exists = false;
+    const search = new Search();
     for (const candidate of numeric === null ? this.#candidates(name) : [`${reverseName(numeric)}.`]) {
-      const resolution = await this.follow(candidate, type, options);
-      if (resolution.records.length > 0) return resolution;
-      exists ||= resolution.rcode === NOERROR;
+      const resolution = await search.try(() => this.follow(candidate, type, options));
+      if (resolution !== null && resolution.records.length > 0) return resolution;
+      search.exists ||= resolution?.rcode === NOERROR;
     }
-    throw exists ? new NetError('ENODATA', 'resolve', { address: name }) : notFound(name);
+    throw search.error(new NetError('ENODATA', 'resolve', { address: name }), name);
   }
 
   #candidates(name: string): string[] {
@@ -322,6 +320,28 @@ export class Resolver {
       soa = this.#cache.putNegative(end, type, rcode, soa, now);
     }
     return { end, records: [], isFinal, via, soa };
+  }
+}
+
+/** A walk along the search list: where the servers fail for one name, the next is still tried, as Linux does. */
+class Search {
+  /** Whether some name existed, though without what was asked for. */
+  exists = false;
+  #failure: NetError | null = null;
+
+  /** What it all came to. @param none - where a name exists without what was asked for */
+  error(none: NetError, name: string): NetError {
+    return this.exists ? none : (this.#failure ?? notFound(name));
+  }
+
+  async try<T>(attempt: () => Promise<T>): Promise<T | null> {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!(error instanceof NetError) || error.code !== 'EAI_AGAIN') throw error;
+      this.#failure ??= error;
+      return null;
+    }
   }
 }
 

@@ -83,7 +83,6 @@ export class DnsServer {
   readonly zone: Zone;
   readonly #host: ServerHost;
   readonly #forward: Resolver | null;
-  readonly #ending = new AbortController();
   readonly #streams = new Set<Stream>();
   #datagrams: Datagrams | null = null;
   #listener: Listener | null = null;
@@ -112,9 +111,8 @@ export class DnsServer {
     return server;
   }
 
-  /** Ends it: open connections are reset, questions under way are given up. */
+  /** Ends it: open connections are reset, and what is still forwarded finds nobody to answer. */
   async close(): Promise<void> {
-    this.#ending.abort(new NetError('ECANCELED', 'resolve', { detail: 'the server is closed' }));
     for (const stream of this.#streams) stream.abort();
     await this.#datagrams?.close();
     await this.#listener?.close();
@@ -251,7 +249,7 @@ export class DnsServer {
     }
     this.#forwarded++;
     try {
-      const found = await this.#forward!.follow(`${name}`, type, { signal: this.#ending.signal });
+      const found = await this.#forward!.follow(name, type);
       const { rcode, aliases, records, soa } = found;
       return { rcode, answers: [...aliases, ...records], authorities: soa === undefined ? [] : [soa] };
     } catch (error) {
