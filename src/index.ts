@@ -17,6 +17,13 @@ export {
   type UdpConnectOptions,
 } from './sockets/host.ts';
 export type { IncomingSyn, SynDecision, SynHandler } from './sockets/incoming-syn.ts';
+export {
+  HostMdns,
+  type HostMdnsOptions,
+  type Publication,
+  type ResolvedService,
+  type ServiceEvent,
+} from './sockets/mdns.ts';
 export type { NamesOptions, Resolved, ResolveOptions } from './sockets/names.ts';
 export type { PingOptions, PingReply } from './sockets/ping.ts';
 export { TcpListener } from './sockets/tcp-listener.ts';

@@ -7,6 +7,17 @@ export type { RecordOf, RecordType, ResourceRecord } from '../wire/dns.ts';
 export type { Answer } from './cache.ts';
 export type { HostsTable } from './hosts.ts';
 export {
+  decodeText,
+  Mdns,
+  type MdnsOptions,
+  type MdnsOutput,
+  type MdnsPeer,
+  type Published,
+  type Service,
+  type ServiceInstance,
+  type ServiceText,
+} from './mdns/index.ts';
+export {
   type Family,
   type LinkResolver,
   type LookupOptions,

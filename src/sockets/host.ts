@@ -17,6 +17,7 @@ import { dial } from './dial.ts';
 import { asyncDispose } from './dispose.ts';
 import { IncomingSyn, type SynHandler } from './incoming-syn.ts';
 import { Loop } from './loop.ts';
+import { HostMdns, type HostMdnsOptions } from './mdns.ts';
 import { Names, type NamesOptions, ownAddress, type Resolved, type ResolveOptions } from './names.ts';
 import { type PingOptions, type PingReply, ping } from './ping.ts';
 import { realClock, secureRandom } from './real-clock.ts';
@@ -43,6 +44,8 @@ export interface HostOptions extends NamesOptions {
   readonly memory?: number | Memory;
   /** What TCP sockets start with. */
   readonly tcp?: Partial<TcpSettings>;
+  /** Answers and asks on the link by mDNS (RFC 6762), on the interface of `device`; default false. */
+  readonly mdns?: boolean | HostMdnsOptions;
   /** Virtual time for simulations; by default the machine's. */
   readonly clock?: Clock;
   /** Uniform uint32; by default the engine's cryptographic source. */
@@ -212,6 +215,8 @@ export class Host {
   readonly udp: HostUdp;
   /** The interface of the device given at creation, null without one. */
   readonly iface: Interface | null;
+  /** Services and names of the link, null unless the host was made with `mdns`. */
+  readonly mdns: HostMdns | null;
   readonly #loop: Loop;
   readonly #names: Names;
 
@@ -234,7 +239,16 @@ export class Host {
     this.iface = options.device === undefined ? null : this.#addInterface(options.device, options);
     const gateways = typeof options.gateway === 'string' ? [options.gateway] : (options.gateway ?? []);
     for (const gateway of gateways) this.stack.addDefaultRoute(IpAddress.parse(gateway));
+    this.mdns = this.#startMdns(options.mdns ?? false);
     this.#loop.wake();
+  }
+
+  #startMdns(options: boolean | HostMdnsOptions): HostMdns | null {
+    if (options === false) return null;
+    if (this.iface === null) throw new TypeError('mdns: expected a device whose link to speak on, got none');
+    const mdns = new HostMdns(this.#loop, this.iface, options === true ? {} : options);
+    this.#names.resolver.setLink(mdns);
+    return mdns;
   }
 
   #addInterface(device: Device, options: HostOptions): Interface {
@@ -313,6 +327,7 @@ export class Host {
    */
   async close(): Promise<void> {
     if (this.#loop.isClosed) return;
+    this.mdns?.close(); // its goodbye leaves with what lingers
     await this.#linger();
     this.#loop.touch();
     this.stack.close();

@@ -9,6 +9,7 @@ import {
   type Message,
   type Question,
   question,
+  type RecordOf,
   type RecordType,
   type ResourceRecord,
   sameName,
@@ -25,8 +26,8 @@ const FIRST_MOST_MS = 120;
 const INTERVAL_FIRST_MS = 1000;
 const INTERVAL_MAX_MS = 3_600_000;
 
-/** Told of records that come and go. */
-export type WatchListener = (event: 'added' | 'removed', record: ResourceRecord) => void;
+/** Told of records that come and go; `denied`: the name is somebody's, and has nothing of the type (NSEC). */
+export type WatchListener = (event: 'added' | 'removed' | 'denied', record: ResourceRecord) => void;
 
 interface Watch {
   readonly name: string;
@@ -77,6 +78,7 @@ export class Querier {
   response(message: Message, now: number): void {
     if (this.#watches.size === 0) return;
     const records = [...message.answers, ...message.additionals].filter(isOfClassIn);
+    for (const record of records) if (record.type === 'NSEC') this.#denied(record as RecordOf<'NSEC'>);
     if (!records.some(({ name, type }) => this.#watches.has(setKey(name, type)))) return;
     const fresh = records.filter((record) => this.cache.take(record, now));
     for (const record of fresh) this.#tell('added', record);
@@ -90,6 +92,14 @@ export class Querier {
       const known = new Set(this.#knownAnswers(watch, now).map((record) => dataKey(record)));
       const theirs = message.answers.filter((record) => sameName(record.name, name) && record.type === type);
       if (theirs.every((record) => known.has(dataKey(record)))) this.#later(watch, now);
+    }
+  }
+
+  /** RFC 6762 §6.1: NSEC lists the types a name has; what it does not list is not there. */
+  #denied(nsec: RecordOf<'NSEC'>): void {
+    for (const { name, type, listeners } of [...this.#watches.values()]) {
+      if (!sameName(name, nsec.name) || nsec.types.includes(type)) continue;
+      for (const listener of [...listeners]) listener('denied', nsec);
     }
   }
 

@@ -44,7 +44,7 @@ export interface RegistrationOptions {
   /** The names have been probed for and are ours; called again after each change of name. */
   ready?(): void;
   /** Another host has the name: from now on it is that of `attempt`. */
-  renamed?(attempt: number): void;
+  renamed?(attempt: number, now: number): void;
 }
 
 export type RegistrationState = 'idle' | 'probing' | 'announcing' | 'up' | 'closed';
@@ -164,7 +164,7 @@ export class Registration {
     this.attempt++;
     this.#rebuild();
     this.#probe(now, this.#conflicts.length >= CONFLICTS_MAX ? CONFLICTS_PAUSE_MS : undefined);
-    this.#options.renamed?.(this.attempt);
+    this.#options.renamed?.(this.attempt, now);
   }
 
   /** RFC 6762 §8.2: another host probes for a name that we probe for: the records that sort later win. */

@@ -46,6 +46,8 @@ export class Responder {
   readonly #world: MdnsWorld;
   readonly #registrations: Registration[] = [];
   readonly #pending = new Map<Own, Pending>();
+  /** The NSEC record of a name, by the first record of that name: they change together. */
+  readonly #denials = new WeakMap<Own, Own>();
 
   constructor(world: MdnsWorld) {
     this.#world = world;
@@ -117,7 +119,10 @@ export class Responder {
     if (found.length > 0) return found;
     const named = this.own(name, 'ANY').filter(({ isProbed }) => isProbed);
     const first = named[0];
-    return first === undefined ? [] : [denial(first, named)];
+    if (first === undefined) return [];
+    const made = this.#denials.get(first) ?? denial(first, named);
+    this.#denials.set(first, made);
+    return [made];
   }
 
   #schedule(own: Own, from: string | null, isProbe: boolean, now: number): void {
