@@ -19,8 +19,8 @@ import { halves } from '../wire/octets.ts';
 import { LocalAddresses } from './addresses.ts';
 import { isForConfigPort } from './config-port.ts';
 import type { Context } from './context.ts';
-import { passExtensions } from './extension-headers.ts';
 import { ErrorCause } from './error-detail.ts';
+import { passExtensions } from './extension-headers.ts';
 import type { Forwarder } from './forward.ts';
 import type { Interface } from './interface.ts';
 import { Packet } from './packet.ts';
@@ -384,7 +384,7 @@ export class Ip {
     this.#flowHash ??= new SipHash(this.#context.random);
     const { a, b, c, d } = destination;
     const words = Int32Array.of(source.a, source.b, source.c, source.d, a, b, c, d, ports);
-    return (this.#flowHash.hash(words) & FLOW_LABEL_MASK) || 1;
+    return this.#flowHash.hash(words) & FLOW_LABEL_MASK || 1;
   }
 
   /** The index of the next interface. */
@@ -462,7 +462,14 @@ export class Ip {
     const { generation } = this.routes;
     if (this.isLocalAddress(destination)) {
       const loopback = this.interfaces[0]!;
-      return { iface: loopback, neighbour: null, source: source ?? destination, mtu: loopback.mtu, flowLabel: 0, generation };
+      return {
+        iface: loopback,
+        neighbour: null,
+        source: source ?? destination,
+        mtu: loopback.mtu,
+        flowLabel: 0,
+        generation,
+      };
     }
     const route = this.routes.lookup(destination);
     if (route === null) return null;
