@@ -290,6 +290,7 @@ export class Host {
     this.tcp = new HostTcp(this.#loop, this.#names);
     this.udp = new HostUdp(this.#loop, this.#names);
     this.raw = new HostRaw(this.#loop);
+    this.#loop.touch(); // what begins now counts its times from now
     this.stack.ip.addresses.onChange = (local, event) => {
       this.autoconfig(local.iface)?.addressChanged(local, event);
     };
@@ -380,6 +381,7 @@ export class Host {
   /** Adds another interface. */
   addInterface(device: Device, options: InterfaceSettings = {}): Interface {
     this.#loop.assertOpen('addInterface');
+    this.#loop.touch();
     const iface = this.#addInterface(device, options);
     this.#loop.wake();
     return iface;
