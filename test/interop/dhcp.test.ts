@@ -1,13 +1,13 @@
 /** Our DHCP client against dnsmasq and ISC's server, our server against ISC's client, and addresses in dispute. @module */
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Configuration } from '../../src/index.ts';
 import { Namespace, type Running, skipReason } from './namespace.ts';
-import { MAIN, withServer } from './server.ts';
+import { MAIN, sleep, withServer } from './server.ts';
 
 const CHILD = fileURLToPath(new URL('./dhcp-child.js', import.meta.url));
 const options = { timeout: 60_000 };
@@ -330,18 +330,24 @@ describe('dhcpv6, stateless', { skip: skipReason('dnsmasq', 'dhclient') }, () =>
       const child = lan.space.spawn(process.execPath, CHILD, 'serve');
       await child.line(/serving/);
       const script = join(folder, 'script6');
-      writeFileSync(script, `#!/bin/sh\nenv | grep ^new_dhcp6 >> ${folder}/environment6\nexit 0\n`, { mode: 0o755 });
+      writeFileSync(
+        script,
+        `#!/bin/sh\nenv | grep ^new_dhcp6 > ${folder}/environment6.new && mv ${folder}/environment6.new ${folder}/environment6\nexit 0\n`,
+        { mode: 0o755 },
+      );
       const files = ['-lf', join(folder, 'six.leases'), '-pf', join(folder, 'six.pid')];
       // The link-local address of Linux must have passed its own duplicate detection.
       for (let i = 0; i < 30; i++) {
         const { stdout } = await lan.space.must('ip', '-6', 'addr', 'show', 'dev', 'br0', 'scope', 'link');
         if (stdout.includes('fe80') && !stdout.includes('tentative')) break;
-        await new Promise((resume) => setTimeout(resume, 200));
+        await sleep(200);
       }
       const client = lan.space.spawn('dhclient', '-6', '-S', '-1', '-d', '-v', '-sf', script, ...files, 'br0');
       await client.errorLine(/RCV: Reply message/, 15_000);
+      const file = `${folder}/environment6`;
+      for (let i = 0; i < 50 && !existsSync(file); i++) await sleep(100);
       await client.end(3000, 'SIGTERM');
-      const env = readFileSync(`${folder}/environment6`, 'utf8');
+      const env = readFileSync(file, 'utf8');
       assert.match(env, /^new_dhcp6_name_servers=fd00:9::53$/m);
       assert.match(env, /^new_dhcp6_domain_search=lan\.? example\.com\.?$/m);
       assert.equal(await child.end(), 0, child.stderr);
@@ -352,30 +358,19 @@ describe('dhcpv6, stateless', { skip: skipReason('dnsmasq', 'dhclient') }, () =>
 describe('address conflicts', { skip: skipReason('arping', 'ping') }, () => {
   const TAP = ['--tap', 'tap0'];
 
-  test("our announcement corrects what Linux's cache has of our address", options, async () => {
+  test('Linux hears where our address is before anybody asks', options, async () => {
     const space = await Namespace.create();
     try {
       await space.must('ip', 'tuntap', 'add', 'tap0', 'mode', 'tap');
       await space.must('ip', 'addr', 'add', '192.168.69.100/24', 'dev', 'tap0');
       await space.must('ip', 'link', 'set', 'tap0', 'up');
-      await space.must(
-        'ip',
-        'neigh',
-        'replace',
-        '192.168.69.1',
-        'lladdr',
-        '02:00:00:00:00:99',
-        'dev',
-        'tap0',
-        'nud',
-        'stale',
-      );
+      await space.must('sysctl', '-qw', 'net.ipv4.conf.tap0.arp_accept=1'); // what is announced is remembered
       const args = ['server', '--tap', 'tap0', '--mac', MAC, '--address', '192.168.69.1/24'];
       const server = space.spawn(process.execPath, MAIN, ...args);
       await server.line(/^ethertype server/);
       let entry = '';
       for (let i = 0; i < 30 && !entry.includes(MAC); i++) {
-        await new Promise((resume) => setTimeout(resume, 100));
+        await sleep(100);
         entry = (await space.must('ip', 'neigh', 'show', '192.168.69.1')).stdout;
       }
       assert.match(entry, new RegExp(MAC));
