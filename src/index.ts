@@ -23,6 +23,14 @@ export {
   type UdpConnectOptions,
 } from './sockets/host.ts';
 export type { IncomingSyn, SynDecision, SynHandler } from './sockets/incoming-syn.ts';
+export {
+  HostMdns,
+  type HostMdnsOptions,
+  type Publication,
+  type ResolvedService,
+  type ServiceEvent,
+} from './sockets/mdns.ts';
+export type { NamesOptions, Resolved, ResolveOptions } from './sockets/names.ts';
 export type { PingFailure, PingManyOptions, PingOptions, PingReply, PingStatistics } from './sockets/ping.ts';
 export { type RawOpenOptions, type RawPacket, RawSocket } from './sockets/raw-socket.ts';
 export { TcpListener } from './sockets/tcp-listener.ts';

@@ -59,6 +59,8 @@ export class MulticastRig {
     this.iface = this.stack.addInterface(this.device, {
       mac: MacAddress.parse('02:00:00:00:00:01'),
       addresses: addresses.map((text) => Cidr.parse(text)),
+      announce: false,
+      ipv6: { dadTransmits: 0, linkLocal: false },
     });
     this.stack.poll(this.now);
   }

@@ -26,7 +26,7 @@ function knownNeighbour(iface: Interface, address: IpAddress, mac: MacAddress): 
 /** The way out of `iface` to everybody, or with `mac` to one link address, from `source`. */
 export function linkPath(iface: Interface, source: IpAddress, to: IpAddress, mac: MacAddress | null): Path {
   const neighbour = mac === null || iface.device.medium !== 'ethernet' ? null : knownNeighbour(iface, to, mac);
-  return { iface, neighbour, source, mtu: iface.mtu, generation: -1 };
+  return { iface, neighbour, source, mtu: iface.mtu, flowLabel: 0, generation: -1 };
 }
 
 /** Sends one datagram; false when there is no room or no memory: it is lost, as any may be. */

@@ -119,8 +119,9 @@ export class IcmpSocket implements Changed {
    * @returns false when the device or the memory has no room
    * @throws NetError ENETUNREACH, EMSGSIZE, EINVAL on a socket bound to a UDP port
    */
-  sendEcho(to: IpAddress, sequence: number, data: Uint8Array): boolean {
+  sendEcho(destination: IpAddress, sequence: number, data: Uint8Array): boolean {
     if (this.identifier === 0) this.bind();
+    const to = this.#icmp.ip.zoned(destination);
     const context = { address: to.toString() };
     const path = this.#icmp.ip.path(to, null);
     if (path === null) throw new NetError('ENETUNREACH', 'send', context);

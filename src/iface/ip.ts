@@ -8,17 +8,19 @@ import { frameEnd, frameStart, HEADROOM, setFrameBounds } from '../memory/frame.
 import { inputIgmp } from '../multicast/igmp.ts';
 import { LoopQueue } from '../multicast/loop-queue.ts';
 import { groupPath, sendToGroup } from '../multicast/output.ts';
+import { SipHash } from '../tcp/isn.ts';
 import { IpAddress, isMapped, LINK_LOCAL, parseIp } from '../wire/address.ts';
 import * as icmpv4 from '../wire/icmpv4.ts';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_IGMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip.ts';
 import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
-import { Chain, isExtension, walk } from '../wire/ipv6-extension.ts';
+import { Chain, FRAGMENT, isExtension, NO_NEXT } from '../wire/ipv6-extension.ts';
 import { halves } from '../wire/octets.ts';
 import { LocalAddresses } from './addresses.ts';
 import { isForConfigPort } from './config-port.ts';
 import type { Context } from './context.ts';
 import { ErrorCause } from './error-detail.ts';
+import { passExtensions } from './extension-headers.ts';
 import type { Forwarder } from './forward.ts';
 import type { Interface } from './interface.ts';
 import { Packet } from './packet.ts';
@@ -27,6 +29,8 @@ import { type Path, Routes } from './routes.ts';
 
 /** RFC 1700: the recommended initial TTL. */
 export const TTL_DEFAULT = 64;
+/** RFC 8200 §3. */
+const FLOW_LABEL_MASK = 0xfffff;
 
 /** A protocol above IP. */
 export interface Transport {
@@ -107,6 +111,8 @@ export class Ip {
   readonly #passed = new Packet(null as unknown as Interface);
   #passedGeneration = -1;
   #lastIndex = 0;
+  /** Drawn when the first IPv6 flow begins. */
+  #flowHash: SipHash | null = null;
 
   constructor(context: Context) {
     this.#context = context;
@@ -262,26 +268,19 @@ export class Ip {
           this.#inputExtended(packet);
           return;
         }
-        if (packet.isTaken) return;
+        // RFC 8200 §4.7: nothing follows, and that is no error.
+        if (packet.isTaken || (packet.version === 6 && packet.protocol === NO_NEXT)) return;
         this.#context.stats.drop('ip-unknown-protocol');
         this.icmp.unreachable(packet, 'protocol');
     }
   }
 
-  /** Goes past the extension headers to the protocol above: RFC 8200 §4. Fragments are not reassembled yet. */
+  /** Goes past the extension headers to the protocol above. Fragments are not reassembled yet. */
   #inputExtended(packet: Packet): void {
-    const { memory, stats } = this.#context;
-    const chain = this.#chain;
-    const nextAt = packet.header + ipv6.NEXT_HEADER_OFFSET;
-    const drop = walk(memory.dv, packet.protocol, nextAt, packet.payload, packet.end, chain);
-    if (drop !== null || isExtension(chain.protocol)) {
-      stats.drop(drop ?? 'ip-fragment');
-      return;
-    }
-    packet.protocol = chain.protocol;
-    packet.payload = chain.offset;
-    packet.routerAlert = chain.routerAlert;
-    this.#dispatch(packet, PROTOCOL_ICMPV6);
+    const drop = passExtensions(this.#context.memory, packet, this.#chain, this.icmp);
+    if (drop !== null) this.#context.stats.drop(drop);
+    else if (packet.protocol === FRAGMENT) this.#context.stats.drop('ip-fragment');
+    else this.#dispatch(packet, PROTOCOL_ICMPV6);
   }
 
   /** Whether the packet may come from where it says and is for us; counts the drop otherwise. */
@@ -376,6 +375,18 @@ export class Ip {
     return this.addresses.get(a, b, c, d) !== null;
   }
 
+  /**
+   * The flow label of packets from `source` to `destination` and these ports: RFC 6437 §3. The same for all packets of a
+   * flow, and never 0; nobody who does not know the key can tell the ports by it.
+   */
+  flowLabel(source: IpAddress, destination: IpAddress, ports: number): number {
+    if (destination.isV4) return 0;
+    this.#flowHash ??= new SipHash(this.#context.random);
+    const { a, b, c, d } = destination;
+    const words = Int32Array.of(source.a, source.b, source.c, source.d, a, b, c, d, ports);
+    return this.#flowHash.hash(words) & FLOW_LABEL_MASK || 1;
+  }
+
   /** The index of the next interface. */
   nextIndex(): number {
     return ++this.#lastIndex;
@@ -451,7 +462,14 @@ export class Ip {
     const { generation } = this.routes;
     if (this.isLocalAddress(destination)) {
       const loopback = this.interfaces[0]!;
-      return { iface: loopback, neighbour: null, source: source ?? destination, mtu: loopback.mtu, generation };
+      return {
+        iface: loopback,
+        neighbour: null,
+        source: source ?? destination,
+        mtu: loopback.mtu,
+        flowLabel: 0,
+        generation,
+      };
     }
     const route = this.routes.lookup(destination);
     if (route === null) return null;
@@ -466,7 +484,7 @@ export class Ip {
     const broadcast = iface.isBroadcast(destination.a, destination.b, destination.c, destination.d);
     const resolved = iface.device.medium === 'ethernet' && !broadcast;
     const neighbour = resolved ? iface.neighbours.get(nextHop) : null;
-    return { iface, neighbour, source: from, mtu: this.pathMtus.get(destination, iface.mtu), generation };
+    return { iface, neighbour, source: from, mtu: this.pathMtus.get(destination, iface.mtu), flowLabel: 0, generation };
   }
 
   /**
@@ -497,7 +515,8 @@ export class Ip {
       ipv4.emit(memory.dv, p, end - p, ds, id, flags, ttl, protocol, path.source.d, destination.d);
     } else {
       end = p + ipv6.HEADER_LENGTH + length;
-      ipv6.emit(memory.dv, p, length, ds, ttl, protocol, path.source, destination);
+      const hops = ttl === TTL_DEFAULT ? path.iface.hopLimit : ttl;
+      ipv6.emit(memory.dv, p, length, ds, hops, protocol, path.source, destination, path.flowLabel);
     }
     setFrameBounds(memory, frame, p, end);
     const { iface } = path;

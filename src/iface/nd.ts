@@ -325,7 +325,9 @@ export class Nd {
     }
   }
 
+  /** On a medium without link addresses nobody asks for one, and no router need know of the group. */
   joinSolicitedNode(address: IpAddress): void {
+    if (!this.isEthernet) return;
     this.iface.groups.join(ndp.solicitedNode(address));
   }
 

@@ -191,5 +191,7 @@ export interface Path {
   readonly source: IpAddress;
   /** Bytes of IP packet the path carries. */
   readonly mtu: number;
+  /** Of IPv6 packets that take it; 0 until whoever holds the path gives his flow one: see `Ip.flowLabel`. */
+  flowLabel: number;
   readonly generation: number;
 }

@@ -70,6 +70,12 @@ type StackDrop =
   | 'dhcp-bad-lease' // an address, a mask or a time that cannot be
   | 'dhcp-no-lease' // our server has no address left
   | 'arp-conflict' // another host claims our address
+  | 'dns-wrong-id' // an answer to nothing we asked: RFC 5452 §9
+  | 'dns-wrong-question'
+  | 'dns-not-an-answer' // a query where an answer was due
+  | 'dns-not-a-query'
+  | 'dns-wrong-source' // mDNS from beyond the link: RFC 6762 §11
+  | 'dns-server-busy' // more queries at once than our server takes
   | 'icmp-unknown-type'
   | 'icmp-ignored-type' // a request or a reply that no host needs: RFC 6918, RFC 1122 §3.2.2.7 to §3.2.2.9
   | 'icmp-error-queue-full' // errors that nobody takes

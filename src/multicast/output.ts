@@ -56,7 +56,7 @@ export function groupPath(ip: Ip, group: IpAddress, source: IpAddress | null, ch
   const from = own ?? iface.sourceFor(group, group);
   // RFC 1122 §3.2.1.3 (g): a loopback source never leaves.
   if (from === null || (from.isLoopback && !iface.isLoopback)) return null;
-  return { iface, neighbour: null, source: from, mtu: iface.mtu, generation: ip.routes.generation };
+  return { iface, neighbour: null, source: from, mtu: iface.mtu, flowLabel: 0, generation: ip.routes.generation };
 }
 
 /**

@@ -1,4 +1,5 @@
 /** A host: a stack, the loop that drives it, and sockets with promises. What most programs use. @module */
+import type { RecordType, Resolver } from '../dns/index.ts';
 import { NetError } from '../errors.ts';
 import type { ForwardOptions } from '../iface/forward.ts';
 import type { Interface } from '../iface/interface.ts';
@@ -11,18 +12,21 @@ import { ALGORITHMS } from '../tcp/congestion/index.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import { isDrained } from '../tcp/socket.ts';
 import type { SynRequest } from '../tcp/syn-request.ts';
-import { IpAddress, MacAddress, parseIp } from '../wire/address.ts';
+import { IpAddress, MacAddress } from '../wire/address.ts';
 import { checkPort } from '../wire/ip.ts';
 import { parseAddresses } from './address-words.ts';
 import { Autoconfig, type AutoconfigOptions, type ConfiguredOptions } from './autoconfig.ts';
+import { dial } from './dial.ts';
 import { asyncDispose } from './dispose.ts';
 import { IncomingSyn, type SynHandler } from './incoming-syn.ts';
 import { Loop } from './loop.ts';
+import { HostMdns, type HostMdnsOptions } from './mdns.ts';
+import { Names, type NamesOptions, ownAddress, type Resolved, type ResolveOptions } from './names.ts';
 import { type PingManyOptions, type PingOptions, type PingReply, type PingStatistics, ping, pingMany } from './ping.ts';
 import { type RawOpenOptions, RawSocket } from './raw-socket.ts';
 import { realClock, secureRandom } from './real-clock.ts';
 import { TcpListener } from './tcp-listener.ts';
-import { TcpStream } from './tcp-stream.ts';
+import type { TcpStream } from './tcp-stream.ts';
 import { type TraceHop, type TraceOptions, trace } from './trace.ts';
 import { UdpSocket } from './udp-socket.ts';
 
@@ -30,7 +34,7 @@ import { UdpSocket } from './udp-socket.ts';
 const LINGER_MS = 1000;
 const LINGER_STEP_MS = 5;
 
-export interface HostOptions extends AutoconfigOptions {
+export interface HostOptions extends AutoconfigOptions, NamesOptions {
   /** The device of the first interface. A host without one can still talk to itself. */
   readonly device?: Device;
   /**
@@ -54,6 +58,8 @@ export interface HostOptions extends AutoconfigOptions {
   readonly forward?: boolean | ForwardOptions;
   /** What TCP sockets start with. */
   readonly tcp?: Partial<TcpSettings>;
+  /** Answers and asks on the link by mDNS (RFC 6762), on the interface of `device`; default false. */
+  readonly mdns?: boolean | HostMdnsOptions;
   /** Virtual time for simulations; by default the machine's. */
   readonly clock?: Clock;
   /** Uniform uint32; by default the engine's cryptographic source. */
@@ -81,12 +87,13 @@ export interface ListenOptions {
 }
 
 export interface ConnectOptions {
+  /** An address, or a name: then addresses of both families are tried in turn (RFC 8305). */
   readonly host: string;
   readonly port: number;
   readonly signal?: AbortSignal | undefined;
   readonly localPort?: number;
   readonly localAddress?: string;
-  /** Milliseconds until the attempt fails with ETIMEDOUT; by default the retransmissions of the SYN decide. */
+  /** Milliseconds until it fails with ETIMEDOUT, the name included; by default the retransmissions of the SYN decide. */
   readonly timeout?: number;
   /** Turns the Nagle algorithm off. */
   readonly noDelay?: boolean;
@@ -105,15 +112,8 @@ export interface BindOptions {
   readonly reuse?: boolean;
 }
 
-/** An address, or `localhost`. Names of the DNS are not resolved yet. */
-function lookup(host: string, syscall: string): IpAddress {
-  if (typeof host !== 'string') throw new TypeError(`host: expected an address as a string, got ${typeof host}`);
-  const address = host === 'localhost' ? IpAddress.v4(0x7f000001) : parseIp(host);
-  if (address !== null) return address;
-  throw new NetError('ENOTFOUND', syscall, { address: host });
-}
-
 export interface UdpConnectOptions {
+  /** An address or a name. */
   readonly host: string;
   readonly port: number;
   readonly localAddress?: string;
@@ -124,9 +124,11 @@ export interface UdpConnectOptions {
 /** TCP of a host. */
 export class HostTcp {
   readonly #loop: Loop;
+  readonly #names: Names;
 
-  constructor(loop: Loop) {
+  constructor(loop: Loop, names: Names) {
     this.#loop = loop;
+    this.#names = names;
   }
 
   /**
@@ -141,7 +143,7 @@ export class HostTcp {
       throw new TypeError(`onSyn: expected a function, got ${typeof onSyn}`);
     }
     const socket = this.#loop.stack.tcpSocket(options.tcp);
-    const address = host === undefined ? undefined : lookup(host, 'listen');
+    const address = host === undefined ? undefined : ownAddress(this.#loop, host, 'listen');
     const ask = (handler: SynHandler) => (request: SynRequest) =>
       void new IncomingSyn(this.#loop, request).ask(handler);
     const asked = onSyn === undefined ? undefined : ask(onSyn);
@@ -156,66 +158,34 @@ export class HostTcp {
    */
   async connect(options: ConnectOptions): Promise<TcpStream> {
     this.#loop.assertOpen('connect');
-    const { signal, timeout, noDelay, keepAliveMs } = options;
+    const { host, signal, timeout, noDelay, keepAliveMs, localAddress, localPort } = options;
     signal?.throwIfAborted();
-    const address = lookup(options.host, 'connect');
+    const address = this.#names.numeric(host);
     const port = checkPort(options.port, 1);
-    this.#loop.touch();
-    const socket = this.#loop.stack.tcpSocket({
-      ...options.tcp,
-      ...(noDelay === undefined ? {} : { noDelay }),
-      ...(keepAliveMs === undefined ? {} : { keepAliveMs }),
-    });
-    socket.connect(
-      { address, port },
-      {
-        ...(options.localAddress === undefined ? {} : { address: lookup(options.localAddress, 'connect') }),
-        ...(options.localPort === undefined ? {} : { port: checkPort(options.localPort, 0) }),
+    const dialled = {
+      signal,
+      timeout,
+      localAddress: localAddress === undefined ? undefined : ownAddress(this.#loop, localAddress, 'connect'),
+      localPort: localPort === undefined ? undefined : checkPort(localPort, 0),
+      tcp: {
+        ...options.tcp,
+        ...(noDelay === undefined ? {} : { noDelay }),
+        ...(keepAliveMs === undefined ? {} : { keepAliveMs }),
       },
-    );
-    const stream = new TcpStream(this.#loop, socket);
-    this.#loop.wake();
-    await this.#established(stream, timeout, signal);
-    return stream;
-  }
-
-  #established(stream: TcpStream, timeout: number | undefined, signal: AbortSignal | undefined): Promise<void> {
-    const loop = this.#loop;
-    const { clock } = loop;
-    loop.hold(1);
-    return new Promise((resolve, reject) => {
-      let timer = 0;
-      const settle = (error: unknown): void => {
-        loop.hold(-1);
-        if (timer !== 0) clock.clearTimer(timer);
-        signal?.removeEventListener('abort', onAbort);
-        if (error === null) resolve();
-        else reject(error);
-      };
-      const cancel = (error: unknown): void => {
-        stream.connected(() => {});
-        stream.abort();
-        settle(error);
-      };
-      const onAbort = (): void => cancel(signal!.reason);
-      signal?.addEventListener('abort', onAbort, { once: true });
-      if (timeout !== undefined) {
-        const { remoteAddress, remotePort } = stream;
-        const late = (): void =>
-          cancel(new NetError('ETIMEDOUT', 'connect', { address: remoteAddress, port: remotePort }));
-        timer = clock.setTimer(clock.now() + timeout, late);
-      }
-      stream.connected(settle);
-    });
+    };
+    if (address !== null) return dial(this.#loop, address, port, dialled);
+    return this.#names.connect(host, port, dialled);
   }
 }
 
 /** UDP of a host. */
 export class HostUdp {
   readonly #loop: Loop;
+  readonly #names: Names;
 
-  constructor(loop: Loop) {
+  constructor(loop: Loop, names: Names) {
     this.#loop = loop;
+    this.#names = names;
   }
 
   /**
@@ -227,9 +197,9 @@ export class HostUdp {
     this.#loop.assertOpen('bind');
     const socket = this.#loop.stack.udpSocket();
     socket.reuse = options.reuse ?? false;
-    const address = options.host === undefined ? undefined : lookup(options.host, 'bind');
+    const address = options.host === undefined ? undefined : ownAddress(this.#loop, options.host, 'bind');
     socket.bind({ port: checkPort(options.port ?? 0, 0), address });
-    return new UdpSocket(this.#loop, socket, lookup);
+    return new UdpSocket(this.#loop, socket, this.#names);
   }
 
   /**
@@ -239,11 +209,12 @@ export class HostUdp {
   async connect(options: UdpConnectOptions): Promise<UdpSocket> {
     this.#loop.assertOpen('connect');
     const { localAddress, localPort } = options;
-    const remote = { address: lookup(options.host, 'connect'), port: checkPort(options.port, 1) };
+    const port = checkPort(options.port, 1);
+    const remote = { address: await this.#names.address(options.host, 'connect'), port };
     const socket = this.#loop.stack.udpSocket();
     try {
       if (localPort !== undefined || localAddress !== undefined) {
-        const address = localAddress === undefined ? undefined : lookup(localAddress, 'bind');
+        const address = localAddress === undefined ? undefined : ownAddress(this.#loop, localAddress, 'bind');
         socket.bind({ port: checkPort(localPort ?? 0, 0), address });
       }
       socket.connect(remote);
@@ -251,7 +222,7 @@ export class HostUdp {
       socket.close();
       throw error;
     }
-    return new UdpSocket(this.#loop, socket, lookup);
+    return new UdpSocket(this.#loop, socket, this.#names);
   }
 }
 
@@ -274,13 +245,13 @@ export class HostRaw {
     const socket = this.#loop.stack.rawSocket(options);
     try {
       if (ttl !== undefined) socket.ttl = ttl;
-      if (localAddress !== undefined) socket.bind(lookup(localAddress, 'bind'));
-      if (remoteAddress !== undefined) socket.connect(lookup(remoteAddress, 'connect'));
+      if (localAddress !== undefined) socket.bind(ownAddress(this.#loop, localAddress, 'bind'));
+      if (remoteAddress !== undefined) socket.connect(ownAddress(this.#loop, remoteAddress, 'connect'));
     } catch (error) {
       socket.close();
       throw error;
     }
-    return new RawSocket(this.#loop, socket, lookup);
+    return new RawSocket(this.#loop, socket, (host, syscall) => ownAddress(this.#loop, host, syscall));
   }
 }
 
@@ -292,8 +263,11 @@ export class Host {
   readonly raw: HostRaw;
   /** The interface of the device given at creation, null without one. */
   readonly iface: Interface | null;
+  /** Services and names of the link, null unless the host was made with `mdns`. */
+  readonly mdns: HostMdns | null;
   readonly #loop: Loop;
   readonly #autoconfigs: Autoconfig[] = [];
+  readonly #names: Names;
 
   /** Use {@link createHost}. */
   constructor(options: HostOptions) {
@@ -309,13 +283,23 @@ export class Host {
       congestion: ALGORITHMS,
     });
     this.#loop = new Loop(this.stack, options.clock ?? realClock);
-    this.tcp = new HostTcp(this.#loop);
-    this.udp = new HostUdp(this.#loop);
+    this.#names = new Names(this.#loop, options);
+    this.tcp = new HostTcp(this.#loop, this.#names);
+    this.udp = new HostUdp(this.#loop, this.#names);
     this.raw = new HostRaw(this.#loop);
     this.iface = options.device === undefined ? null : this.#addInterface(options.device, options);
     const gateways = typeof options.gateway === 'string' ? [options.gateway] : (options.gateway ?? []);
     for (const gateway of gateways) this.stack.addDefaultRoute(IpAddress.parse(gateway));
+    this.mdns = this.#startMdns(options.mdns ?? false);
     this.#loop.wake();
+  }
+
+  #startMdns(options: boolean | HostMdnsOptions): HostMdns | null {
+    if (options === false) return null;
+    if (this.iface === null) throw new TypeError('mdns: expected a device whose link to speak on, got none');
+    const mdns = new HostMdns(this.#loop, this.iface, options === true ? {} : options);
+    this.#names.resolver.setLink(mdns);
+    return mdns;
   }
 
   #addInterface(device: Device, options: HostOptions): Interface {
@@ -372,6 +356,38 @@ export class Host {
     return iface;
   }
 
+  /** The clock the host runs by. */
+  get clock(): Clock {
+    return this.#loop.clock;
+  }
+
+  /** The resolver: its servers, its cache, aliases. */
+  get resolver(): Resolver {
+    return this.#names.resolver;
+  }
+
+  /**
+   * Addresses of a name, those to try first first; or, with `type`, its records: strings for A and AAAA. Answers come
+   * from the table of hosts, from the cache, or from the name servers; an address with `type: 'PTR'` gives its names.
+   * @throws NetError ENOTFOUND where there is no such name, or no address; ENODATA no record of the type; ETIMEDOUT no
+   * server answers; EAI_AGAIN none knows
+   * @example const [address] = await host.resolve('example.org', { family: 6 })
+   * @example for (const { exchange } of await host.resolve('example.org', { type: 'MX' })) console.log(exchange)
+   */
+  resolve<T extends RecordType | undefined = undefined>(
+    name: string,
+    options: ResolveOptions<T> = {},
+  ): Promise<Resolved<T>[]> {
+    return this.#names.resolve(name, options);
+  }
+
+  /** A name and a port as a peer's address: the first one to try. @throws NetError as {@link resolve} */
+  async resolveSocketAddress(name: string, port: number): Promise<{ address: string; port: number }> {
+    this.#loop.assertOpen('resolve');
+    checkPort(port, 1);
+    return { address: `${await this.#names.address(name, 'resolve')}`, port };
+  }
+
   /**
    * Sends one echo request and waits for its reply; or, with `count`, so many at an interval, and counts what comes back.
    * @throws NetError ETIMEDOUT, ENETUNREACH, EMSGSIZE, ENOTFOUND; what the network reports about a single one:
@@ -383,7 +399,7 @@ export class Host {
   async ping(host: string, options?: PingOptions): Promise<PingReply>;
   async ping(host: string, options: PingOptions | PingManyOptions = {}): Promise<PingReply | PingStatistics> {
     this.#loop.assertOpen('ping');
-    const address = lookup(host, 'ping');
+    const address = this.stack.ip.zoned(await this.#names.address(host, 'ping', options.signal));
     return 'count' in options ? pingMany(this.#loop, address, options) : ping(this.#loop, address, options);
   }
 
@@ -394,7 +410,7 @@ export class Host {
    */
   async *trace(host: string, options: TraceOptions = {}): AsyncGenerator<TraceHop, void, undefined> {
     this.#loop.assertOpen('trace');
-    yield* trace(this.#loop, lookup(host, 'trace'), options);
+    yield* trace(this.#loop, this.stack.ip.zoned(await this.#names.address(host, 'trace')), options);
   }
 
   /**
@@ -403,6 +419,7 @@ export class Host {
    */
   async close(): Promise<void> {
     if (this.#loop.isClosed) return;
+    this.mdns?.close(); // its goodbye leaves with what lingers
     await this.#linger();
     await Promise.all(this.#autoconfigs.map((one) => one.release()));
     this.#loop.touch();

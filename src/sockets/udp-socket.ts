@@ -7,6 +7,7 @@ import { IpAddress, parseIp } from '../wire/address.ts';
 import { checkPort } from '../wire/ip.ts';
 import { asyncDispose } from './dispose.ts';
 import type { Loop, Notified } from './loop.ts';
+import type { Names } from './names.ts';
 import { assertBytes } from './tcp-stream.ts';
 import { Waiters, type WaitOptions } from './waiters.ts';
 
@@ -20,6 +21,7 @@ export interface Datagram {
 
 /** Where a datagram goes. */
 export interface Destination {
+  /** An address or a name. */
   readonly host: string;
   readonly port: number;
 }
@@ -30,7 +32,7 @@ const RETRY_MS = 1;
 export class UdpSocket implements Notified {
   readonly #loop: Loop;
   readonly #socket: CoreUdpSocket;
-  readonly #lookup: (host: string, syscall: string) => IpAddress;
+  readonly #names: Names;
   readonly #readers: Waiters<Datagram>;
   readonly #source = new Source();
   #isClosed = false;
@@ -38,10 +40,10 @@ export class UdpSocket implements Notified {
   #to: { address: IpAddress; port: number } | null = null;
 
   /** Made by `host.udp.bind` and `host.udp.connect`. */
-  constructor(loop: Loop, socket: CoreUdpSocket, lookup: (host: string, syscall: string) => IpAddress) {
+  constructor(loop: Loop, socket: CoreUdpSocket, names: Names) {
     this.#loop = loop;
     this.#socket = socket;
-    this.#lookup = lookup;
+    this.#names = names;
     this.#readers = new Waiters(loop);
     socket.owner = this;
     socket.broadcast = false;
@@ -50,7 +52,7 @@ export class UdpSocket implements Notified {
 
   /** The address bound to; `::` means all, of both families. */
   get address(): string {
-    return this.#socket.local.toString();
+    return this.#loop.stack.ip.format(this.#socket.local);
   }
 
   get port(): number {
@@ -65,7 +67,7 @@ export class UdpSocket implements Notified {
   async send(data: Uint8Array, to?: Destination): Promise<void> {
     assertBytes('send', data);
     this.#assertOpen('send');
-    const endpoint = to === undefined ? null : this.#endpoint(to);
+    const endpoint = to === undefined ? null : (this.#endpoint(to) ?? (await this.#resolved(to)));
     this.#loop.touch();
     while (!this.#socket.send(data, endpoint)) {
       // The device is full: its queue drains within the loop's next turns.
@@ -201,13 +203,23 @@ export class UdpSocket implements Notified {
     });
   }
 
-  /** The address of the last destination is kept: most sockets send to one. */
-  #endpoint(to: Destination): { address: IpAddress; port: number } {
+  /** The address of the last destination is kept: most sockets send to one. Null: it is a name. */
+  #endpoint(to: Destination): { address: IpAddress; port: number } | null {
     if (this.#to === null || this.#toHost !== to.host || this.#to.port !== to.port) {
-      this.#to = { address: this.#lookup(to.host, 'send'), port: checkPort(to.port, 1) };
+      const address = this.#names.numeric(to.host);
+      if (address === null) return null;
+      this.#to = { address, port: checkPort(to.port, 1) };
       this.#toHost = to.host;
     }
     return this.#to;
+  }
+
+  /** A name is asked for each time: the resolver keeps it as long as it lasts. */
+  async #resolved(to: Destination): Promise<{ address: IpAddress; port: number }> {
+    const port = checkPort(to.port, 1);
+    const address = await this.#names.address(to.host, 'send');
+    this.#assertOpen('send');
+    return { address, port };
   }
 
   /**
@@ -231,7 +243,7 @@ export class UdpSocket implements Notified {
     const data = new Uint8Array(Math.max(0, this.#socket.peekLength()));
     const source = this.#source;
     if (this.#socket.recv(data, source) < 0) return null;
-    return { data, address: source.address.toString(), port: source.port };
+    return { data, address: this.#loop.stack.ip.format(source.address), port: source.port };
   }
 
   /** Datagrams until the socket is closed. */

@@ -99,7 +99,7 @@ export class UdpSocket implements Changed, Flow {
    * @throws NetError EADDRINUSE, EADDRNOTAVAIL, EINVAL when already bound
    */
   bind(options: { port?: number | undefined; address?: IpAddress | undefined } = {}): void {
-    const address = options.address ?? UNSPECIFIED_V6;
+    const address = this.#udp.ip.zoned(options.address ?? UNSPECIFIED_V6);
     const context = { address: address.toString(), port: checkPort(options.port ?? 0, 0) };
     if (this.#port !== 0) throw new NetError('EINVAL', 'bind', context);
     const isOurs = address.isUnspecified || address.isMulticast || this.#udp.ip.isLocalAddress(address);
@@ -115,14 +115,16 @@ export class UdpSocket implements Changed, Flow {
    * @throws NetError ENETUNREACH, EADDRINUSE, EISCONN
    */
   connect(remote: { address: IpAddress; port: number }): void {
-    const context = { address: remote.address.toString(), port: checkPort(remote.port, 1) };
+    const address = this.#udp.ip.zoned(remote.address, this.local);
+    const context = { address: address.toString(), port: checkPort(remote.port, 1) };
     if (this.#isConnected) throw new NetError('EISCONN', 'connect', context);
-    const path = this.#pathFor(remote.address);
+    const path = this.#pathFor(address);
     if (path === null) throw new NetError('ENETUNREACH', 'connect', context);
-    this.#checkBroadcast(remote.address, 'connect');
+    this.#checkBroadcast(address, 'connect');
     if (this.#port === 0) this.bind();
-    this.remote = remote.address;
+    this.remote = address;
     this.portsIn = portsIn(this.#port, remote.port);
+    path.flowLabel = this.#udp.ip.flowLabel(path.source, address, this.#port);
     // As Linux: a socket bound to a group stays with it, and gets what the peer sends there.
     const error = this.#udp.connect(this, this.local.isMulticast ? this.local : path.source);
     if (error !== null) throw new NetError(error, 'connect', context);
@@ -138,7 +140,7 @@ export class UdpSocket implements Changed, Flow {
   send(data: Uint8Array, to: { address: IpAddress; port: number } | null = null): boolean {
     this.#throwError('send');
     if (to === null && !this.#isConnected) throw new NetError('ENOTCONN', 'send');
-    const address = to?.address ?? this.remote;
+    const address = to === null ? this.remote : this.#udp.ip.zoned(to.address, this.local);
     const port = to?.port ?? this.remotePort;
     checkPort(port, 1);
     if (this.#port === 0) this.bind();
@@ -274,6 +276,8 @@ export class UdpSocket implements Changed, Flow {
     if (this.#path !== null && ip.isCurrent(this.#path) && this.#pathTo!.equals(address)) return this.#path;
     this.#path = ip.path(address, this.#ownAddress, this.#multicastInterface);
     this.#pathTo = address;
+    // RFC 6437 §3: a flow is what a socket sends to one address.
+    if (this.#path !== null) this.#path.flowLabel = ip.flowLabel(this.#path.source, address, this.#port);
     return this.#path;
   }
 

@@ -95,7 +95,7 @@ export type ResourceRecord = {
 } & RecordData;
 
 /** The records of one type. */
-export type RecordOf<T extends RecordType> = Extract<ResourceRecord, { readonly type: T }>;
+export type RecordOf<T extends RecordType> = ResourceRecord & { readonly type: T };
 
 /** A record of class IN that lives `ttl` seconds. */
 export const record = (name: string, ttl: number, data: RecordData): ResourceRecord => ({
