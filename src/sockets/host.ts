@@ -15,7 +15,7 @@ import type { SynRequest } from '../tcp/syn-request.ts';
 import { IpAddress, MacAddress } from '../wire/address.ts';
 import { checkPort } from '../wire/ip.ts';
 import { parseAddresses } from './address-words.ts';
-import { Autoconfig, type AutoconfigOptions, type ConfiguredOptions } from './autoconfig.ts';
+import { Autoconfig, type AutoconfigOptions, type Configuration, type ConfiguredOptions } from './autoconfig.ts';
 import { dial } from './dial.ts';
 import { asyncDispose } from './dispose.ts';
 import { IncomingSyn, type SynHandler } from './incoming-syn.ts';
@@ -309,11 +309,22 @@ export class Host {
       ...(name === undefined ? {} : { name }),
       ...(mac === undefined ? {} : { mac: MacAddress.parse(mac) }),
     });
-    const autoconfig = new Autoconfig(this.#loop, iface, words, options);
+    const onConfigured = (found: Configuration): void => {
+      this.#learnServers(found);
+      options.onConfigured?.(found);
+    };
+    const autoconfig = new Autoconfig(this.#loop, iface, words, { ...options, onConfigured });
     this.#autoconfigs.push(autoconfig);
     const onAdded = (): void => autoconfig.check();
     for (const cidr of fixed) this.stack.addAddress(iface, cidr, { probe, announce, onAdded });
     return iface;
+  }
+
+  /** The name servers of the first interface rank before those of others. */
+  #learnServers({ source, interface: name, dnsServers, search }: Configuration): void {
+    const isFirst = this.#autoconfigs[0]?.iface.name === name;
+    const servers = dnsServers.map((text) => ({ address: IpAddress.parse(text) }));
+    this.#names.resolver.setServers(isFirst ? source : `${source} ${name}`, servers, search);
   }
 
   /**
