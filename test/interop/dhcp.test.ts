@@ -7,7 +7,7 @@ import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { Configuration } from '../../src/index.ts';
 import { Namespace, type Running, skipReason } from './namespace.ts';
-import { MAIN, sleep, withServer } from './server.ts';
+import { type Account, MAIN, sleep, withServer } from './server.ts';
 
 const CHILD = fileURLToPath(new URL('./dhcp-child.js', import.meta.url));
 const options = { timeout: 60_000 };
@@ -352,6 +352,57 @@ describe('dhcpv6, stateless', { skip: skipReason('dnsmasq', 'dhclient') }, () =>
       assert.match(env, /^new_dhcp6_domain_search=lan\.? example\.com\.?$/m);
       assert.equal(await child.end(), 0, child.stderr);
     }),
+  );
+});
+
+/** Sends replies of servers that are none, spoiled in every field, and ARP of all kinds, to the client at argv[2]. */
+const HOSTILE = `
+import sys
+from scapy.all import ARP, BOOTP, DHCP, Ether, IP, UDP, conf, fuzz, raw
+import random
+random.seed(7)
+conf.verb = 0
+mac, own = sys.argv[1], sys.argv[2]
+sock = conf.L2socket(iface='br0')
+chaddr = bytes.fromhex(mac.replace(':', ''))
+types = ['offer', 'ack', 'nak', 'discover', 'inform', 77]
+for i in range(1500):
+    options = [('message-type', random.choice(types)), ('server_id', random.choice(['10.9.0.1', '10.9.0.66', '0.0.0.0']))]
+    options += [(random.randrange(1, 255), bytes(random.randrange(256) for _ in range(random.randrange(20)))) for _ in range(random.randrange(5))]
+    boot = BOOTP(op=random.choice([1, 2, 2, 2, 9]), chaddr=chaddr, xid=random.getrandbits(32), yiaddr=random.choice([own, '10.9.0.9', '255.255.255.255']))
+    frame = bytearray(raw(Ether(dst=random.choice([mac, 'ff:ff:ff:ff:ff:ff']))/IP(src='10.9.0.1', dst=random.choice([own, '255.255.255.255']))/UDP(sport=67, dport=68, chksum=0)/boot/DHCP(options=options + ['end'])))
+    for _ in range(random.randrange(4)):
+        frame[random.randrange(42, len(frame))] = random.randrange(256)
+    sock.send(bytes(frame[:random.randrange(60, len(frame))] if random.random() < 0.1 else frame))
+for i in range(1500):
+    sock.send(Ether(dst=random.choice([mac, 'ff:ff:ff:ff:ff:ff']), src='02:00:00:00:00:99')/fuzz(ARP(hwtype=1, ptype=0x800, hwlen=6, plen=4)))
+print('sent')
+`;
+
+describe('hostile servers', { skip: skipReason('dhcpd', 'python3') }, () => {
+  test(
+    'forged and spoiled replies, and ARP of all kinds: the lease stands and is renewed, and nothing leaks',
+    options,
+    () =>
+      withLan('10.9.0.1/24', async (lan) => {
+        const times = 'default-lease-time 30; min-lease-time 30; max-lease-time 30;';
+        await lan.dhcpd(`${times} subnet 10.9.0.0 netmask 255.255.255.0 { range 10.9.0.100 10.9.0.110; }`);
+        const args = ['server', '--tap', 'tap0', '--mac', MAC, '--address', 'dhcp', '--json'];
+        const server = lan.space.spawn(process.execPath, MAIN, ...args);
+        const ready = await server.errorLine(/^ethertype server: 10\.9\.0\.1\d\d on tap0/);
+        const address = /10\.9\.0\.1\d\d/.exec(ready)![0];
+        const sent = await lan.space.execWith({ timeoutMs: 40_000 }, 'python3', '-c', HOSTILE, MAC, address);
+        assert.match(sent.stdout, /sent/, sent.stderr);
+        const { stdout } = await lan.space.must('ping', '-c3', '-i0.2', address);
+        assert.match(stdout, / 0% packet loss/);
+        assert.equal(await server.end(5000, 'SIGTERM'), 0, server.stderr);
+        const account = JSON.parse(server.lines.join('\n')) as Account;
+        assert.equal(account.memory.leakedBytes, 0);
+        const { drops } = account.stack;
+        for (const reason of ['dhcp-other-client', 'dhcp-bad-options']) {
+          assert.ok(drops[reason]! > 0, `${reason}: ${JSON.stringify(drops)}`);
+        }
+      }),
   );
 });
 
