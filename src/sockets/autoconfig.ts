@@ -4,6 +4,7 @@
  */
 import { DhcpClient } from '../dhcp/client.ts';
 import type { DhcpClientOptions, DhcpEvent } from '../dhcp/client-options.ts';
+import { Dhcpv6Client } from '../dhcp/client6.ts';
 import type { Lease } from '../dhcp/lease.ts';
 import { LinkLocal } from '../dhcp/link-local.ts';
 import { NetError } from '../errors.ts';
@@ -16,7 +17,7 @@ import { Waiters } from './waiters.ts';
 
 /** What one of the {@link AddressWord}s has found; all addresses as text. */
 export interface Configuration {
-  readonly source: AddressWord;
+  readonly source: AddressWord | 'dhcpv6';
   /** The name of the interface. */
   readonly interface: string;
   /** Addresses with their prefixes; none: what was found before holds no more. */
@@ -82,6 +83,7 @@ export class Autoconfig {
   readonly #loop: Loop;
   readonly #options: AutoconfigOptions;
   readonly #linkLocal: LinkLocal | null;
+  #dhcpv6: Dhcpv6Client | null = null;
   readonly #waiters: Waiters<void>;
 
   constructor(loop: Loop, iface: Interface, words: readonly AddressWord[], options: AutoconfigOptions) {
@@ -117,7 +119,22 @@ export class Autoconfig {
     return new LinkLocal(this.#loop.stack, this.iface, { onConfigured: found });
   }
 
-  #tell(source: AddressWord, found: Omit<Configuration, 'source' | 'interface'> | null): void {
+  /** A router advertisement has the O flag: name servers and the like are asked for by DHCPv6. Further calls do nothing. */
+  startDhcpv6(): void {
+    this.#dhcpv6 ??= new Dhcpv6Client(this.#loop.stack, this.iface, {
+      onConfigured: ({ dnsServers, search, sntpServers, refreshMs }) =>
+        this.#tell('dhcpv6', {
+          ...NOTHING,
+          dnsServers: dnsServers.map(String),
+          search,
+          ntpServers: sntpServers.map(String),
+          leaseSeconds: Number.isFinite(refreshMs) ? refreshMs / 1000 : null,
+        }),
+    });
+    this.#dhcpv6.start();
+  }
+
+  #tell(source: Configuration['source'], found: Omit<Configuration, 'source' | 'interface'> | null): void {
     const what = found ?? { ...NOTHING, leaseSeconds: null };
     this.#options.onConfigured?.({ source, interface: this.iface.name, ...what });
     this.check();
@@ -200,6 +217,7 @@ export class Autoconfig {
 
   close(): void {
     this.dhcp?.close();
+    this.#dhcpv6?.close();
     this.#linkLocal?.close();
     this.#waiters.rejectAll(new NetError('ECANCELED', 'configured', { detail: 'the host was closed' }));
   }

@@ -16,7 +16,7 @@ import type { SynRequest } from '../tcp/syn-request.ts';
 import { type Cidr, IpAddress, MacAddress } from '../wire/address.ts';
 import { checkPort } from '../wire/ip.ts';
 import { parseAddresses } from './address-words.ts';
-import { Autoconfig, type AutoconfigOptions, type ConfiguredOptions } from './autoconfig.ts';
+import { Autoconfig, type AutoconfigOptions, type Configuration, type ConfiguredOptions } from './autoconfig.ts';
 import { dial } from './dial.ts';
 import { asyncDispose } from './dispose.ts';
 import { IncomingSyn, type SynHandler } from './incoming-syn.ts';
@@ -48,7 +48,7 @@ export interface HostOptions extends AutoconfigOptions, NamesOptions {
   /** Whether IPv4 addresses are announced by gratuitous ARP. Default true. */
   readonly announce?: boolean;
   /** How IPv6 behaves: temporary addresses, a secret for stable ones, probes for duplicates, whether routers are listened to. */
-  readonly ipv6?: Omit<Ipv6Options, 'onDns' | 'autoconfigure'>;
+  readonly ipv6?: Omit<Ipv6Options, 'onDns' | 'onManaged' | 'autoconfigure'>;
   /** Routers for what no network of ours holds, at most one a family. */
   readonly gateway?: string | readonly string[];
   /** The Ethernet address; random by default. */
@@ -312,13 +312,17 @@ export class Host {
   #addInterface(device: Device, options: HostOptions): Interface {
     const { name, mac, probe, announce } = options;
     const { fixed, words } = parseAddresses(options.addresses ?? []);
-    const ipv6 = this.#ipv6Options(fixed, words.includes('slaac'), options, () => autoconfig.routersChanged());
+    const ipv6 = this.#ipv6Options(fixed, words.includes('slaac'), options, () => autoconfig);
     const iface = this.stack.addInterface(device, {
       ...(name === undefined ? {} : { name }),
       ...(mac === undefined ? {} : { mac: MacAddress.parse(mac) }),
       ipv6,
     });
-    const autoconfig = new Autoconfig(this.#loop, iface, words, options);
+    const onConfigured = (found: Configuration): void => {
+      this.#learnServers(found);
+      options.onConfigured?.(found);
+    };
+    const autoconfig = new Autoconfig(this.#loop, iface, words, { ...options, onConfigured });
     this.#autoconfigs.push(autoconfig);
     const onAdded = (): void => autoconfig.check();
     for (const cidr of fixed) this.stack.addAddress(iface, cidr, { probe, announce, onAdded });
@@ -330,20 +334,27 @@ export class Host {
     fixed: readonly Cidr[],
     autoconfigure: boolean,
     { ipv6 }: HostOptions,
-    onChange: () => void,
+    autoconfig: () => Autoconfig,
   ): Ipv6Options | undefined {
     if (!autoconfigure && ipv6 === undefined && fixed.every(({ address }) => address.isV4)) return undefined;
     return {
       linkLocal: !fixed.some(({ address }) => !address.isV4 && address.isLinkLocal),
       autoconfigure,
       ...ipv6,
-      onDns: (servers, search) => {
-        // RFC 8106: what routers say, behind what was set by hand and by DHCP.
-        const asked = servers.map((address) => ({ address }));
-        this.#names.resolver.setServers('ra', asked, search);
-        onChange();
+      onDns: () => autoconfig().routersChanged(),
+      // RFC 4861 §4.2: "other configuration information is available via DHCPv6".
+      onManaged: (_managed, other) => {
+        if (other) autoconfig().startDhcpv6();
       },
     };
+  }
+
+  /** The name servers of the first interface rank before those of others. */
+  #learnServers({ source, interface: name, dnsServers, search }: Configuration): void {
+    const isFirst = this.#autoconfigs[0]?.iface.name === name;
+    const servers = dnsServers.map((text) => ({ address: this.stack.ip.parse(text)! }));
+    const rank = source === 'slaac' ? 'ra' : source; // RFC 8106: behind what was set by hand and by DHCP
+    this.#names.resolver.setServers(isFirst ? rank : `${rank} ${name}`, servers, search);
   }
 
   /**
