@@ -2,17 +2,23 @@
  * ethertype: a TCP/IP stack that a program can own. Hosts and sockets are here; devices in `ethertype/phy`, the
  * synchronous core in `ethertype/core`, simulation in `ethertype/sim`, Linux devices in `ethertype/linux`. @module
  */
+
 export { describeError, type ErrorCode, type ErrorContext, NetError } from './errors.ts';
+export type { ForwardOptions } from './iface/forward.ts';
 export type { DropReason, Stats } from './iface/stats.ts';
 export { Memory, type MemoryOptions } from './memory/memory.ts';
+export { ADDRESS_WORDS, type AddressWord } from './sockets/address-words.ts';
+export type { Autoconfig, AutoconfigOptions, Configuration, ConfiguredOptions } from './sockets/autoconfig.ts';
 export {
   type BindOptions,
   type ConnectOptions,
   createHost,
   Host,
   type HostOptions,
+  HostRaw,
   HostTcp,
   HostUdp,
+  type InterfaceSettings,
   type ListenOptions,
   type UdpConnectOptions,
 } from './sockets/host.ts';
@@ -25,9 +31,11 @@ export {
   type ServiceEvent,
 } from './sockets/mdns.ts';
 export type { NamesOptions, Resolved, ResolveOptions } from './sockets/names.ts';
-export type { PingOptions, PingReply } from './sockets/ping.ts';
+export type { PingFailure, PingManyOptions, PingOptions, PingReply, PingStatistics } from './sockets/ping.ts';
+export { type RawOpenOptions, type RawPacket, RawSocket } from './sockets/raw-socket.ts';
 export { TcpListener } from './sockets/tcp-listener.ts';
 export { type CloseOptions, TcpStream } from './sockets/tcp-stream.ts';
+export type { TraceHop, TraceOptions, TraceProbe } from './sockets/trace.ts';
 export { type Datagram, type Destination, UdpSocket } from './sockets/udp-socket.ts';
 export type { WaitOptions } from './sockets/waiters.ts';
 export { Stack, type StackOptions } from './stack.ts';

@@ -1,17 +1,27 @@
 /**
  * The IP layer: takes packets from interfaces to the transports, and from the transports to the interface a route
  * names. RFC 791, RFC 1122 §3, RFC 8200.
- * Missing for now: fragments, IPv6 extension headers and neighbour discovery, forwarding. @module
+ * Missing for now: fragments, IPv6 extension headers and neighbour discovery. @module
  */
 import type { ErrorCode } from '../errors.ts';
 import { frameEnd, frameStart, HEADROOM, setFrameBounds } from '../memory/frame.ts';
+import { inputIgmp } from '../multicast/igmp.ts';
 import { LoopQueue } from '../multicast/loop-queue.ts';
 import { groupPath, sendToGroup } from '../multicast/output.ts';
-import { IpAddress, isMapped } from '../wire/address.ts';
-import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip.ts';
+import { SipHash } from '../tcp/isn.ts';
+import { IpAddress, isMapped, LINK_LOCAL, parseIp } from '../wire/address.ts';
+import * as icmpv4 from '../wire/icmpv4.ts';
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_IGMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip.ts';
 import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
+import { Chain, FRAGMENT, isExtension, NO_NEXT } from '../wire/ipv6-extension.ts';
+import { halves } from '../wire/octets.ts';
+import { LocalAddresses } from './addresses.ts';
+import { isForConfigPort } from './config-port.ts';
 import type { Context } from './context.ts';
+import { ErrorCause } from './error-detail.ts';
+import { passExtensions } from './extension-headers.ts';
+import type { Forwarder } from './forward.ts';
 import type { Interface } from './interface.ts';
 import { Packet } from './packet.ts';
 import { PathMtus } from './path-mtu.ts';
@@ -19,6 +29,8 @@ import { type Path, Routes } from './routes.ts';
 
 /** RFC 1700: the recommended initial TTL. */
 export const TTL_DEFAULT = 64;
+/** RFC 8200 §3. */
+const FLOW_LABEL_MASK = 0xfffff;
 
 /** A protocol above IP. */
 export interface Transport {
@@ -37,6 +49,20 @@ export interface ErrorTransport extends Transport {
   error(local: IpAddress, remote: IpAddress, p: number, code: ErrorCode, endsHandshake: boolean): void;
 }
 
+/** A transport whose sockets may ask for errors with their origin, which is `Ip.cause`. */
+export interface DatagramTransport extends Transport {
+  /** As {@link ErrorTransport}; the quote ends at `end`. @param isTransient - only of concern to sockets that asked */
+  error(local: IpAddress, remote: IpAddress, p: number, code: ErrorCode, end: number, isTransient: boolean): void;
+}
+
+/** Sockets that get whole packets. */
+export interface RawTransport {
+  /** Gives a copy of the packet to every socket that wants it; says whether there was one. */
+  input(packet: Packet): boolean;
+  /** As {@link DatagramTransport}, of a packet of `protocol`. */
+  error(protocol: number, local: IpAddress, remote: IpAddress, p: number, code: ErrorCode, end: number): void;
+}
+
 /** A transport that fits its packets to the path. */
 export interface StreamTransport extends ErrorTransport {
   /** A router dropped a packet of `length` bytes because it takes no more than `mtu`; 0: it did not say. */
@@ -44,35 +70,49 @@ export interface StreamTransport extends ErrorTransport {
 }
 
 /** Makes ICMP errors about packets that came in. */
-export interface ErrorReporter extends Transport {
+export interface ErrorReporter extends DatagramTransport {
+  /** Reports whatever ICMP has a message for. @param rest - the four bytes behind the checksum */
+  report(packet: Packet, type: number, code: number, rest: number): void;
+  /** An error about a UDP datagram of ours, for who has bound its port's errors. */
+  errorOfUdp(local: IpAddress, p: number): void;
   /** The protocol or the port of `packet` is not served here. */
   unreachable(packet: Packet, what: 'protocol' | 'port'): void;
   /** Tells `to` that the host it sent `quote`, the beginning of a packet, to cannot be reached through us. */
   hostUnreachable(from: IpAddress, to: IpAddress, quote: Uint8Array): void;
 }
 
-function quotedAddress(dv: DataView, p: number, isV6: boolean, isSource: boolean): IpAddress {
+/** @param zone - the index of the interface that the packet left by */
+function quotedAddress(dv: DataView, p: number, isV6: boolean, isSource: boolean, zone: number): IpAddress {
   if (!isV6) return IpAddress.v4(isSource ? ipv4.source(dv, p) : ipv4.destination(dv, p));
   const word = isSource ? ipv6.sourceWord : ipv6.destinationWord;
-  return new IpAddress(word(dv, p, 0), word(dv, p, 1), word(dv, p, 2), word(dv, p, 3));
+  return new IpAddress(word(dv, p, 0), word(dv, p, 1), word(dv, p, 2), word(dv, p, 3)).withZone(zone);
 }
-
-const isExtensionHeader = (next: number): boolean => ipv6.EXTENSION_HEADERS.includes(next);
 
 export class Ip {
   readonly routes = new Routes();
+  readonly addresses = new LocalAddresses(this.routes);
   readonly interfaces: Interface[] = [];
   /** Own datagrams on their way back to this host. */
   readonly looped: LoopQueue;
   readonly pathMtus: PathMtus;
   tcp!: StreamTransport;
-  udp!: ErrorTransport;
+  udp!: DatagramTransport;
   icmp!: ErrorReporter;
+  /** Where there are raw sockets; else null. */
+  raw: RawTransport | null = null;
+  /** Passes on what is for others; null on a host. */
+  forwarder: Forwarder | null = null;
+  /** Where the error comes from that is being delivered. */
+  readonly cause = new ErrorCause();
   readonly #context: Context;
+  readonly #chain = new Chain();
   readonly #packet = new Packet(null as unknown as Interface);
   /** Addresses of the last unicast packet that was let in, and the routes' generation then. */
   readonly #passed = new Packet(null as unknown as Interface);
   #passedGeneration = -1;
+  #lastIndex = 0;
+  /** Drawn when the first IPv6 flow begins. */
+  #flowHash: SipHash | null = null;
 
   constructor(context: Context) {
     this.#context = context;
@@ -91,6 +131,7 @@ export class Ip {
     packet.trusted = trusted;
     packet.gsoSize = gsoSize;
     packet.toGroup = linkGroup;
+    packet.routerAlert = -1;
     packet.looped = false;
     this.#input(packet, p, end);
   }
@@ -103,6 +144,7 @@ export class Ip {
     packet.trusted = trusted;
     packet.gsoSize = 0;
     packet.toGroup = true;
+    packet.routerAlert = -1;
     packet.looped = true;
     this.#input(packet, p, end);
   }
@@ -130,6 +172,7 @@ export class Ip {
     packet.srcC = packet.dstC = 0xffff;
     packet.srcD = ipv4.source(dv, p);
     packet.dstD = ipv4.destination(dv, p);
+    if (packet.payload - p > ipv4.HEADER_LENGTH && !this.#optionsPass(packet)) return;
     if (!this.#addressed(packet)) return;
     if (ipv4.isFragment(dv, p)) {
       stats.drop('ip-fragment');
@@ -165,10 +208,47 @@ export class Ip {
       stats.drop('ip-martian');
       return;
     }
+    packet.zoneSum = 0;
+    if ((packet.srcA === LINK_LOCAL || packet.dstA === LINK_LOCAL) && !this.#enterZones(packet)) {
+      stats.drop('ip-bad-zone');
+      return;
+    }
     if (this.#addressed(packet)) this.#dispatch(packet, PROTOCOL_ICMPV6);
   }
 
+  /**
+   * Puts the index of the interface into unicast addresses that are valid on its link only; false: no such address.
+   * Groups need none: their members stand with the interface.
+   */
+  #enterZones(packet: Packet): boolean {
+    const { iface } = packet;
+    if (packet.srcA === LINK_LOCAL) {
+      if (packet.srcB !== 0) return false; // RFC 4291 §2.5.6
+      packet.srcB = iface.isLoopback ? this.addresses.zoneOf(packet.srcA, packet.srcC, packet.srcD) : iface.index;
+      packet.zoneSum += halves(packet.srcB);
+    }
+    if (packet.dstA === LINK_LOCAL) {
+      if (packet.dstB !== 0) return false;
+      packet.dstB = iface.isLoopback ? this.addresses.zoneOf(packet.dstA, packet.dstC, packet.dstD) : iface.index;
+      packet.zoneSum += halves(packet.dstB);
+    }
+    return true;
+  }
+
+  /** RFC 1122 §3.2.1.8: options that mean nothing to us are skipped. Whether the packet may go on. */
+  #optionsPass(packet: Packet): boolean {
+    const drop = ipv4.checkOptions(this.#context.memory.dv, packet.header);
+    if (drop === null) return true;
+    this.#context.stats.drop(drop);
+    // RFC 7126 §4.3.5, §4.4.5: source routes are dropped, without a word. RFC 1122 §3.2.2.5: a bad option is reported.
+    if (drop === 'ip-bad-option' && this.#badSource(packet) === null) {
+      this.icmp.report(packet, icmpv4.PARAMETER_PROBLEM, 0, ipv4.badOption.pointer << 24);
+    }
+    return false;
+  }
+
   #dispatch(packet: Packet, icmpProtocol: number): void {
+    packet.isTaken = this.raw?.input(packet) === true;
     switch (packet.protocol) {
       case PROTOCOL_TCP:
         this.tcp.input(packet);
@@ -180,13 +260,27 @@ export class Ip {
         this.icmp.input(packet);
         return;
       default:
-        if (packet.version === 6 && isExtensionHeader(packet.protocol)) {
-          this.#context.stats.drop('ip-extension-header');
+        if (packet.version === 4 && packet.protocol === PROTOCOL_IGMP) {
+          inputIgmp(this.#context, packet);
           return;
         }
+        if (packet.version === 6 && isExtension(packet.protocol)) {
+          this.#inputExtended(packet);
+          return;
+        }
+        // RFC 8200 §4.7: nothing follows, and that is no error.
+        if (packet.isTaken || (packet.version === 6 && packet.protocol === NO_NEXT)) return;
         this.#context.stats.drop('ip-unknown-protocol');
         this.icmp.unreachable(packet, 'protocol');
     }
+  }
+
+  /** Goes past the extension headers to the protocol above. Fragments are not reassembled yet. */
+  #inputExtended(packet: Packet): void {
+    const drop = passExtensions(this.#context.memory, packet, this.#chain, this.icmp);
+    if (drop !== null) this.#context.stats.drop(drop);
+    else if (packet.protocol === FRAGMENT) this.#context.stats.drop('ip-fragment');
+    else this.#dispatch(packet, PROTOCOL_ICMPV6);
   }
 
   /** Whether the packet may come from where it says and is for us; counts the drop otherwise. */
@@ -215,6 +309,7 @@ export class Ip {
 
   #mayPass(packet: Packet): boolean {
     const { iface } = packet;
+    if (this.forwarder?.forwardAgain(packet)) return false;
     const bad = this.#badSource(packet);
     if (bad !== null) {
       this.#context.stats.drop(bad);
@@ -240,7 +335,12 @@ export class Ip {
     }
     const isMulticast = packet.version === 4 ? packet.dstD >>> 28 === 0xe : packet.dstA >>> 24 === 0xff;
     if (isMulticast) return this.#passesToGroup(packet);
-    this.#context.stats.drop('ip-not-ours');
+    if (iface.configPorts.length > 0 && isForConfigPort(iface.configPorts, this.#context.memory, packet)) {
+      packet.toGroup = true; // it is answered as little as one to a group, and the next is asked about anew
+      return true;
+    }
+    if (this.forwarder === null) this.#context.stats.drop('ip-not-ours');
+    else this.forwarder.forward(packet);
     return false;
   }
 
@@ -272,12 +372,58 @@ export class Ip {
   /** Whether these four words are an address of this stack, on any interface (RFC 1122 §3.3.4.2, weak model). */
   isLocal(a: number, b: number, c: number, d: number): boolean {
     if (c === 0xffff && d >>> 24 === 127 && a === 0 && b === 0) return true; // all of 127.0.0.0/8
-    for (const iface of this.interfaces) {
-      for (const { address } of iface.addresses) {
-        if (address.d === d && address.c === c && address.b === b && address.a === a) return true;
-      }
-    }
-    return false;
+    return this.addresses.get(a, b, c, d) !== null;
+  }
+
+  /**
+   * The flow label of packets from `source` to `destination` and these ports: RFC 6437 §3. The same for all packets of a
+   * flow, and never 0; nobody who does not know the key can tell the ports by it.
+   */
+  flowLabel(source: IpAddress, destination: IpAddress, ports: number): number {
+    if (destination.isV4) return 0;
+    this.#flowHash ??= new SipHash(this.#context.random);
+    const { a, b, c, d } = destination;
+    const words = Int32Array.of(source.a, source.b, source.c, source.d, a, b, c, d, ports);
+    return this.#flowHash.hash(words) & FLOW_LABEL_MASK || 1;
+  }
+
+  /** The index of the next interface. */
+  nextIndex(): number {
+    return ++this.#lastIndex;
+  }
+
+  /** The interface with this index, or null. */
+  interfaceOf(zone: number): Interface | null {
+    return this.interfaces.find(({ index }) => index === zone) ?? null;
+  }
+
+  /**
+   * An address a user wrote, on a link if it needs one: on `source`'s, on the only one that has it, or on the first:
+   * RFC 4007 §6. Others are given back as they are.
+   */
+  zoned(address: IpAddress, source: IpAddress | null = null): IpAddress {
+    if (!address.lacksZone) return address;
+    if (source !== null && source.zone !== 0) return address.withZone(source.zone);
+    const own = this.addresses.zoneOf(address.a, address.c, address.d);
+    if (own !== 0) return address.withZone(own);
+    const outside = this.interfaces.filter(({ isLoopback }) => !isLoopback);
+    const iface = outside.find(({ addresses }) => addresses.some(({ address: own }) => !own.isV4)) ?? outside[0];
+    return address.withZone(iface?.index ?? 0);
+  }
+
+  /** Reads an address whose zone may be the name of an interface, or gives null. */
+  parse(text: string): IpAddress | null {
+    const percent = text.indexOf('%');
+    if (percent < 0) return parseIp(text);
+    const name = text.slice(percent + 1);
+    const iface = this.interfaces.find((other) => other.name === name);
+    return parseIp(iface === undefined ? text : `${text.slice(0, percent)}%${iface.index}`);
+  }
+
+  /** The text of an address, its zone as the name of the interface: RFC 4007 §11. */
+  format(address: IpAddress): string {
+    const iface = address.zone === 0 ? null : this.interfaceOf(address.zone);
+    return iface === null ? address.toString() : `${address.withZone(0)}%${iface.name}`;
   }
 
   isLocalAddress(address: IpAddress): boolean {
@@ -292,6 +438,13 @@ export class Ip {
   /** Whether `path` may still be used: nothing about routes and addresses has changed since. */
   isCurrent(path: Path): boolean {
     return path.generation === this.routes.generation;
+  }
+
+  /** Our address towards `destination`, or null where no way leads there; nobody is asked for anything. */
+  sourceFor(destination: IpAddress): IpAddress | null {
+    if (this.isLocalAddress(destination)) return destination;
+    const route = this.routes.lookup(destination);
+    return route === null ? null : route.iface.sourceFor(destination, route.gateway ?? destination);
   }
 
   /**
@@ -309,19 +462,29 @@ export class Ip {
     const { generation } = this.routes;
     if (this.isLocalAddress(destination)) {
       const loopback = this.interfaces[0]!;
-      return { iface: loopback, neighbour: null, source: source ?? destination, mtu: loopback.mtu, generation };
+      return {
+        iface: loopback,
+        neighbour: null,
+        source: source ?? destination,
+        mtu: loopback.mtu,
+        flowLabel: 0,
+        generation,
+      };
     }
     const route = this.routes.lookup(destination);
     if (route === null) return null;
     const { iface, gateway } = route;
-    const nextHop = gateway ?? destination;
-    const from = source ?? iface.sourceFor(nextHop);
+    // RFC 3927 §2.6.2: what is to a link-local address is on the link, and no router is given it.
+    let nextHop = gateway === null || (destination.isV4 && destination.isLinkLocal) ? destination : gateway;
+    const from = source ?? iface.sourceFor(destination, nextHop);
+    // The same for what comes from one, wherever it goes.
+    if (from?.isV4 && from.isLinkLocal) nextHop = destination;
     // RFC 1122 §3.2.1.3 (g): a loopback source never leaves.
     if (from === null || from.isLoopback) return null;
     const broadcast = iface.isBroadcast(destination.a, destination.b, destination.c, destination.d);
     const resolved = iface.device.medium === 'ethernet' && !broadcast;
     const neighbour = resolved ? iface.neighbours.get(nextHop) : null;
-    return { iface, neighbour, source: from, mtu: this.pathMtus.get(destination, iface.mtu), generation };
+    return { iface, neighbour, source: from, mtu: this.pathMtus.get(destination, iface.mtu), flowLabel: 0, generation };
   }
 
   /**
@@ -352,7 +515,8 @@ export class Ip {
       ipv4.emit(memory.dv, p, end - p, ds, id, flags, ttl, protocol, path.source.d, destination.d);
     } else {
       end = p + ipv6.HEADER_LENGTH + length;
-      ipv6.emit(memory.dv, p, length, ds, ttl, protocol, path.source, destination);
+      const hops = ttl === TTL_DEFAULT ? path.iface.hopLimit : ttl;
+      ipv6.emit(memory.dv, p, length, ds, hops, protocol, path.source, destination, path.flowLabel);
     }
     setFrameBounds(memory, frame, p, end);
     const { iface } = path;
@@ -367,29 +531,72 @@ export class Ip {
   }
 
   /** A packet of ours in `[p, end)` found no neighbour to go to. */
-  localUnreachable(p: number, end: number): void {
-    this.deliverError(p, end, 'EHOSTUNREACH', true);
+  localUnreachable(p: number, end: number, zone: number): void {
+    if (this.forwarder?.unreachable(p, end)) return;
+    this.cause.setLocal();
+    this.deliverError(p, end, zone, 'EHOSTUNREACH', true);
   }
 
   /**
    * Tells the socket that sent the packet quoted in `[p, end)` what became of it.
+   * @param zone - the index of the interface the packet left by
    * @param endsHandshake - see {@link ErrorTransport}   @param isTransient - of no concern to datagrams
    */
-  deliverError(p: number, end: number, code: ErrorCode, endsHandshake: boolean, isTransient = false): void {
+  deliverError(
+    p: number,
+    end: number,
+    zone: number,
+    code: ErrorCode,
+    endsHandshake: boolean,
+    isTransient = false,
+  ): void {
     const header = this.#quotedHeader(p, end);
     if (header === 0) return;
     const { dv } = this.#context.memory;
     const isV6 = header < 0;
     const transport = p + Math.abs(header);
-    const local = quotedAddress(dv, p, isV6, true);
-    const remote = quotedAddress(dv, p, isV6, false);
+    const local = quotedAddress(dv, p, isV6, true, zone);
+    const remote = quotedAddress(dv, p, isV6, false, zone);
     const protocol = isV6 ? ipv6.nextHeader(dv, p) : ipv4.protocol(dv, p);
     if (protocol === PROTOCOL_TCP) this.tcp.error(local, remote, transport, code, endsHandshake);
-    else if (protocol === PROTOCOL_UDP && !isTransient) this.udp.error(local, remote, transport, code, endsHandshake);
+    else this.#tellDatagrams(protocol, local, remote, transport, code, end, isTransient);
+  }
+
+  /** The same for what is no stream: where those are told in a way of their own. */
+  deliverToDatagrams(p: number, end: number, zone: number, code: ErrorCode, isTransient: boolean): void {
+    const header = this.#quotedHeader(p, end);
+    if (header === 0) return;
+    const { dv } = this.#context.memory;
+    const isV6 = header < 0;
+    const protocol = isV6 ? ipv6.nextHeader(dv, p) : ipv4.protocol(dv, p);
+    if (protocol === PROTOCOL_TCP) return;
+    const local = quotedAddress(dv, p, isV6, true, zone);
+    const remote = quotedAddress(dv, p, isV6, false, zone);
+    this.#tellDatagrams(protocol, local, remote, p + Math.abs(header), code, end, isTransient);
+  }
+
+  #tellDatagrams(
+    protocol: number,
+    local: IpAddress,
+    remote: IpAddress,
+    p: number,
+    code: ErrorCode,
+    end: number,
+    isTransient: boolean,
+  ): void {
+    // RFC 5927 §4.1: only what we can have sent is of concern.
+    if (!this.isLocalAddress(local)) return;
+    if (protocol === PROTOCOL_UDP) {
+      this.icmp.errorOfUdp(local, p);
+      this.udp.error(local, remote, p, code, end, isTransient);
+    } else if (protocol === (local.isV4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6)) {
+      this.icmp.error(local, remote, p, code, end, isTransient);
+    }
+    this.raw?.error(protocol, local, remote, p, code, end);
   }
 
   /** The packet quoted in `[p, end)` was too big for a router on its way, which takes `mtu` bytes (0: it did not say). */
-  deliverTooBig(p: number, end: number, mtu: number): void {
+  deliverTooBig(p: number, end: number, zone: number, mtu: number): void {
     const header = this.#quotedHeader(p, end);
     if (header === 0) return;
     const { dv } = this.#context.memory;
@@ -397,8 +604,8 @@ export class Ip {
     const protocol = isV6 ? ipv6.nextHeader(dv, p) : ipv4.protocol(dv, p);
     if (protocol !== PROTOCOL_TCP) return; // only TCP fits its packets to the path
     const length = isV6 ? ipv6.HEADER_LENGTH + ipv6.payloadLength(dv, p) : ipv4.totalLength(dv, p);
-    const local = quotedAddress(dv, p, isV6, true);
-    this.tcp.tooBig(local, quotedAddress(dv, p, isV6, false), p + Math.abs(header), mtu, length);
+    const local = quotedAddress(dv, p, isV6, true, zone);
+    this.tcp.tooBig(local, quotedAddress(dv, p, isV6, false, zone), p + Math.abs(header), mtu, length);
   }
 
   /**
@@ -418,6 +625,7 @@ export class Ip {
 
   /** Drains what the device of `iface` holds, up to `budget` frames; returns how many there were. */
   drain(iface: Interface, budget: number): number {
+    if (this.forwarder !== null) return this.forwarder.drain(iface, budget);
     const { memory, now } = this.#context;
     let count = 0;
     for (; count < budget; count++) {

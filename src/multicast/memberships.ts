@@ -5,7 +5,7 @@
 import { type ErrorCode, NetError } from '../errors.ts';
 import type { Interface } from '../iface/interface.ts';
 import type { Packet } from '../iface/packet.ts';
-import type { IpAddress } from '../wire/address.ts';
+import { type IpAddress, wireWord } from '../wire/address.ts';
 import { ANYBODY, excludeOf, type Filter, includeOf, isNobody, passes } from './filter.ts';
 import { isBuiltIn } from './groups.ts';
 
@@ -16,6 +16,7 @@ const SOURCES_MAX = 64;
 
 interface Membership {
   readonly iface: Interface;
+  /** Without a zone, as the sources of the filter. */
   readonly group: IpAddress;
   filter: Filter;
 }
@@ -37,7 +38,8 @@ export class Memberships {
    * @throws NetError EINVAL no group, or joined in the other way; EADDRINUSE already a member; EADDRNOTAVAIL the source
    *   is there already; ENOBUFS too many groups or sources
    */
-  join(iface: Interface, group: IpAddress, source: IpAddress | null): void {
+  join(iface: Interface, group: IpAddress, from: IpAddress | null): void {
+    const source = from?.withZone(0) ?? null;
     checkGroup('join', group, source);
     const known = this.#find(iface, group);
     if (source === null) {
@@ -61,7 +63,8 @@ export class Memberships {
    * Leaves the group, or gives up one of its sources; the last one leaves it.
    * @throws NetError EADDRNOTAVAIL: not a member, or not of this source; EINVAL joined for any source
    */
-  leave(iface: Interface, group: IpAddress, source: IpAddress | null): void {
+  leave(iface: Interface, group: IpAddress, from: IpAddress | null): void {
+    const source = from?.withZone(0) ?? null;
     checkGroup('leave', group, source);
     const known = this.#find(iface, group);
     if (source === null) {
@@ -78,7 +81,8 @@ export class Memberships {
    * Keeps the datagrams of one source out of a group joined for any source.
    * @throws NetError EINVAL not joined so; EADDRNOTAVAIL blocked already; ENOBUFS too many sources
    */
-  block(iface: Interface, group: IpAddress, source: IpAddress): void {
+  block(iface: Interface, group: IpAddress, from: IpAddress): void {
+    const source = from.withZone(0);
     const known = this.#excluding('block', iface, group, source);
     const { sources } = known.filter;
     if (sources.has(source)) fail('EADDRNOTAVAIL', 'block', group);
@@ -87,7 +91,8 @@ export class Memberships {
   }
 
   /** Takes {@link block} back. @throws NetError EINVAL, EADDRNOTAVAIL not blocked */
-  unblock(iface: Interface, group: IpAddress, source: IpAddress): void {
+  unblock(iface: Interface, group: IpAddress, from: IpAddress): void {
+    const source = from.withZone(0);
     const known = this.#excluding('unblock', iface, group, source);
     const { sources } = known.filter;
     if (!sources.has(source)) fail('EADDRNOTAVAIL', 'unblock', group);
@@ -98,9 +103,11 @@ export class Memberships {
    * Sets the whole filter of a group at once, joining or leaving it as need be: IPMulticastListen of RFC 3376 §2.
    * @throws NetError EINVAL, ENOBUFS
    */
-  setFilter(iface: Interface, group: IpAddress, filter: Filter): void {
+  setFilter(iface: Interface, group: IpAddress, { isExclude, sources }: Filter): void {
     checkGroup('setFilter', group, null);
-    for (const source of filter.sources) checkGroup('setFilter', group, source);
+    for (const source of sources) checkGroup('setFilter', group, source);
+    const plain = [...sources].map((source) => source.withZone(0));
+    const filter = isExclude ? excludeOf(plain) : includeOf(plain);
     if (filter.sources.size > SOURCES_MAX) fail('ENOBUFS', 'setFilter', group);
     const known = this.#find(iface, group);
     if (known !== null) this.#set(known, filter);
@@ -114,16 +121,17 @@ export class Memberships {
 
   /** An interface on which the socket is in the group, or null. */
   interfaceOf(group: IpAddress): Interface | null {
-    return this.#list.find((membership) => membership.group.equals(group))?.iface ?? null;
+    return this.#list.find((membership) => membership.group.equals(group.withZone(0)))?.iface ?? null;
   }
 
   /** Whether the socket wants the packet, which was sent to a group: RFC 3376 §3.1 "filtering of packets". */
   accepts(packet: Packet): boolean {
-    const { iface, dstA, dstB, dstC, dstD, srcA, srcB, srcC, srcD } = packet;
+    const { iface, dstA, dstC, dstD, srcA, srcC, srcD } = packet;
+    const dstB = wireWord(dstA, packet.dstB);
     for (let i = 0; i < this.#list.length; i++) {
       const { group, iface: joined, filter } = this.#list[i]!;
       if (group.d !== dstD || group.c !== dstC || group.b !== dstB || group.a !== dstA || joined !== iface) continue;
-      return passes(filter, srcA, srcB, srcC, srcD);
+      return passes(filter, srcA, wireWord(srcA, packet.srcB), srcC, srcD);
     }
     return this.all || isBuiltIn(dstA, dstB, dstC, dstD);
   }
@@ -134,7 +142,7 @@ export class Memberships {
   }
 
   #find(iface: Interface, group: IpAddress): Membership | null {
-    return this.#list.find((known) => known.iface === iface && known.group.equals(group)) ?? null;
+    return this.#list.find((known) => known.iface === iface && known.group.equals(group.withZone(0))) ?? null;
   }
 
   #excluding(syscall: string, iface: Interface, group: IpAddress, source: IpAddress): Membership {
@@ -147,7 +155,7 @@ export class Memberships {
   #add(iface: Interface, group: IpAddress, filter: Filter): void {
     if (this.#list.length >= MEMBERSHIPS_MAX) fail('ENOBUFS', 'join', group);
     iface.groups.setFilter(group, this, filter);
-    this.#list.push({ iface, group, filter });
+    this.#list.push({ iface, group: group.withZone(0), filter });
   }
 
   #set(membership: Membership, filter: Filter): void {

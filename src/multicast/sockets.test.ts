@@ -33,7 +33,10 @@ class Rig {
     const random = new Random(1);
     this.stack = new Stack({ random: () => random.next(), memory: 1 << 20 });
     const add = (index: number, addresses: string[]): Interface =>
-      this.stack.addInterface(this.devices[index]!, { addresses: addresses.map((text) => Cidr.parse(text)) });
+      this.stack.addInterface(this.devices[index]!, {
+        addresses: addresses.map((text) => Cidr.parse(text)),
+        ipv6: { dadTransmits: 0 },
+      });
     this.eth0 = add(0, ['10.0.0.1/24', 'fd00::1/64', 'fe80::1/64']);
     this.eth1 = add(1, ['10.1.0.1/24', 'fd01::1/64', 'fe80::2/64']);
   }
@@ -225,7 +228,7 @@ describe('multicast: delivery', () => {
 
   test('the stack itself joins by count, and sockets do not get its groups', () => {
     const rig = new Rig();
-    const solicited = ip('ff02::1:ff00:1');
+    const solicited = ip('ff02::1:ff77:7777');
     const { groups } = rig.eth0;
     const socket = rig.socket();
     groups.join(solicited);
@@ -466,6 +469,7 @@ describe('multicast: errors of the calls, as Linux gives them', () => {
 
   test('an interface is in 1024 groups at most', () => {
     const rig = new Rig();
+    const before = rig.eth0.groups.count;
     const sockets = Array.from({ length: 5 }, () => rig.socket());
     const join = (): void => {
       for (const [n, socket] of sockets.entries()) {
@@ -475,7 +479,7 @@ describe('multicast: errors of the calls, as Linux gives them', () => {
     assert.throws(join, hasCode('ENOBUFS'));
     assert.equal(rig.eth0.groups.count, 1024);
     for (const socket of sockets) socket.close();
-    assert.equal(rig.eth0.groups.count, 3);
+    assert.equal(rig.eth0.groups.count, before);
     rig.end();
   });
 
@@ -503,6 +507,36 @@ describe('multicast: errors of the calls, as Linux gives them', () => {
     assert.equal(socket.sourceFilter(GROUP)!.isExclude, true);
     socket.setSourceFilter(GROUP, includeOf([]));
     assert.equal(socket.sourceFilter(GROUP), null, 'left');
+    rig.end();
+  });
+});
+
+describe('multicast: groups of one link', () => {
+  test('a zone says which interface to join on and to send by', () => {
+    const rig = new Rig();
+    const socket = rig.socket();
+    const group = ip(`ff02::99%${rig.eth1.index}`);
+    socket.join(group);
+    rig.receive(ip('ff02::99'), { from: 'fe80::9', device: 0, data: 1 });
+    rig.receive(ip('ff02::99'), { from: 'fe80::9', device: 1, data: 2 });
+    assert.deepEqual(taken(socket), [2]);
+    socket.multicastLoopback = false;
+    socket.send(Uint8Array.of(1), { address: group, port: PORT });
+    assert.deepEqual([rig.sent(0), rig.sent(1)], [[], ['33:33:00:00:00:99 ff02::99 1']]);
+    socket.leave(group);
+    assert.equal(rig.eth1.groups.find(group), null);
+    rig.end();
+  });
+
+  test('bound to ff02::99 without a zone, a socket gets it on every link it joined; sources have no zone either', () => {
+    const rig = new Rig();
+    const socket = rig.socket({ address: 'ff02::99' });
+    const group = ip('ff02::99');
+    socket.join(group, { interface: rig.eth0, source: ip('fe80::9') });
+    socket.join(group, { interface: rig.eth1, source: ip('fe80::8') });
+    for (const device of [0, 1]) rig.receive(group, { from: 'fe80::9', device, data: device });
+    for (const device of [0, 1]) rig.receive(group, { from: 'fe80::8', device, data: device + 2 });
+    assert.deepEqual(taken(socket), [0, 3]);
     rig.end();
   });
 });

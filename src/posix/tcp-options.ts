@@ -19,7 +19,9 @@ export function applyOption(core: TcpSocket, options: OptionStore, option: Optio
   const isKeepAlive = option.level === L.SOL_SOCKET && option.name === L.SO_KEEPALIVE;
   if (isKeepAlive || isTcp(option, L.TCP_KEEPIDLE)) applyKeepAlive(core, options);
   else if (isTcp(option, L.TCP_CONGESTION)) applyCongestion(core, value as string);
-  else if (option.setting !== null && typeof value === 'number') {
+  else if (option.name === L.SO_RCVBUF && option.level === L.SOL_SOCKET && core.settings.linux) {
+    core.configure(receiveBufferAsLinux(value as number, core.settings));
+  } else if (option.setting !== null && typeof value === 'number') {
     configure(
       core,
       option.setting,
@@ -28,6 +30,13 @@ export function applyOption(core: TcpSocket, options: OptionStore, option: Optio
         : Math.max(1, Math.round(value * option.unit)),
     );
   }
+}
+
+/** SO_RCVBUF fixes the scale too: what half of the buffer needs, Linux's ilog2(space) - 15. */
+function receiveBufferAsLinux(value: number, { windowScaling }: TcpSettings): Partial<TcpSettings> {
+  const bytes = Math.floor(value / 2);
+  const shift = Math.min(Math.max(31 - Math.clz32(bytes) - 15, 0), 14);
+  return { receiveBufferBytes: bytes, windowShift: windowScaling ? shift : 0 };
 }
 
 /** Sets what the core has under the name `setting`; what it does not have is only remembered by the option itself. */
@@ -69,7 +78,7 @@ export function readTcpOption(core: TcpSocket, options: OptionStore, option: Opt
   }
   // Buffers grow, and are rounded: a connection says what it has.
   if (option.level === L.SOL_SOCKET && connection !== null && isSynchronized(connection.state)) {
-    if (option.name === L.SO_RCVBUF) return 2 * connection.rxBytes;
+    if (option.name === L.SO_RCVBUF) return 2 * (settings.linux ? settings.receiveBufferBytes : connection.rxBytes);
     if (option.name === L.SO_SNDBUF) return 2 * connection.txBytes;
   }
   const stored = options.get(option);

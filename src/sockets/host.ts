@@ -1,6 +1,7 @@
 /** A host: a stack, the loop that drives it, and sockets with promises. What most programs use. @module */
-
 import type { RecordType, Resolver } from '../dns/index.ts';
+import { NetError } from '../errors.ts';
+import type { ForwardOptions } from '../iface/forward.ts';
 import type { Interface } from '../iface/interface.ts';
 import type { Stats } from '../iface/stats.ts';
 import type { Memory } from '../memory/memory.ts';
@@ -11,29 +12,40 @@ import { ALGORITHMS } from '../tcp/congestion/index.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import { isDrained } from '../tcp/socket.ts';
 import type { SynRequest } from '../tcp/syn-request.ts';
-import { Cidr, IpAddress, MacAddress } from '../wire/address.ts';
+import { IpAddress, MacAddress } from '../wire/address.ts';
 import { checkPort } from '../wire/ip.ts';
+import { parseAddresses } from './address-words.ts';
+import { Autoconfig, type AutoconfigOptions, type ConfiguredOptions } from './autoconfig.ts';
 import { dial } from './dial.ts';
 import { asyncDispose } from './dispose.ts';
 import { IncomingSyn, type SynHandler } from './incoming-syn.ts';
 import { Loop } from './loop.ts';
 import { HostMdns, type HostMdnsOptions } from './mdns.ts';
 import { Names, type NamesOptions, ownAddress, type Resolved, type ResolveOptions } from './names.ts';
-import { type PingOptions, type PingReply, ping } from './ping.ts';
+import { type PingManyOptions, type PingOptions, type PingReply, type PingStatistics, ping, pingMany } from './ping.ts';
+import { type RawOpenOptions, RawSocket } from './raw-socket.ts';
 import { realClock, secureRandom } from './real-clock.ts';
 import { TcpListener } from './tcp-listener.ts';
 import type { TcpStream } from './tcp-stream.ts';
+import { type TraceHop, type TraceOptions, trace } from './trace.ts';
 import { UdpSocket } from './udp-socket.ts';
 
 /** How long `close` lets connections whose streams were closed finish. */
 const LINGER_MS = 1000;
 const LINGER_STEP_MS = 5;
 
-export interface HostOptions extends NamesOptions {
+export interface HostOptions extends AutoconfigOptions, NamesOptions {
   /** The device of the first interface. A host without one can still talk to itself. */
   readonly device?: Device;
-  /** Addresses with prefixes: `10.0.0.1/24`, `fd00::1/64`. */
+  /**
+   * Addresses with prefixes: `10.0.0.1/24`, `fd00::1/64`; or what finds one, on Ethernet: `dhcp`, and `link-local`, which
+   * beside `dhcp` is for when no server answers. See {@link Host.configured}.
+   */
   readonly addresses?: readonly string[];
+  /** Whether other hosts are asked for IPv4 addresses before they are used, which takes 4 to 7 seconds: RFC 5227. Default false. */
+  readonly probe?: boolean;
+  /** Whether IPv4 addresses are announced by gratuitous ARP. Default true. */
+  readonly announce?: boolean;
   /** Routers for what no network of ours holds, at most one a family. */
   readonly gateway?: string | readonly string[];
   /** The Ethernet address; random by default. */
@@ -42,6 +54,8 @@ export interface HostOptions extends NamesOptions {
   readonly name?: string;
   /** Bytes of memory the host may use, in all; or a memory to share. Default: the device's, else 64 MiB. */
   readonly memory?: number | Memory;
+  /** Whether packets for others are passed on between the interfaces, as a router does. Default false. */
+  readonly forward?: boolean | ForwardOptions;
   /** What TCP sockets start with. */
   readonly tcp?: Partial<TcpSettings>;
   /** Answers and asks on the link by mDNS (RFC 6762), on the interface of `device`; default false. */
@@ -51,6 +65,10 @@ export interface HostOptions extends NamesOptions {
   /** Uniform uint32; by default the engine's cryptographic source. */
   readonly random?: () => number;
 }
+
+/** What {@link Host.addInterface} takes. */
+export type InterfaceSettings = Pick<HostOptions, 'addresses' | 'mac' | 'name' | 'probe' | 'announce'> &
+  AutoconfigOptions;
 
 export interface ListenOptions {
   /** 0: a free port is chosen. */
@@ -125,7 +143,7 @@ export class HostTcp {
       throw new TypeError(`onSyn: expected a function, got ${typeof onSyn}`);
     }
     const socket = this.#loop.stack.tcpSocket(options.tcp);
-    const address = host === undefined ? undefined : ownAddress(host, 'listen');
+    const address = host === undefined ? undefined : ownAddress(this.#loop, host, 'listen');
     const ask = (handler: SynHandler) => (request: SynRequest) =>
       void new IncomingSyn(this.#loop, request).ask(handler);
     const asked = onSyn === undefined ? undefined : ask(onSyn);
@@ -147,7 +165,7 @@ export class HostTcp {
     const dialled = {
       signal,
       timeout,
-      localAddress: localAddress === undefined ? undefined : ownAddress(localAddress, 'connect'),
+      localAddress: localAddress === undefined ? undefined : ownAddress(this.#loop, localAddress, 'connect'),
       localPort: localPort === undefined ? undefined : checkPort(localPort, 0),
       tcp: {
         ...options.tcp,
@@ -179,7 +197,7 @@ export class HostUdp {
     this.#loop.assertOpen('bind');
     const socket = this.#loop.stack.udpSocket();
     socket.reuse = options.reuse ?? false;
-    const address = options.host === undefined ? undefined : ownAddress(options.host, 'bind');
+    const address = options.host === undefined ? undefined : ownAddress(this.#loop, options.host, 'bind');
     socket.bind({ port: checkPort(options.port ?? 0, 0), address });
     return new UdpSocket(this.#loop, socket, this.#names);
   }
@@ -196,7 +214,7 @@ export class HostUdp {
     const socket = this.#loop.stack.udpSocket();
     try {
       if (localPort !== undefined || localAddress !== undefined) {
-        const address = localAddress === undefined ? undefined : ownAddress(localAddress, 'bind');
+        const address = localAddress === undefined ? undefined : ownAddress(this.#loop, localAddress, 'bind');
         socket.bind({ port: checkPort(localPort ?? 0, 0), address });
       }
       socket.connect(remote);
@@ -208,16 +226,47 @@ export class HostUdp {
   }
 }
 
+/** Raw sockets of a host. */
+export class HostRaw {
+  readonly #loop: Loop;
+
+  constructor(loop: Loop) {
+    this.#loop = loop;
+  }
+
+  /**
+   * Opens a socket that gets every packet of a protocol, and sends packets of it.
+   * @throws NetError EADDRNOTAVAIL, EAFNOSUPPORT, EMFILE
+   * @example const ospf = await host.raw.open({ family: 4, protocol: 89 })
+   */
+  async open(options: RawOpenOptions): Promise<RawSocket> {
+    this.#loop.assertOpen('open');
+    const { localAddress, remoteAddress, ttl } = options;
+    const socket = this.#loop.stack.rawSocket(options);
+    try {
+      if (ttl !== undefined) socket.ttl = ttl;
+      if (localAddress !== undefined) socket.bind(ownAddress(this.#loop, localAddress, 'bind'));
+      if (remoteAddress !== undefined) socket.connect(ownAddress(this.#loop, remoteAddress, 'connect'));
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
+    return new RawSocket(this.#loop, socket, (host, syscall) => ownAddress(this.#loop, host, syscall));
+  }
+}
+
 /** A stack and the loop that drives it. */
 export class Host {
   readonly stack: Stack;
   readonly tcp: HostTcp;
   readonly udp: HostUdp;
+  readonly raw: HostRaw;
   /** The interface of the device given at creation, null without one. */
   readonly iface: Interface | null;
   /** Services and names of the link, null unless the host was made with `mdns`. */
   readonly mdns: HostMdns | null;
   readonly #loop: Loop;
+  readonly #autoconfigs: Autoconfig[] = [];
   readonly #names: Names;
 
   /** Use {@link createHost}. */
@@ -230,12 +279,14 @@ export class Host {
       random: options.random ?? secureRandom(),
       memory,
       tcp: options.tcp,
+      forward: options.forward,
       congestion: ALGORITHMS,
     });
     this.#loop = new Loop(this.stack, options.clock ?? realClock);
     this.#names = new Names(this.#loop, options);
     this.tcp = new HostTcp(this.#loop, this.#names);
     this.udp = new HostUdp(this.#loop, this.#names);
+    this.raw = new HostRaw(this.#loop);
     this.iface = options.device === undefined ? null : this.#addInterface(options.device, options);
     const gateways = typeof options.gateway === 'string' ? [options.gateway] : (options.gateway ?? []);
     for (const gateway of gateways) this.stack.addDefaultRoute(IpAddress.parse(gateway));
@@ -252,12 +303,39 @@ export class Host {
   }
 
   #addInterface(device: Device, options: HostOptions): Interface {
-    const { name, mac } = options;
-    return this.stack.addInterface(device, {
-      addresses: (options.addresses ?? []).map((text) => Cidr.parse(text)),
+    const { name, mac, probe, announce } = options;
+    const { fixed, words } = parseAddresses(options.addresses ?? []);
+    const iface = this.stack.addInterface(device, {
       ...(name === undefined ? {} : { name }),
       ...(mac === undefined ? {} : { mac: MacAddress.parse(mac) }),
     });
+    const autoconfig = new Autoconfig(this.#loop, iface, words, options);
+    this.#autoconfigs.push(autoconfig);
+    const onAdded = (): void => autoconfig.check();
+    for (const cidr of fixed) this.stack.addAddress(iface, cidr, { probe, announce, onAdded });
+    return iface;
+  }
+
+  /**
+   * Waits until an interface has an address to be reached by: at once where one was written out and is not probed.
+   * @param iface - by default the one of the device given at creation
+   * @returns its addresses with their prefixes
+   * @throws NetError ETIMEDOUT; ENODEV for a host without the interface
+   * @example
+   * const host = createHost({ device, addresses: ['dhcp'] })
+   * const [address] = await host.configured({ timeout: 10_000 })
+   */
+  async configured(options: ConfiguredOptions = {}, iface: Interface | null = this.iface): Promise<readonly string[]> {
+    this.#loop.assertOpen('configured');
+    const autoconfig = this.autoconfig(iface);
+    if (autoconfig === null) throw new NetError('ENODEV', 'configured');
+    await autoconfig.configured(options);
+    return autoconfig.iface.addresses.map(String);
+  }
+
+  /** What finds the addresses of an interface, by default of the first; null: the host has no such interface. */
+  autoconfig(iface: Interface | null = this.iface): Autoconfig | null {
+    return this.#autoconfigs.find((one) => one.iface === iface) ?? null;
   }
 
   /** Counters of the stack. */
@@ -271,7 +349,7 @@ export class Host {
   }
 
   /** Adds another interface. */
-  addInterface(device: Device, options: Pick<HostOptions, 'addresses' | 'mac' | 'name'> = {}): Interface {
+  addInterface(device: Device, options: InterfaceSettings = {}): Interface {
     this.#loop.assertOpen('addInterface');
     const iface = this.#addInterface(device, options);
     this.#loop.wake();
@@ -311,25 +389,41 @@ export class Host {
   }
 
   /**
-   * Sends one echo request and waits for its reply.
-   * @throws NetError ETIMEDOUT, ENETUNREACH, EMSGSIZE, ENOTFOUND
+   * Sends one echo request and waits for its reply; or, with `count`, so many at an interval, and counts what comes back.
+   * @throws NetError ETIMEDOUT, ENETUNREACH, EMSGSIZE, ENOTFOUND; what the network reports about a single one:
+   *   EHOSTUNREACH, ... With `count`, lost replies and reported errors are counted, and the signal ends it without an error.
    * @example const { timeMs } = await host.ping('10.0.0.1')
+   * @example const { received } = await host.ping('10.0.0.1', { count: 5, interval: 200 })
    */
-  async ping(host: string, options: PingOptions = {}): Promise<PingReply> {
+  async ping(host: string, options: PingManyOptions): Promise<PingStatistics>;
+  async ping(host: string, options?: PingOptions): Promise<PingReply>;
+  async ping(host: string, options: PingOptions | PingManyOptions = {}): Promise<PingReply | PingStatistics> {
     this.#loop.assertOpen('ping');
-    const address = await this.#names.address(host, 'ping', options.signal);
-    return ping(this.#loop, address, options);
+    const address = this.stack.ip.zoned(await this.#names.address(host, 'ping', options.signal));
+    return 'count' in options ? pingMany(this.#loop, address, options) : ping(this.#loop, address, options);
+  }
+
+  /**
+   * Finds the routers on the way to `host`: hop after hop, as soon as each is known.
+   * @throws NetError ENETUNREACH, ENOTFOUND, EMSGSIZE
+   * @example for await (const { ttl, probes } of client.trace('10.9.0.1')) console.log(ttl, probes[0].address)
+   */
+  async *trace(host: string, options: TraceOptions = {}): AsyncGenerator<TraceHop, void, undefined> {
+    this.#loop.assertOpen('trace');
+    yield* trace(this.#loop, this.stack.ip.zoned(await this.#names.address(host, 'trace')), options);
   }
 
   /**
    * Closes everything. Connections whose streams were closed may finish for up to a second; all others are reset.
-   * Memory is given back.
+   * A lease is given back, and so is all memory.
    */
   async close(): Promise<void> {
     if (this.#loop.isClosed) return;
     this.mdns?.close(); // its goodbye leaves with what lingers
     await this.#linger();
+    await Promise.all(this.#autoconfigs.map((one) => one.release()));
     this.#loop.touch();
+    for (const one of this.#autoconfigs) one.close();
     this.stack.close();
     this.#loop.notify();
     this.#loop.close();

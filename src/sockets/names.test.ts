@@ -52,7 +52,7 @@ async function rig(client: Partial<HostOptions> = {}, zone: DnsServerOptions = Z
 describe('host.resolve', () => {
   test('addresses as strings, of one family or both; records of other types', async () => {
     const { host, run, close } = await rig();
-    assert.deepEqual(await run(host.resolve('both.lan')), ['fd00::1', '10.0.0.1']);
+    assert.deepEqual(await run(host.resolve('both.lan')), ['10.0.0.1', 'fd00::1']); // RFC 6724 §2.1: fc00::/7 comes behind IPv4
     assert.deepEqual(await run(host.resolve('both', { family: 4 })), ['10.0.0.1']);
     assert.deepEqual(await run(host.resolve('www', { type: 'AAAA' })), ['fd00::1']);
     const [mx] = await run(host.resolve('lan.', { type: 'MX' }));

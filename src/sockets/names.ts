@@ -1,6 +1,7 @@
 /** Names of a host: its resolver, and addresses for the calls that take a name. @module */
 import { type HostsTable, type LookupOptions, type RecordOf, type RecordType, Resolver } from '../dns/index.ts';
 import { NetError } from '../errors.ts';
+import { sortDestinations } from '../iface/address-selection.ts';
 import { IpAddress, parseIp } from '../wire/address.ts';
 import { PORT as DNS_PORT } from '../wire/dns.ts';
 import { type DialOptions, dial } from './dial.ts';
@@ -36,9 +37,9 @@ export type Resolved<T extends RecordType | undefined> = T extends undefined | '
 const LOOPBACK = IpAddress.v4(0x7f000001);
 
 /** An address of this host's own, for `bind` and `listen`: no name but `localhost`. */
-export function ownAddress(host: string, syscall: string): IpAddress {
+export function ownAddress({ stack }: Loop, host: string, syscall: string): IpAddress {
   checkHost(host);
-  const address = host === 'localhost' ? LOOPBACK : parseIp(host);
+  const address = host === 'localhost' ? LOOPBACK : stack.ip.parse(host);
   if (address !== null) return address;
   throw new NetError('ENOTFOUND', syscall, { address: host });
 }
@@ -62,7 +63,7 @@ export class Names {
   /** The address that `host` is, or null for a name. */
   numeric(host: string): IpAddress | null {
     checkHost(host);
-    return parseIp(host);
+    return this.#loop.stack.ip.parse(host);
   }
 
   async resolve<T extends RecordType | undefined>(name: string, options: ResolveOptions<T>): Promise<Resolved<T>[]> {
@@ -155,14 +156,9 @@ export class Names {
     return new NetError(error.code, syscall, { address: error.address });
   }
 
-  /** Addresses in the order to try: those that a route leads to first, IPv6 before IPv4. */
+  /** Addresses in the order to try: RFC 6724 §6. */
   sort(addresses: readonly IpAddress[]): IpAddress[] {
-    const { ip } = this.#loop.stack;
-    const rank = (address: IpAddress): number => {
-      const isReached = ip.isLocalAddress(address) || ip.routes.lookup(address) !== null;
-      return (isReached ? 0 : 2) + (address.isV4 ? 1 : 0);
-    };
-    return addresses.toSorted((a, b) => rank(a) - rank(b));
+    return sortDestinations(this.#loop.stack.ip, addresses);
   }
 }
 

@@ -52,7 +52,7 @@ export class UdpSocket implements Notified {
 
   /** The address bound to; `::` means all, of both families. */
   get address(): string {
-    return this.#socket.local.toString();
+    return this.#loop.stack.ip.format(this.#socket.local);
   }
 
   get port(): number {
@@ -85,12 +85,12 @@ export class UdpSocket implements Notified {
    * @example socket.addMembership('224.0.0.251', 'eth0')
    */
   addMembership(group: string, multicastInterface?: string): void {
-    this.#change('addMembership', () => this.#socket.join(readGroup(group), this.#membership(multicastInterface)));
+    this.#change('addMembership', () => this.#socket.join(this.#group(group), this.#membership(multicastInterface)));
   }
 
   /** Leaves a group; closing the socket does so too. @throws NetError EADDRNOTAVAIL not a member; EINVAL, ENODEV */
   dropMembership(group: string, multicastInterface?: string): void {
-    this.#change('dropMembership', () => this.#socket.leave(readGroup(group), this.#membership(multicastInterface)));
+    this.#change('dropMembership', () => this.#socket.leave(this.#group(group), this.#membership(multicastInterface)));
   }
 
   /**
@@ -99,28 +99,28 @@ export class UdpSocket implements Notified {
    */
   addSourceSpecificMembership(source: string, group: string, multicastInterface?: string): void {
     this.#change('addSourceSpecificMembership', () =>
-      this.#socket.join(readGroup(group), this.#membership(multicastInterface, source)),
+      this.#socket.join(this.#group(group), this.#membership(multicastInterface, source)),
     );
   }
 
   /** Gives up one source of a group; the last one leaves it. @throws NetError EADDRNOTAVAIL, EINVAL, ENODEV */
   dropSourceSpecificMembership(source: string, group: string, multicastInterface?: string): void {
     this.#change('dropSourceSpecificMembership', () =>
-      this.#socket.leave(readGroup(group), this.#membership(multicastInterface, source)),
+      this.#socket.leave(this.#group(group), this.#membership(multicastInterface, source)),
     );
   }
 
   /** Keeps out what `source` sends to a group joined from everybody. @throws NetError EINVAL, EADDRNOTAVAIL, ENOBUFS */
   blockSource(source: string, group: string, multicastInterface?: string): void {
     this.#change('blockSource', () =>
-      this.#socket.blockSource(readGroup(group), IpAddress.parse(source), this.#membership(multicastInterface)),
+      this.#socket.blockSource(this.#group(group), IpAddress.parse(source), this.#membership(multicastInterface)),
     );
   }
 
   /** Takes {@link blockSource} back. @throws NetError EINVAL, EADDRNOTAVAIL not blocked */
   unblockSource(source: string, group: string, multicastInterface?: string): void {
     this.#change('unblockSource', () =>
-      this.#socket.unblockSource(readGroup(group), IpAddress.parse(source), this.#membership(multicastInterface)),
+      this.#socket.unblockSource(this.#group(group), IpAddress.parse(source), this.#membership(multicastInterface)),
     );
   }
 
@@ -172,12 +172,21 @@ export class UdpSocket implements Notified {
     };
   }
 
+  #group(text: string): IpAddress {
+    const group = this.#loop.stack.ip.parse(text);
+    if (group?.isMulticast) return group;
+    throw new TypeError(`group: expected a multicast address, got ${JSON.stringify(text)}`);
+  }
+
   #interface(text: string): Interface {
+    const { ip } = this.#loop.stack;
     const name = /^[^%]*%(.+)$/.exec(text)?.[1] ?? text;
-    const address = parseIp(name);
+    const address = ip.parse(name);
     const isMeant = (iface: Interface): boolean =>
-      iface.name === name || (address !== null && iface.hasAddress(address));
-    const found = this.#loop.stack.interfaces.find(isMeant);
+      iface.name === name ||
+      String(iface.index) === name ||
+      (address !== null && iface.hasAddress(address.lacksZone ? address.withZone(iface.index) : address));
+    const found = ip.interfaces.find(isMeant);
     if (found === undefined) throw new NetError('ENODEV', 'setMulticastInterface', { detail: `no interface ${text}` });
     return found;
   }
@@ -234,7 +243,7 @@ export class UdpSocket implements Notified {
     const data = new Uint8Array(Math.max(0, this.#socket.peekLength()));
     const source = this.#source;
     if (this.#socket.recv(data, source) < 0) return null;
-    return { data, address: source.address.toString(), port: source.port };
+    return { data, address: this.#loop.stack.ip.format(source.address), port: source.port };
   }
 
   /** Datagrams until the socket is closed. */
@@ -287,12 +296,6 @@ export class UdpSocket implements Notified {
 function readByte(what: string, value: number, least: number): number {
   if (Number.isInteger(value) && value >= least && value <= 255) return value;
   throw new RangeError(`${what}: expected ${least} to 255, got ${value}`);
-}
-
-function readGroup(text: string): IpAddress {
-  const group = parseIp(text);
-  if (group?.isMulticast) return group;
-  throw new TypeError(`group: expected a multicast address, got ${JSON.stringify(text)}`);
 }
 
 const closedError = (syscall: string): NetError =>

@@ -15,6 +15,7 @@ import * as ipv6 from '../wire/ipv6.ts';
 import * as wire from '../wire/tcp.ts';
 import { type CongestionControl, SSTHRESH_MAX } from './congestion/controller.ts';
 import type { Listener } from './listener.ts';
+import { AckState } from './quick-ack.ts';
 import type { Reassembly } from './reassembly.ts';
 import type { Scoreboard } from './scoreboard.ts';
 import { type Seq, seqAdd, seqDiff } from './seq.ts';
@@ -60,6 +61,15 @@ const ipHeaderOf = (isV4: boolean): number => (isV4 ? ipv4.HEADER_LENGTH : ipv6.
 export const mssOf = (mtu: number, isV4: boolean, mssMax: number): number =>
   Math.min(mtu - ipHeaderOf(isV4) - wire.HEADER_LENGTH, mssMax === 0 ? mtu : mssMax);
 
+/**
+ * Linux's tcp_bound_to_half_wnd: of a peer with a small window no segment takes more than half, so that two are under way; of
+ * a tiny one not even that.
+ */
+function withinHalfWindow(mss: number, sndWndMax: number): number {
+  const most = sndWndMax > MSS_DEFAULT_V4 ? sndWndMax >> 1 : sndWndMax;
+  return sndWndMax > 0 && mss > most ? Math.max(most, MSS_MIN) : mss;
+}
+
 /** All fields are set here, integers as 0, so that every connection has one shape: the hot paths depend on it. */
 export class Connection implements Flow, Timed {
   readonly tcp: Tcp;
@@ -101,6 +111,8 @@ export class Connection implements Flow, Timed {
   sndWl2 = ZERO;
   /** The largest window the peer offered: half of it counts as a segment worth sending (§3.8.6.2.1). */
   sndWndMax = 0;
+  /** Snd.Sml: end of the last segment that was not full: Minshall's variant of Nagle, where the settings ask for it. */
+  sndSml = ZERO;
   /** Shift of the windows the peer sends (Snd.Wind.Shift) and of those we send (Rcv.Wind.Shift). */
   sndShift = 0;
   rcvShift = 0;
@@ -156,6 +168,8 @@ export class Connection implements Flow, Timed {
   /** Acknowledgements still sent at once, while the peer is in slow start. */
   quickAcks: number;
   ackNow = false;
+  /** How Linux decides on acknowledgements; null where the settings do not ask for it. */
+  readonly acks: AckState | null;
 
   // Options.
   useTimestamps = false;
@@ -266,6 +280,7 @@ export class Connection implements Flow, Timed {
   /** The last sample of the rate of delivery. */
   rateBytes = 0;
   rateIntervalUs = 0;
+  isRateLimited = true;
   chrono = 0;
   chronoAtUs = 0;
   busyUs = 0;
@@ -273,6 +288,8 @@ export class Connection implements Flow, Timed {
   bufferLimitedUs = 0;
   totalRtoRecoveries = 0;
   totalRtoMs = 0;
+  /** When the first of the timeouts in a row struck, 0: none has. */
+  rtoAtMs = 0;
   totalRetrans = 0;
   totalRto = 0;
   dsackDups = 0;
@@ -341,6 +358,7 @@ export class Connection implements Flow, Timed {
     this.remote = remote;
     this.portsIn = portsIn(localPort, remotePort);
     this.portsOut = portsIn(remotePort, localPort);
+    path.flowLabel = tcp.ip.flowLabel(path.source, remote, this.portsIn);
     this.hash = tcp.connections.hash(this.local, remote, this.portsIn);
     this.pseudoSum = pseudoHeaderSum(this.local, remote, PROTOCOL_TCP);
     this.settings = settings;
@@ -348,7 +366,8 @@ export class Connection implements Flow, Timed {
     this.rtoMs = settings.rtoInitialMs;
     this.txBytes = settings.sendBufferBytes;
     this.rxBytes = settings.receiveBufferBytes;
-    this.quickAcks = settings.bsd ? 0 : QUICK_ACKS;
+    this.quickAcks = settings.bsd || settings.linux ? 0 : QUICK_ACKS;
+    this.acks = settings.linux ? new AckState() : null;
     this.delivered = this.bytesSent = this.bytesRetrans = 0;
     this.bytesReceived = this.bytesAcked = this.lostBytesTotal = 0;
   }
@@ -425,9 +444,19 @@ export class Connection implements Flow, Timed {
     const byDefault = this.local.isV4 ? MSS_DEFAULT_V4 : MSS_DEFAULT_V6;
     this.peerMss = fromPeer === 0 ? byDefault : Math.max(fromPeer, MSS_MIN);
     this.fitMss();
-    this.rcvMss = this.mss;
+    this.rcvMss = this.settings.linux ? Math.min(this.mss, MSS_DEFAULT_V4) : this.mss; // until a segment says more
     const segment = this.mss + (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
+    // Linux begins with whole segments, options taken off, in whole units of the scale.
+    if (this.settings.linux) this.fitWindow(this.advertisedMss - (segment - this.mss));
     if (this.settings.bsd) this.rxBytes = Math.ceil(this.rxBytes / segment) * segment;
+  }
+
+  /** Linux: the buffer is offered in whole segments, rounded up to what the scale can say. */
+  fitWindow(segment: number): void {
+    const bytes = this.settings.receiveBufferBytes;
+    const unit = 1 << this.rcvShift;
+    const whole = bytes > segment ? bytes - (bytes % segment) : bytes;
+    this.rxBytes = Math.ceil(whole / unit) * unit;
   }
 
   /**
@@ -437,6 +466,7 @@ export class Connection implements Flow, Timed {
   fitMss(): void {
     const most = Math.min(this.peerMss, mssOf(this.path.mtu, this.local.isV4, this.settings.mssMax));
     this.mss = most - (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
+    if (this.settings.linux) this.mss = withinHalfWindow(this.mss, this.sndWndMax);
   }
 
   expire(now: number): void {

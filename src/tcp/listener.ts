@@ -116,6 +116,7 @@ export class Listener {
     const c = new Connection(tcp, path, remote, this.port, wire.sourcePort(memory.dv, packet.payload), this.settings);
     tcp.begin(c);
     learnSyn(c, syn);
+    if (this.settings.linux) c.segsIn = 1; // the SYN
     agreeOnSyn(c, syn.flags, packet.ds);
     c.transition('receive-syn');
     c.listener = this;

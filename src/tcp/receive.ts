@@ -7,6 +7,7 @@ import { rightSize } from './autotune.ts';
 import { type Connection, UNSET } from './connection.ts';
 import { emitSegment } from './emit.ts';
 import { READABLE } from './events.ts';
+import { enterQuickAck, finArrived } from './quick-ack.ts';
 import { Reassembly } from './reassembly.ts';
 import { type Seq, seqAdd, seqDiff, seqGe, seqLe, seqLt, seqMax } from './seq.ts';
 import { mayReceiveIn } from './state.ts';
@@ -68,6 +69,9 @@ function newEdge(c: Connection): Seq {
   return seqDiff(edge, c.rcvAdv) >= step ? edge : c.rcvAdv;
 }
 
+/** What would be offered now. */
+export const newWindow = (c: Connection): number => seqDiff(newEdge(c), c.rcvNxt);
+
 /** Moves the right edge as far as it may and returns the window field of the segment about to be sent. */
 export function offeredWindow(c: Connection): number {
   c.rcvAdv = newEdge(c);
@@ -105,6 +109,7 @@ export function receiveText(c: Connection, segment: wire.Segment): boolean {
     p += cut;
     length -= cut;
     c.ackNow = true;
+    if (c.acks !== null && length === 0) enterQuickAck(c);
   }
   const beyond = seqDiff(end, c.rcvAdv);
   if (beyond > 0) length = Math.max(0, length - beyond);
@@ -121,7 +126,8 @@ export function receiveText(c: Connection, segment: wire.Segment): boolean {
   c.finSeen = false;
   c.rcvNxt = seqAdd(c.rcvNxt, 1);
   c.rcvAdv = seqGe(c.rcvAdv, c.rcvNxt) ? c.rcvAdv : c.rcvNxt;
-  c.ackNow = true;
+  if (c.acks === null) c.ackNow = true;
+  else finArrived(c);
   return true;
 }
 
@@ -158,7 +164,8 @@ function store(c: Connection, start: Seq, p: number, length: number): void {
     c.reassembly.add(start, seqAdd(start, length));
     reportDuplicate(c, c.reassembly.duplicateStart, c.reassembly.duplicateEnd);
     c.rcvOutOfOrder++;
-    c.ackNow = true;
+    if (c.acks === null) c.ackNow = true;
+    else c.acks.isScheduled = true;
     return;
   }
   let next = seqAdd(start, length);
@@ -209,7 +216,7 @@ export function consumed(c: Connection): boolean {
   if (c.rxBytes < c.settings.receiveBufferMaxBytes) rightSize(c);
   if (rx !== null && rx.length === 0 && c.reassembly === null) {
     rx.release();
-    c.tcp.unread.delete(c);
+    if (c.tcp.unread.size > 0) c.tcp.unread.delete(c);
   }
   return mayReceiveIn(c.state) && windowUpdateDue(c);
 }

@@ -132,9 +132,24 @@ function countRecovery(c: Connection): void {
   if (c.rackReoPersist > 0) c.rackReoPersist--;
 }
 
+/** A timeout: for TCP_INFO, the first of some in a row begins a recovery. */
+export function countTimeout(c: Connection): void {
+  if (c.retransmits === 0) {
+    c.totalRtoRecoveries++;
+    c.rtoAtMs = c.context.nowMs;
+  }
+  c.totalRto++;
+}
+
+/** The peer has answered: they are over. */
+export function endTimeouts(c: Connection): void {
+  if (c.rtoAtMs > 0) c.totalRtoMs += c.context.nowMs - c.rtoAtMs;
+  c.rtoAtMs = 0;
+}
+
 function finishLoss(c: Connection): void {
   countRecovery(c);
-  c.totalRtoRecoveries++;
+  endTimeouts(c);
   c.isFrto = c.sendsNew = false;
   c.retransmits = 0;
   c.recovery = OPEN;
@@ -197,6 +212,7 @@ export function beginReduction(c: Connection, cause: Cause): void {
   c.isTlpPending = false;
   c.recover = c.sndNxt;
   c.congestion.reduce(c, c.cwnd, cause);
+  if (c.settings.linux) c.ssthresh -= c.ssthresh % c.mss; // its windows are whole segments
 }
 
 /** ECN, or a probe that repaired a loss: less is sent, nothing is sent again. */
@@ -211,7 +227,7 @@ function endReduction(c: Connection): void {
   if (c.congestion.ownsWindow || (c.recovery !== CWR && !c.mayUndo)) return;
   // RFC 6582 §3.2 (3), first option: where the peer's window ended what could be sent, nearly nothing is under way now, and
   // all of ssthresh at once would be a burst that the path has never carried. Slow start brings it back.
-  const most = c.inFlight() + initialWindow(c.mss);
+  const most = c.settings.linux ? c.ssthresh : c.inFlight() + initialWindow(c.mss);
   c.cwnd = Math.max(Math.min(c.ssthresh, most), c.mss);
 }
 
@@ -248,7 +264,8 @@ export function growWindow(c: Connection, acked: Acked): void {
 }
 
 /** RFC 7661 as Linux has it: a window that was not in use is no evidence for a larger one. */
-const isWindowUsed = (c: Connection): boolean => c.isCwndLimited || (c.cwnd < c.ssthresh && c.cwnd < 2 * c.maxFlight);
+export const isWindowUsed = (c: Connection): boolean =>
+  c.isCwndLimited || (c.cwnd < c.ssthresh && c.cwnd < 2 * c.maxFlight);
 
 /** After a burst was sent: was it the congestion window that ended it? */
 export function validateWindow(c: Connection): void {
@@ -309,6 +326,7 @@ function undoLoss(c: Connection, isSpurious: boolean): boolean {
   if (c.sent !== null) for (let i = 0; i < c.sent.count; i++) unmarkLost(c, i);
   undoReduction(c);
   c.context.stats.tcpSpuriousTimeouts++;
+  endTimeouts(c);
   c.context.stats.tcpUndone++;
   c.retransmits = 0;
   c.isFrto = c.sendsNew = false;
@@ -324,7 +342,7 @@ function undoLoss(c: Connection, isSpurious: boolean): boolean {
  */
 export function retransmissionTimeout(c: Connection): void {
   c.context.stats.tcpTimeouts++;
-  c.totalRto++;
+  countTimeout(c);
   c.retransmitAt = c.probeAt = c.reorderAt = UNSET;
   enterLoss(c);
   if (c.trace !== null) traceWindow(c);
@@ -343,6 +361,7 @@ function enterLoss(c: Connection): void {
     beginUndo(c);
   }
   c.congestion.timedOut(c, c.cwnd, isFirst);
+  if (c.settings.linux) c.ssthresh -= c.ssthresh % c.mss;
   c.cwnd = c.inFlight() + c.mss; // RFC 5681 §3.1: the loss window is one segment
   // Reordering that made recovery wait so long is not to be relied on.
   if (c.recovery <= DISORDER && c.sackedBytes >= c.settings.reordering * c.mss) {

@@ -14,6 +14,7 @@ import {
   fill,
   IDLE,
   MORE,
+  noteSent,
   restartRetransmitTimer,
   segmentBytes,
   startRetransmitTimer,
@@ -128,5 +129,7 @@ export function sendProbe(c: Connection): void {
 /** One segment of new data, as a probe. */
 function sendProbeData(c: Connection): boolean {
   const length = Math.min(seqDiff(c.txEnd, c.sndNxt), c.mss);
-  return length > 0 && seqDiff(c.sndNxt, c.sndUna) + length <= c.sndWnd && emitNew(c, length, false);
+  if (length <= 0 || seqDiff(c.sndNxt, c.sndUna) + length > c.sndWnd || !emitNew(c, length, false)) return false;
+  noteSent(c, seqAdd(c.sndNxt, -length));
+  return true;
 }

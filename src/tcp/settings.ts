@@ -27,6 +27,8 @@ export interface TcpSettings {
   readonly noDelay: boolean;
   /** RFC 9293 §3.8.6.3 MUST-40: below 500 ms. Default 40, as Linux has it; 0: every segment is acknowledged. */
   readonly delayedAckMs: number;
+  /** With `linux`: SACKs of one hole beyond three wait so long for more, at most. Default 0: none waits. Linux has 1. */
+  readonly sackDelayMs: number;
   /** RFC 6298 (2.1): the timeout before a measurement. Default 1000. */
   readonly rtoInitialMs: number;
   /** RFC 6298 (2.4) says 1 s; default 200, as Linux has it. */
@@ -37,6 +39,8 @@ export interface TcpSettings {
   readonly retriesMax: number;
   /** The same for a SYN. Default 7: above the 3 minutes of MUST-23. */
   readonly synRetriesMax: number;
+  /** Timeouts of a SYN that are not doubled. They come on top of `synRetriesMax`. Default 0; Linux has 4. */
+  readonly synLinearTimeouts: number;
   /** The same for a SYN-ACK: a listener must shed half-open connections. Default 5. */
   readonly synAckRetriesMax: number;
   /** RFC 9293 §3.8.4: silence before a probe. Default 0: off (MUST-25). */
@@ -79,6 +83,13 @@ export interface TcpSettings {
    * what has no ACK, is dropped without an answer. Default false.
    */
   readonly bsd: boolean;
+  /**
+   * As Linux has it where the RFCs leave it open, or where it knowingly differs: data leaves in bursts, each with PSH on its
+   * last segment; Nagle in Minshall's variant; no segment is larger than half of the peer's largest window; slow start by all
+   * that was acknowledged; windows of whole segments; text in a SYN-ACK must come again; a SYN-ACK that crosses a SYN offers
+   * everything; a SYN is sent again soon when the answer was for a connection of old. Default false.
+   */
+  readonly linux: boolean;
   /** RFC 5961 §3 and §4 turned off: any RST in the window resets, any SYN in it too. Default false. */
   readonly insecureReset: boolean;
   readonly insecureSyn: boolean;
@@ -148,11 +159,13 @@ export const TCP_DEFAULTS: TcpSettings = {
   sack: true,
   noDelay: false,
   delayedAckMs: 40,
+  sackDelayMs: 0,
   rtoInitialMs: 1000,
   rtoMinMs: 200,
   rtoMaxMs: 120_000,
   retriesMax: 15,
   synRetriesMax: 7,
+  synLinearTimeouts: 0,
   synAckRetriesMax: 5,
   keepAliveMs: 0,
   keepAliveIntervalMs: 75_000,
@@ -169,6 +182,7 @@ export const TCP_DEFAULTS: TcpSettings = {
   timeWaitMs: 60_000,
   windowShift: -1,
   bsd: false,
+  linux: false,
   dropSynFin: true,
   insecureReset: false,
   insecureSyn: false,
@@ -202,7 +216,13 @@ const BUFFER_MAX = 1 << 24;
 const bounded = (bytes: number): number => Math.trunc(Math.min(Math.max(bytes, BUFFER_MIN), BUFFER_MAX));
 
 /** Durations that may be 0: off. All others are at least 1 ms. */
-const MAY_BE_ZERO: readonly string[] = ['keepAliveMs', 'delayedAckMs', 'userTimeoutMs', 'connectTimeoutMs'];
+const MAY_BE_ZERO: readonly string[] = [
+  'keepAliveMs',
+  'delayedAckMs',
+  'sackDelayMs',
+  'userTimeoutMs',
+  'connectTimeoutMs',
+];
 /** The least MSS a user may ask for: Linux's. */
 const MSS_MAX_LEAST = 88;
 

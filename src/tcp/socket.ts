@@ -13,9 +13,10 @@ import type { Connection } from './connection.ts';
 import { infoOf, type TcpInfo } from './info.ts';
 import { BACKLOG_DEFAULT, Listener } from './listener.ts';
 import { limitPacing } from './pacing.ts';
+import { readAcks } from './quick-ack.ts';
 import { consumed } from './receive.ts';
-import { canQueue, sendRoom } from './send.ts';
-import { seqAdd } from './seq.ts';
+import { canQueue, noteAppLimited, sendRoom } from './send.ts';
+import { seqAdd, seqDiff } from './seq.ts';
 import type { TcpSettings } from './settings.ts';
 import {
   CLOSED,
@@ -75,7 +76,7 @@ export class TcpSocket implements Changed {
    * @throws NetError EADDRINUSE, EADDRNOTAVAIL, EISCONN
    */
   listen(options: ListenOptions): void {
-    const address = options.address ?? UNSPECIFIED_V6;
+    const address = this.#tcp.ip.zoned(options.address ?? UNSPECIFIED_V6);
     const context = { address: address.toString(), port: checkPort(options.port, 0) };
     if (this.#connection !== null || this.#listener !== null) throw new NetError('EISCONN', 'listen', context);
     if (!address.isUnspecified && !this.#tcp.ip.isLocalAddress(address)) {
@@ -124,14 +125,17 @@ export class TcpSocket implements Changed {
    * @throws NetError ENETUNREACH, EADDRINUSE, EADDRNOTAVAIL, EISCONN, ENOBUFS, EINVAL (a group address: MUST-46)
    */
   connect(remote: Endpoint, local: { address?: IpAddress; port?: number } = {}): void {
-    const { address, port } = remote;
+    const { ip } = this.#tcp;
+    const own = local.address === undefined ? null : ip.zoned(local.address);
+    const address = ip.zoned(remote.address, own);
+    const { port } = remote;
     const context = { address: address.toString(), port: checkPort(port, 1) };
     if (this.#connection !== null || this.#listener !== null) throw new NetError('EISCONN', 'connect', context);
-    if (address.isMulticast || this.#tcp.ip.isBroadcast(address)) throw new NetError('EINVAL', 'connect', context);
-    if (local.address !== undefined && !this.#tcp.ip.isLocalAddress(local.address)) {
-      throw new NetError('EADDRNOTAVAIL', 'bind', { address: local.address.toString(), port: local.port });
+    if (address.isMulticast || ip.isBroadcast(address)) throw new NetError('EINVAL', 'connect', context);
+    if (own !== null && !ip.isLocalAddress(own)) {
+      throw new NetError('EADDRNOTAVAIL', 'bind', { address: own.toString(), port: local.port });
     }
-    const made = this.#tcp.connect(address, port, local.address ?? null, checkPort(local.port ?? 0, 0), this.#settings);
+    const made = this.#tcp.connect(address, port, own, checkPort(local.port ?? 0, 0), this.#settings);
     if (typeof made === 'string') throw new NetError(made, 'connect', context);
     made.socket = this;
     made.trace = this.#trace;
@@ -147,6 +151,7 @@ export class TcpSocket implements Changed {
     const c = this.#open('send');
     if (!canQueue(c)) throw new NetError(c.error ?? 'EPIPE', 'write', this.#context());
     if (to <= from) return 0;
+    if (c.settings.linux && seqDiff(c.txEnd, c.sndNxt) < c.mss) noteAppLimited(c);
     const ring = c.txRing();
     let taken = ring.append(data, from, to - from);
     // No room for all of it: the buffer may be larger by now.
@@ -171,7 +176,7 @@ export class TcpSocket implements Changed {
     }
     const count = rx.peek(target, from, to - from);
     rx.advance(count);
-    if (consumed(c)) {
+    if (consumed(c) || (c.acks !== null && readAcks(c))) {
       c.ackNow = true;
       this.#tcp.ready(c);
     }

@@ -1,9 +1,11 @@
 /** UDP: RFC 768, RFC 1122 §4.1, RFC 8085. @module */
 import { type ErrorCode, NetError } from '../errors.ts';
+import { deliverConfig } from '../iface/config-port.ts';
 import type { Changed, Context } from '../iface/context.ts';
+import { type ErrorDetail, ErrorQueue } from '../iface/error-detail.ts';
 import { type Flow, FlowTable, portsIn } from '../iface/flow-table.ts';
 import type { Interface } from '../iface/interface.ts';
-import { type ErrorTransport, type Ip, TTL_DEFAULT } from '../iface/ip.ts';
+import { type DatagramTransport, type Ip, TTL_DEFAULT } from '../iface/ip.ts';
 import type { Packet } from '../iface/packet.ts';
 import { clashes, covers, drawPort } from '../iface/ports.ts';
 import type { Path } from '../iface/routes.ts';
@@ -55,6 +57,12 @@ export class UdpSocket implements Changed, Flow {
   multicastTtl = 1;
   /** Whether this host gets what the socket sends to groups that it is in itself. */
   multicastLoopback = true;
+  /**
+   * Whether every error about what was sent from here is kept with its origin, for {@link takeErrorDetail}: also those
+   * about a socket that is not connected, and those that pass, as IP_RECVERR has it on Linux.
+   */
+  receiveErrors = false;
+  readonly #errors = new ErrorQueue();
   readonly #udp: Udp;
   readonly #queue: DatagramQueue;
   #port = 0;
@@ -91,7 +99,7 @@ export class UdpSocket implements Changed, Flow {
    * @throws NetError EADDRINUSE, EADDRNOTAVAIL, EINVAL when already bound
    */
   bind(options: { port?: number | undefined; address?: IpAddress | undefined } = {}): void {
-    const address = options.address ?? UNSPECIFIED_V6;
+    const address = this.#udp.ip.zoned(options.address ?? UNSPECIFIED_V6);
     const context = { address: address.toString(), port: checkPort(options.port ?? 0, 0) };
     if (this.#port !== 0) throw new NetError('EINVAL', 'bind', context);
     const isOurs = address.isUnspecified || address.isMulticast || this.#udp.ip.isLocalAddress(address);
@@ -107,14 +115,16 @@ export class UdpSocket implements Changed, Flow {
    * @throws NetError ENETUNREACH, EADDRINUSE, EISCONN
    */
   connect(remote: { address: IpAddress; port: number }): void {
-    const context = { address: remote.address.toString(), port: checkPort(remote.port, 1) };
+    const address = this.#udp.ip.zoned(remote.address, this.local);
+    const context = { address: address.toString(), port: checkPort(remote.port, 1) };
     if (this.#isConnected) throw new NetError('EISCONN', 'connect', context);
-    const path = this.#pathFor(remote.address);
+    const path = this.#pathFor(address);
     if (path === null) throw new NetError('ENETUNREACH', 'connect', context);
-    this.#checkBroadcast(remote.address, 'connect');
+    this.#checkBroadcast(address, 'connect');
     if (this.#port === 0) this.bind();
-    this.remote = remote.address;
+    this.remote = address;
     this.portsIn = portsIn(this.#port, remote.port);
+    path.flowLabel = this.#udp.ip.flowLabel(path.source, address, this.#port);
     // As Linux: a socket bound to a group stays with it, and gets what the peer sends there.
     const error = this.#udp.connect(this, this.local.isMulticast ? this.local : path.source);
     if (error !== null) throw new NetError(error, 'connect', context);
@@ -130,7 +140,7 @@ export class UdpSocket implements Changed, Flow {
   send(data: Uint8Array, to: { address: IpAddress; port: number } | null = null): boolean {
     this.#throwError('send');
     if (to === null && !this.#isConnected) throw new NetError('ENOTCONN', 'send');
-    const address = to?.address ?? this.remote;
+    const address = to === null ? this.remote : this.#udp.ip.zoned(to.address, this.local);
     const port = to?.port ?? this.remotePort;
     checkPort(port, 1);
     if (this.#port === 0) this.bind();
@@ -229,7 +239,7 @@ export class UdpSocket implements Changed, Flow {
   #interfaceFor(group: IpAddress, options: MembershipOptions, syscall: string): Interface {
     if (options.interface !== undefined) return options.interface;
     const joined = syscall === 'join' ? null : (this.#memberships?.interfaceOf(group) ?? null);
-    return joined ?? this.#multicastInterface ?? joinInterface(this.#udp.ip, group, this.#ownAddress, syscall);
+    return joinInterface(this.#udp.ip, group, this.#ownAddress, joined ?? this.#multicastInterface, syscall);
   }
 
   /** The address of ours that is bound to, null: none is. */
@@ -266,6 +276,8 @@ export class UdpSocket implements Changed, Flow {
     if (this.#path !== null && ip.isCurrent(this.#path) && this.#pathTo!.equals(address)) return this.#path;
     this.#path = ip.path(address, this.#ownAddress, this.#multicastInterface);
     this.#pathTo = address;
+    // RFC 6437 §3: a flow is what a socket sends to one address.
+    if (this.#path !== null) this.#path.flowLabel = ip.flowLabel(this.#path.source, address, this.#port);
     return this.#path;
   }
 
@@ -301,6 +313,16 @@ export class UdpSocket implements Changed, Flow {
     return code;
   }
 
+  /** The oldest error with its origin, or null; see {@link receiveErrors}. At most 32 wait, later ones are lost. */
+  takeErrorDetail(): ErrorDetail | null {
+    return this.#errors.shift();
+  }
+
+  /** Whether {@link takeErrorDetail} has one. */
+  get hasErrorDetail(): boolean {
+    return !this.#errors.isEmpty;
+  }
+
   /** Payload length of the oldest datagram, -1 when there is none. */
   peekLength(): number {
     return this.#queue.peekLength();
@@ -320,8 +342,16 @@ export class UdpSocket implements Changed, Flow {
     this.#udp.close(this);
     this.#memberships?.close();
     this.#queue.clear();
+    this.#errors.clear();
     this.#port = 0;
     this.#isConnected = false;
+  }
+
+  /** Called by the stack: an error about a datagram to `port` of `to`, whose payload is quoted in `[p, end)`. */
+  keepError(code: ErrorCode, to: IpAddress, port: number, p: number, end: number): void {
+    const { context, ip } = this.#udp;
+    if (this.#errors.push(ip.cause, code, to, port, context.memory, p, end)) this.report(READABLE);
+    else context.stats.drop('icmp-error-queue-full');
   }
 
   /** Called by the stack. */
@@ -353,7 +383,7 @@ export class UdpSocket implements Changed, Flow {
 const isFrom = ({ srcA, srcB, srcC, srcD }: Packet, ports: number, { remote, remotePort }: UdpSocket): boolean =>
   ports >>> 16 === remotePort && remote.d === srcD && remote.c === srcC && remote.b === srcB && remote.a === srcA;
 
-export class Udp implements ErrorTransport {
+export class Udp implements DatagramTransport {
   readonly context: Context;
   readonly ip: Ip;
   readonly #connected: FlowTable<UdpSocket>;
@@ -386,6 +416,8 @@ export class Udp implements ErrorTransport {
       return;
     }
     if (!this.#deliverBound(packet, ports, p + wire.HEADER_LENGTH, length)) {
+      const data = p + wire.HEADER_LENGTH;
+      if (deliverConfig(packet, ports >>> 16, ports & 0xffff, data, data + length)) return;
       stats.drop('udp-no-socket');
       // RFC 1122 §4.1.3.1: port unreachable.
       if (packet.trusted) this.#complete(packet);
@@ -421,16 +453,18 @@ export class Udp implements ErrorTransport {
     const sockets = this.#bound.get(ports & 0xffff) ?? [];
     const isMulticast = packet.version === 4 ? packet.dstD >>> 28 === 0xe : packet.dstA >>> 24 === 0xff;
     const { destination } = packet;
+    const unzoned = destination.withZone(0);
     let count = 0;
     for (const socket of sockets) {
-      if (!covers(socket.local, destination)) continue;
+      // Bound to a group without a zone, a socket gets it on every link.
+      if (!covers(socket.local, destination) && !socket.local.equals(unzoned)) continue;
       if (socket.isConnected && !isFrom(packet, ports, socket)) continue;
       if (isMulticast && !socket.acceptsGroup(packet)) continue;
       socket.deliver(packet, ports >>> 16, p, length);
       count++;
     }
-    // RFC 1122 §3.2.2: nobody is told of it.
-    if (count === 0) this.context.stats.drop('udp-no-socket');
+    if (count > 0 || deliverConfig(packet, ports >>> 16, ports & 0xffff, p, p + length)) return;
+    this.context.stats.drop('udp-no-socket'); // RFC 1122 §3.2.2: nobody is told of it
   }
 
   /** Takes a port for `socket`; returns it, or 0 when it is taken. */
@@ -499,11 +533,25 @@ export class Udp implements ErrorTransport {
     return true;
   }
 
-  /** RFC 1122 §4.1.3.3: errors go to the socket they are about; only a connected one can tell which peer. */
-  error(local: IpAddress, remote: IpAddress, p: number, code: ErrorCode): void {
+  /**
+   * RFC 1122 §4.1.3.3: errors go to the socket they are about. A connected one fails by those that do not pass; one that
+   * is not connected has to ask, since it could not tell which peer is meant.
+   */
+  error(local: IpAddress, remote: IpAddress, p: number, code: ErrorCode, end: number, isTransient: boolean): void {
     const { dv } = this.context.memory;
-    const ports = portsIn(wire.sourcePort(dv, p), wire.destinationPort(dv, p));
-    this.#connected.get(local, remote, ports)?.fail(code);
+    const port = wire.sourcePort(dv, p);
+    const toPort = wire.destinationPort(dv, p);
+    const connected = this.#connected.get(local, remote, portsIn(port, toPort));
+    const payload = p + wire.HEADER_LENGTH;
+    if (connected !== null) {
+      if (!isTransient) connected.fail(code);
+      if (connected.receiveErrors) connected.keepError(code, remote, toPort, payload, end);
+      return;
+    }
+    for (const socket of this.#bound.get(port) ?? []) {
+      if (socket.isConnected || !socket.receiveErrors || !covers(socket.local, local)) continue;
+      socket.keepError(code, remote, toPort, payload, end);
+    }
   }
 
   closeAll(): void {

@@ -1,4 +1,5 @@
 /** ICMPv4: RFC 792, RFC 1122 §3.2.2, RFC 1191 §4 (next-hop MTU). @module */
+import { formatV4 } from './address.ts';
 import { fold, type Octets } from './octets.ts';
 
 const TYPE = 0; // u8
@@ -17,12 +18,25 @@ export const REDIRECT = 5;
 export const ECHO_REQUEST = 8;
 export const TIME_EXCEEDED = 11;
 export const PARAMETER_PROBLEM = 12;
+export const TIMESTAMP = 13;
+export const TIMESTAMP_REPLY = 14;
+/** Deprecated: RFC 6918 §2. */
+export const INFORMATION = 15;
+export const ADDRESS_MASK = 17;
+export const ADDRESS_MASK_REPLY = 18;
 
 export const CODE_NET = 0;
 export const CODE_HOST = 1;
 export const CODE_PROTOCOL = 2;
 export const CODE_PORT = 3;
 export const CODE_FRAGMENTATION_NEEDED = 4;
+export const CODE_SOURCE_ROUTE = 5;
+/** Communication administratively prohibited: RFC 1812 §5.2.7.1. */
+export const CODE_PROHIBITED = 13;
+/** Of time exceeded: on the way. */
+export const CODE_TTL = 0;
+/** Of a redirect: for the host. */
+export const CODE_REDIRECT_HOST = 1;
 /** The highest code of an unreachable: RFC 1812 §5.2.7.1. */
 export const CODE_MAX = 15;
 
@@ -66,17 +80,47 @@ export function emit(
   dv.setUint16(p + CHECKSUM, ~fold(o.sum(p, length, 0)) & 0xffff, true);
 }
 
-const UNREACHABLE_NAMES = ['net', 'host', 'protocol', 'port', 'need to frag'];
+const UNREACHABLE_NAMES = [
+  'net',
+  'host',
+  'protocol',
+  'port',
+  'need to frag',
+  'source route failed',
+  'net unknown',
+  'host unknown',
+  'host isolated',
+  'net prohibited',
+  'host prohibited',
+  'net for TOS',
+  'host for TOS',
+  'admin prohibited',
+  'precedence violation',
+  'precedence cutoff',
+];
 
-/** `ICMP echo request, id 1, seq 2, length 64`. */
+/** `ICMP echo request, id 1, seq 2, length 64`; of an error, without the packet it quotes. */
 export function format(dv: DataView, p: number, end: number): string {
   const tail = `, length ${end - p}`;
   const t = type(dv, p);
-  if (t === ECHO_REQUEST || t === ECHO_REPLY) {
-    const name = t === ECHO_REQUEST ? 'request' : 'reply';
-    return `ICMP echo ${name}, id ${identifier(dv, p)}, seq ${sequence(dv, p)}${tail}`;
+  const c = code(dv, p);
+  switch (t) {
+    case ECHO_REQUEST:
+    case ECHO_REPLY:
+      return `ICMP echo ${t === ECHO_REQUEST ? 'request' : 'reply'}, id ${identifier(dv, p)}, seq ${sequence(dv, p)}${tail}`;
+    case UNREACHABLE: {
+      const mtu = c === CODE_FRAGMENTATION_NEEDED ? ` (mtu ${nextHopMtu(dv, p)})` : '';
+      return `ICMP unreachable - ${UNREACHABLE_NAMES[c] ?? `code ${c}`}${mtu}${tail}`;
+    }
+    case TIME_EXCEEDED:
+      return `ICMP time exceeded${c === 1 ? ' in reassembly' : ' in-transit'}${tail}`;
+    case REDIRECT:
+      return `ICMP redirect to ${c === 0 || c === 2 ? 'net' : 'host'} ${formatV4(rest(dv, p))}${tail}`;
+    case PARAMETER_PROBLEM:
+      return `ICMP parameter problem - octet ${rest(dv, p) >>> 24}${tail}`;
+    case SOURCE_QUENCH:
+      return `ICMP source quench${tail}`;
+    default:
+      return `ICMP type-#${t}, code ${c}${tail}`;
   }
-  if (t === UNREACHABLE) return `ICMP unreachable - ${UNREACHABLE_NAMES[code(dv, p)] ?? `code ${code(dv, p)}`}${tail}`;
-  if (t === TIME_EXCEEDED) return `ICMP time exceeded${code(dv, p) === 1 ? ' in reassembly' : ' in-transit'}${tail}`;
-  return `ICMP type-#${t}, code ${code(dv, p)}${tail}`;
 }

@@ -67,9 +67,11 @@ export function check(dv: DataView, p: number, end: number, hopLimit: number, so
   // RFC 3810 §6.2: a query whose hop limit is not 1 or whose source is not link-local is dropped; §7.4 asks the same of
   // reports, which may come from the unspecified address too (§5.2.13).
   if (hopLimit !== HOP_LIMIT) return 'mld-bad-hop-limit';
+  const bad = checkLength(dv, p, end);
+  if (bad !== null) return bad;
   const isQuery = icmpv6.type(dv, p) === QUERY;
   if (!isLinkLocal(source) && (isQuery || !source.isUnspecified)) return 'mld-bad-source';
-  return checkLength(dv, p, end);
+  return null;
 }
 
 const isLinkLocal = (address: IpAddress): boolean => !address.isV4 && address.isLinkLocal;

@@ -1,0 +1,8 @@
+/** DHCP: the clients of both families, small servers for LANs, and IPv4 link-local addresses. @module */
+export { PROBES, type ProbeTiming, QUICK_PROBES } from '../iface/acd.ts';
+export type { Binding, BindingState } from './bindings.ts';
+export { DhcpClient } from './client.ts';
+export type { DhcpClientOptions, DhcpEvent, DhcpState } from './client-options.ts';
+export { type Lease, restoreLease, type Settings, type StoredLease, storeLease } from './lease.ts';
+export { LinkLocal, type LinkLocalOptions, type LinkLocalState } from './link-local.ts';
+export { DhcpServer, type DhcpServerOptions } from './server.ts';
