@@ -49,7 +49,7 @@ describe('host.mdns', () => {
     await lan.wait(5000); // the IPv6 addresses are probed for first
     assert.deepEqual(
       (await lan.run(left.resolve('right.local'))).filter((address) => !address.startsWith('fe80')),
-      ['fd00::2', '10.0.0.2'],
+      ['10.0.0.2', 'fd00::2'] /* RFC 6724 §2.1: unique local addresses last */,
     );
     assert.deepEqual(await lan.run(right.resolve('LEFT.local', { family: 4 })), ['10.0.0.1']);
     assert.deepEqual(await lan.run(left.resolve('left.local', { family: 4 })), ['10.0.0.1']);
