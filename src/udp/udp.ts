@@ -406,23 +406,15 @@ export class Udp implements DatagramTransport {
     stats.udpIn++;
     const ports = memory.dv.getInt32(p);
     const length = wire.length(memory.dv, p) - wire.HEADER_LENGTH;
-    if (packet.toGroup) {
-      this.#deliverGroup(packet, ports, p + wire.HEADER_LENGTH, length);
+    const data = p + wire.HEADER_LENGTH;
+    if (packet.toGroup ? this.#deliverGroup(packet, ports, data, length) : this.#deliver(packet, ports, data, length)) {
       return;
     }
-    const connected = this.#connected.count === 0 ? null : this.#connected.find(packet, ports);
-    if (connected !== null) {
-      connected.deliver(packet, ports >>> 16, p + wire.HEADER_LENGTH, length);
-      return;
-    }
-    if (!this.#deliverBound(packet, ports, p + wire.HEADER_LENGTH, length)) {
-      const data = p + wire.HEADER_LENGTH;
-      if (deliverConfig(packet, ports >>> 16, ports & 0xffff, data, data + length)) return;
-      stats.drop('udp-no-socket');
-      // RFC 1122 §4.1.3.1: port unreachable.
-      if (packet.trusted) this.#complete(packet);
-      this.ip.icmp.unreachable(packet, 'port');
-    }
+    if (deliverConfig(packet, ports >>> 16, ports & 0xffff, data, data + length)) return;
+    stats.drop('udp-no-socket');
+    // RFC 1122 §4.1.3.1: port unreachable; icmp makes none for what was sent to a group.
+    if (packet.trusted) this.#complete(packet);
+    this.ip.icmp.unreachable(packet, 'port');
   }
 
   /** Makes the checksum that was left to the device, so that an error quotes what a wire would show. */
@@ -434,8 +426,13 @@ export class Udp implements DatagramTransport {
     wire.emit(memory, p, wire.sourcePort(dv, p), wire.destinationPort(dv, p), wire.length(dv, p), packet.pseudoSum);
   }
 
-  /** To the socket of the port with the most specific address. */
-  #deliverBound(packet: Packet, ports: number, p: number, length: number): boolean {
+  /** To the socket connected to the peer, else to that of the port with the most specific address. */
+  #deliver(packet: Packet, ports: number, p: number, length: number): boolean {
+    const connected = this.#connected.count === 0 ? null : this.#connected.find(packet, ports);
+    if (connected !== null) {
+      connected.deliver(packet, ports >>> 16, p, length);
+      return true;
+    }
     const sockets = this.#bound.get(ports & 0xffff);
     if (sockets === undefined) return false;
     const { destination } = packet;
@@ -449,22 +446,21 @@ export class Udp implements DatagramTransport {
   }
 
   /** RFC 1122 §4.1.3.1, RFC 1112 §7.1: a broadcast or a packet to a group goes to every socket that is to get it. */
-  #deliverGroup(packet: Packet, ports: number, p: number, length: number): void {
+  #deliverGroup(packet: Packet, ports: number, p: number, length: number): boolean {
     const sockets = this.#bound.get(ports & 0xffff) ?? [];
     const isMulticast = packet.version === 4 ? packet.dstD >>> 28 === 0xe : packet.dstA >>> 24 === 0xff;
     const { destination } = packet;
     const unzoned = destination.withZone(0);
-    let count = 0;
+    let any = false;
     for (const socket of sockets) {
       // Bound to a group without a zone, a socket gets it on every link.
       if (!covers(socket.local, destination) && !socket.local.equals(unzoned)) continue;
       if (socket.isConnected && !isFrom(packet, ports, socket)) continue;
       if (isMulticast && !socket.acceptsGroup(packet)) continue;
       socket.deliver(packet, ports >>> 16, p, length);
-      count++;
+      any = true;
     }
-    if (count > 0 || deliverConfig(packet, ports >>> 16, ports & 0xffff, p, p + length)) return;
-    this.context.stats.drop('udp-no-socket'); // RFC 1122 §3.2.2: nobody is told of it
+    return any;
   }
 
   /** Takes a port for `socket`; returns it, or 0 when it is taken. */
