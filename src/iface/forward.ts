@@ -30,7 +30,7 @@ import { cutSegments, headersOf } from './segment.ts';
 
 /** How a stack forwards. */
 export interface ForwardOptions {
-  /** Whether a host is told of a better first hop on its own link. Default false. */
+  /** Whether a host is told of a better first hop on its own link, in IPv4. Default false. */
   readonly redirects?: boolean | undefined;
   /**
    * RFC 3704: drops packets whose way back would not be where they came from (`strict`, for routers whose routes are
