@@ -310,6 +310,10 @@ export class Ip {
 
   /** Goes past the extension headers to the protocol above. */
   #inputExtended(packet: Packet): void {
+    if (packet.protocol === FRAGMENT) {
+      this.#inputFragment(packet, packet.payload, packet.header + ipv6.NEXT_HEADER_OFFSET, PROTOCOL_ICMPV6);
+      return;
+    }
     const drop = passExtensions(this.#context.memory, packet, this.#chain, this.icmp);
     if (drop !== null) this.#context.stats.drop(drop);
     else if (packet.protocol === FRAGMENT)
@@ -436,7 +440,8 @@ export class Ip {
    * RFC 4007 §6. Others are given back as they are.
    */
   zoned(address: IpAddress, source: IpAddress | null = null): IpAddress {
-    if (!address.lacksZone) return address;
+    // The zone of a group is the interface, which is chosen elsewhere: by the socket, the source or a route.
+    if (!address.lacksZone || address.isMulticast) return address;
     if (source !== null && source.zone !== 0) return address.withZone(source.zone);
     const own = this.addresses.zoneOf(address.a, address.c, address.d);
     if (own !== 0) return address.withZone(own);
@@ -584,8 +589,7 @@ export class Ip {
       const p = frameStart(this.#context.memory, frame);
       const ttl = destination.isV4 ? ipv4.ttl(dv, p) : ipv6.hopLimit(dv, p);
       sendToGroup(this.#context, this.looped, iface, frame, destination, ttl, loops);
-    }
-    else if (iface.isBroadcast(destination.a, destination.b, destination.c, destination.d)) iface.broadcast(frame);
+    } else if (iface.isBroadcast(destination.a, destination.b, destination.c, destination.d)) iface.broadcast(frame);
     else iface.transmit(frame, path.neighbour);
   }
 
