@@ -10,13 +10,24 @@
  *
  * @module
  */
-import { createHost, type Host, type HostOptions, MacAddress, NetError } from '../index.ts';
+import {
+  ADDRESS_WORDS,
+  type AddressWord,
+  createHost,
+  type Host,
+  type HostOptions,
+  MacAddress,
+  NetError,
+} from '../index.ts';
 import { openTap, openTun, type TunDevice } from '../linux/index.ts';
 import { type Device, PcapWriter, Tracer } from '../phy/index.ts';
 import { type Cidr, type IpAddress, parseIp } from '../wire/address.ts';
 import { readCidr, readInteger, readIp, readMac } from './args.ts';
 import { CaptureFile } from './capture-file.ts';
 import { UsageError } from './command.ts';
+
+/** How long an address may take to be found. A link-local one, after no server answered, takes half a minute. */
+const CONFIGURE_MS = 60_000;
 
 /** Options of the interface and of the host on it; a command adds its own. */
 export const INTERFACE_OPTIONS = {
@@ -34,7 +45,8 @@ export const INTERFACE_OPTIONS = {
 
 /** The lines of {@link INTERFACE_OPTIONS} for the help of a command. */
 export const INTERFACE_USAGE = `  --tap NAME, --tun NAME   the interface; made if it is missing, and then goes with the command
-  --address CIDR           an address of the host, with its prefix; may be repeated
+  --address CIDR           an address of the host, with its prefix, or what finds one: slaac, and on a TAP
+                           dhcp, link-local; may be repeated
   --host-address CIDR      an address for the Linux side of the interface; may be repeated
   --gateway IP             a router for everything else; one a family
   --mac MAC                the host's Ethernet address (TAP); by default 02:00 and the last four bytes of its address
@@ -62,17 +74,25 @@ export interface InterfaceSettings {
   readonly kind: 'tap' | 'tun';
   readonly name: string;
   readonly addresses: readonly Cidr[];
+  /** What finds addresses: `dhcp`, ... */
+  readonly words: readonly AddressWord[];
   readonly hostAddresses: readonly Cidr[];
   readonly gateways: readonly IpAddress[];
-  readonly mac: MacAddress;
+  /** Null: a random one. */
+  readonly mac: MacAddress | null;
   readonly mtu: number | undefined;
   readonly offload: boolean;
   readonly pcap: string | undefined;
   readonly trace: boolean;
 }
 
-/** @throws UsageError */
-export function readInterface(values: InterfaceValues): InterfaceSettings {
+const isWord = (text: string): text is AddressWord => (ADDRESS_WORDS as readonly string[]).includes(text);
+
+/**
+ * @param fallback - the addresses where none is given
+ * @throws UsageError
+ */
+export function readInterface(values: InterfaceValues, fallback: readonly string[] = []): InterfaceSettings {
   const { tap, tun, gateway = [] } = values;
   if ((tap === undefined) === (tun === undefined)) {
     throw new UsageError(
@@ -82,14 +102,21 @@ export function readInterface(values: InterfaceValues): InterfaceSettings {
   const name = (tap ?? tun)!;
   if (name === '') throw new UsageError(`--${tap === undefined ? 'tun' : 'tap'}: expected a name like tap0, got ""`);
   if (tun !== undefined && values.mac !== undefined) throw new UsageError('--mac is for --tap: a TUN has no Ethernet');
-  const addresses = readAddresses(values);
+  const texts = values.address ?? fallback;
+  const words = texts.filter(isWord);
+  const ofEthernet = words.find((word) => word !== 'slaac');
+  if (tun !== undefined && ofEthernet !== undefined) {
+    throw new UsageError(`--address ${ofEthernet} is for --tap: a TUN has no Ethernet`);
+  }
+  const addresses = readAddresses(texts);
   return {
     kind: tap === undefined ? 'tun' : 'tap',
     name,
     addresses,
+    words,
     hostAddresses: readHostAddresses(values, addresses),
     gateways: gateway.map((text) => readGateway(text, addresses)),
-    mac: readMac('mac', values.mac) ?? new MacAddress(0x0200, addresses[0]!.address.d),
+    mac: readMac('mac', values.mac) ?? (addresses.length > 0 ? new MacAddress(0x0200, addresses[0]!.address.d) : null),
     mtu: readInteger('mtu', values.mtu, 68, 65_535),
     offload: values['no-offload'] !== true,
     pcap: values.pcap,
@@ -97,9 +124,9 @@ export function readInterface(values: InterfaceValues): InterfaceSettings {
   };
 }
 
-function readAddresses(values: InterfaceValues): Cidr[] {
-  const addresses = (values.address ?? []).map((text) => readCidr('address', text));
-  if (addresses.length === 0) throw new UsageError('expected at least one --address CIDR, like 192.168.69.1/24');
+function readAddresses(texts: readonly string[]): Cidr[] {
+  if (texts.length === 0) throw new UsageError('expected at least one --address CIDR, like 192.168.69.1/24, or dhcp');
+  const addresses = texts.filter((text) => !isWord(text)).map((text) => readCidr('address', text));
   for (const { address, broadcast } of addresses) {
     const isNone = address.isUnspecified || address.isMulticast || address.isLimitedBroadcast || address.isLoopback;
     if (isNone || broadcast?.equals(address)) {
@@ -169,10 +196,18 @@ export const hostOptions = (
 ): HostOptions => ({
   device,
   name: tun.name,
-  addresses: settings.addresses.map(String),
+  addresses: [...settings.addresses.map(String), ...settings.words],
   gateway: settings.gateways.map(String),
-  ...(settings.kind === 'tap' ? { mac: `${settings.mac}` } : {}),
+  ...(settings.kind === 'tap' && settings.mac !== null ? { mac: `${settings.mac}` } : {}),
 });
+
+/**
+ * Waits for the address that was to be found.
+ * @throws NetError ETIMEDOUT
+ */
+export async function untilConfigured(host: Host, { words }: InterfaceSettings): Promise<void> {
+  if (words.length > 0) await host.configured({ timeout: CONFIGURE_MS });
+}
 
 /** A host on an interface, for one command. */
 export interface Client {
@@ -190,6 +225,12 @@ export async function openClient(command: string, settings: InterfaceSettings): 
     await host.close();
     wire.file?.close();
   };
+  try {
+    await untilConfigured(host, settings);
+  } catch (error) {
+    await close();
+    throw error;
+  }
   return { host, wire, close };
 }
 

@@ -250,7 +250,8 @@ export class Forwarder {
     if (frameChecksum(memory, frame) === CHECKSUM_PARTIAL) completeChecksum(memory, frame, 'ip');
     this.#frame = 0;
     const { destination } = packet;
-    const path = { iface: out, neighbour, source: destination, mtu: out.mtu, generation: this.#ip.routes.generation };
+    const { generation } = this.#ip.routes;
+    const path = { iface: out, neighbour, source: destination, mtu: out.mtu, flowLabel: 0, generation };
     this.#ip.fragmenter.send(path, frame, out.mtu, destination);
   }
 
