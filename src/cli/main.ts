@@ -16,6 +16,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Comman
   ping: () => import('./ping.ts'),
   trace: () => import('./trace.ts'),
   get: () => import('./get.ts'),
+  multicast: () => import('./multicast.ts'),
 };
 
 const names = Object.keys(COMMANDS);
