@@ -45,7 +45,7 @@ export const INTERFACE_OPTIONS = {
 
 /** The lines of {@link INTERFACE_OPTIONS} for the help of a command. */
 export const INTERFACE_USAGE = `  --tap NAME, --tun NAME   the interface; made if it is missing, and then goes with the command
-  --address CIDR           an address of the host, with its prefix, or what finds one on a TAP: dhcp, link-local;
+  --address CIDR           an address of the host, with its prefix, or what finds one: dhcp, link-local (TAP), slaac;
                            may be repeated
   --host-address CIDR      an address for the Linux side of the interface; may be repeated
   --gateway IP             a router for everything else; one a family
@@ -104,8 +104,9 @@ export function readInterface(values: InterfaceValues, fallback: readonly string
   if (tun !== undefined && values.mac !== undefined) throw new UsageError('--mac is for --tap: a TUN has no Ethernet');
   const texts = values.address ?? fallback;
   const words = texts.filter(isWord);
-  if (tun !== undefined && words.length > 0)
-    throw new UsageError(`--address ${words[0]} is for --tap: a TUN has no Ethernet`);
+  const needsMac = words.find((word) => word !== 'slaac');
+  if (tun !== undefined && needsMac !== undefined)
+    throw new UsageError(`--address ${needsMac} is for --tap: a TUN has no Ethernet`);
   const addresses = readAddresses(texts);
   return {
     kind: tap === undefined ? 'tun' : 'tap',

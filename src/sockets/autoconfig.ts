@@ -8,6 +8,7 @@ import { Dhcpv6Client } from '../dhcp/client6.ts';
 import type { Lease } from '../dhcp/lease.ts';
 import { LinkLocal } from '../dhcp/link-local.ts';
 import { NetError } from '../errors.ts';
+import type { AddressEvent, AddressOrigin, LocalAddress } from '../iface/addresses.ts';
 import type { Interface } from '../iface/interface.ts';
 import type { Cidr } from '../wire/address.ts';
 import type { AddressWord } from './address-words.ts';
@@ -32,11 +33,23 @@ export interface Configuration {
   readonly leaseSeconds: number | null;
 }
 
+/** What happened to an address of an interface. */
+export interface AddressChange {
+  /** The name of the interface. */
+  readonly interface: string;
+  /** With its prefix. */
+  readonly address: string;
+  readonly origin: AddressOrigin;
+  readonly event: AddressEvent;
+}
+
 export interface AutoconfigOptions {
   /** What the DHCP client is told: a lease of before, a name, how it probes. */
   readonly dhcp?: Omit<DhcpClientOptions, 'onEvent' | 'onConfigured'>;
   /** Every step of the DHCP client. */
   readonly onDhcp?: (event: DhcpEvent) => void;
+  /** An address can be used from now on, is not to be used for what is new, is gone, or is another host's. */
+  readonly onAddress?: (change: AddressChange) => void;
   /** An interface has got addresses, other settings, or has lost what it had. */
   readonly onConfigured?: (configuration: Configuration) => void;
 }
@@ -125,6 +138,36 @@ export class Autoconfig {
     const what = found ?? { ...NOTHING, leaseSeconds: null };
     this.#options.onConfigured?.({ source, interface: this.iface.name, ...what });
     this.check();
+  }
+
+  /** An address of the interface can be used, or not any more; or another host has it. */
+  addressChanged(local: LocalAddress, event: AddressEvent): void {
+    this.#options.onAddress?.({
+      interface: this.iface.name,
+      address: `${local.cidr.withZone(0)}`,
+      origin: local.origin,
+      event,
+    });
+    if (local.origin === 'slaac' || local.origin === 'temporary') this.routersChanged();
+    else this.check();
+  }
+
+  /** What routers told of has changed. */
+  routersChanged(): void {
+    const { nd } = this.iface;
+    if (nd === null) return;
+    const { ip } = this.#loop.stack;
+    const isMade = ({ iface, origin, isAssigned }: LocalAddress): boolean =>
+      iface === this.iface && isAssigned && (origin === 'slaac' || origin === 'temporary');
+    this.#tell('slaac', {
+      ...NOTHING,
+      addresses: ip.addresses.all.filter(isMade).map(({ cidr }) => `${cidr}`),
+      routes: nd.routers.defaults.map((router) => ({ prefix: '::/0', gateway: ip.format(router) })),
+      dnsServers: nd.routers.servers.map((server) => ip.format(server)),
+      search: nd.routers.search,
+      mtu: Number.isFinite(this.iface.mtuMax) ? this.iface.mtuMax : null,
+      leaseSeconds: null,
+    });
   }
 
   /** Looks whether those who wait for an address have one. For whoever adds addresses by other ways. */
