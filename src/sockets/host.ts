@@ -325,7 +325,11 @@ export class Host {
     const autoconfig = new Autoconfig(this.#loop, iface, words, { ...options, onConfigured });
     this.#autoconfigs.push(autoconfig);
     const onAdded = (): void => autoconfig.check();
-    for (const cidr of fixed) this.stack.addAddress(iface, cidr, { probe, announce, onAdded });
+    for (const cidr of fixed) {
+      const onConflict = (mac: MacAddress): void =>
+        autoconfig.conflict(cidr.address, mac, !iface.hasAddress(cidr.address));
+      this.stack.addAddress(iface, cidr, { probe, announce, onAdded, onConflict });
+    }
     return iface;
   }
 
