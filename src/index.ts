@@ -8,7 +8,13 @@ export type { ForwardOptions } from './iface/forward.ts';
 export type { DropReason, Stats } from './iface/stats.ts';
 export { Memory, type MemoryOptions } from './memory/memory.ts';
 export { ADDRESS_WORDS, type AddressWord } from './sockets/address-words.ts';
-export type { Autoconfig, AutoconfigOptions, Configuration, ConfiguredOptions } from './sockets/autoconfig.ts';
+export type {
+  AddressChange,
+  Autoconfig,
+  AutoconfigOptions,
+  Configuration,
+  ConfiguredOptions,
+} from './sockets/autoconfig.ts';
 export {
   type BindOptions,
   type ConnectOptions,

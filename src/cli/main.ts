@@ -16,6 +16,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Comman
   ping: () => import('./ping.ts'),
   trace: () => import('./trace.ts'),
   get: () => import('./get.ts'),
+  dhcp: () => import('./dhcp.ts'),
   resolve: () => import('./resolve.ts'),
 };
 

@@ -16,7 +16,7 @@ import * as dhcp from '../wire/dhcpv4.ts';
 import { AppliedSettings } from './apply.ts';
 import type { DhcpClientOptions, DhcpEvent, DhcpState } from './client-options.ts';
 import { type Lease, parseLease, parseSettings, restoreLease, type StoredLease, storeLease } from './lease.ts';
-import { encodeRequest, type Identity } from './messages.ts';
+import { encodeRequest, type Identity, type Reply, readReply } from './messages.ts';
 import { BROADCAST, linkPath, sendDatagram } from './transport.ts';
 
 const { OPTION } = dhcp;
@@ -52,17 +52,6 @@ const AWAITED: Partial<Record<DhcpState, readonly number[]>> = {
   REBINDING: [dhcp.ACK, dhcp.NAK],
   INFORMING: [dhcp.ACK],
 };
-
-/** A message that is for this client. */
-interface Reply {
-  readonly type: number;
-  readonly yiaddr: number;
-  readonly serverId: IpAddress;
-  readonly options: dhcp.Options;
-}
-
-const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
-  a.length === b.length && a.every((byte, i) => byte === b[i]);
 
 export class DhcpClient implements Timed {
   readonly #stack: Stack;
@@ -428,36 +417,10 @@ export class DhcpClient implements Timed {
 
   #input(packet: Packet, p: number, end: number): void {
     const { memory, stats } = this.#stack.context;
-    const { dv } = memory;
     if (packet.version !== 4) return;
-    const drop = dhcp.check(dv, p, end) ?? this.#stranger(dv, p);
-    if (drop !== null) {
-      stats.drop(drop);
-      return;
-    }
-    const options = dhcp.parseOptions(dv, p, end);
-    const echoed = options.get(OPTION.clientId);
-    const own = this.#identity.clientId;
-    // RFC 6842 §3: a client identifier that comes back is ours, or the message is for another client.
-    if (echoed !== undefined && own !== null && !sameBytes(echoed, own)) {
-      stats.drop('dhcp-other-client');
-      return;
-    }
-    const serverId = dhcp.readIp(options, OPTION.serverId);
-    // RFC 2131 table 3: every message of a server has it.
-    if (serverId === null) stats.drop('dhcp-bad-options');
-    else this.#receive({ type: dhcp.messageType(options), yiaddr: dhcp.yiaddr(dv, p), serverId, options });
-  }
-
-  /** RFC 2131 §4.4.1: a reply whose transaction is not ours is discarded; so is one to another link address. */
-  #stranger(dv: DataView, p: number): 'dhcp-other-client' | null {
-    const { mac } = this.#identity;
-    const isOurs =
-      dhcp.op(dv, p) === dhcp.BOOTREPLY &&
-      dhcp.xid(dv, p) === this.#xid >>> 0 &&
-      dhcp.chaddrHigh(dv, p) === mac.high &&
-      dhcp.chaddrLow(dv, p) === mac.low;
-    return isOurs ? null : 'dhcp-other-client';
+    const reply = readReply(memory.dv, p, end, this.#identity, this.#xid);
+    if (typeof reply === 'string') stats.drop(reply);
+    else this.#receive(reply);
   }
 
   #receive(reply: Reply): void {

@@ -1,4 +1,5 @@
 /** The messages of a DHCP client: RFC 2131 §4.4.1, table 5, says what stands in each. @module */
+import type { DropReason } from '../iface/stats.ts';
 import type { IpAddress, MacAddress } from '../wire/address.ts';
 import * as dhcp from '../wire/dhcpv4.ts';
 
@@ -76,4 +77,36 @@ export function encodeRequest(identity: Identity, request: Request): Uint8Array 
     },
     options,
   );
+}
+
+/** A message of a server that is for this client. */
+export interface Reply {
+  readonly type: number;
+  readonly yiaddr: number;
+  readonly serverId: IpAddress;
+  readonly options: dhcp.Options;
+}
+
+const sameBytes = (a: Uint8Array, b: Uint8Array): boolean =>
+  a.length === b.length && a.every((byte, i) => byte === b[i]);
+
+/** Reads the message in `[p, end)`, or says why it must be dropped. */
+export function readReply(dv: DataView, p: number, end: number, own: Identity, xid: number): Reply | DropReason {
+  const drop = dhcp.check(dv, p, end);
+  if (drop !== null) return drop;
+  // RFC 2131 §4.4.1: a reply whose transaction is not ours is discarded; so is one to another link address.
+  const isOurs =
+    dhcp.op(dv, p) === dhcp.BOOTREPLY &&
+    dhcp.xid(dv, p) === xid >>> 0 &&
+    dhcp.chaddrHigh(dv, p) === own.mac.high &&
+    dhcp.chaddrLow(dv, p) === own.mac.low;
+  if (!isOurs) return 'dhcp-other-client';
+  const options = dhcp.parseOptions(dv, p, end);
+  const echoed = options.get(OPTION.clientId);
+  // RFC 6842 §3: a client identifier that comes back is ours, or the message is for another client.
+  if (echoed !== undefined && own.clientId !== null && !sameBytes(echoed, own.clientId)) return 'dhcp-other-client';
+  const serverId = dhcp.readIp(options, OPTION.serverId);
+  // RFC 2131 table 3: every message of a server has it.
+  if (serverId === null) return 'dhcp-bad-options';
+  return { type: dhcp.messageType(options), yiaddr: dhcp.yiaddr(dv, p), serverId, options };
 }

@@ -104,6 +104,11 @@ describe('dhcp server: with our client', () => {
     const { size } = await inTime(lan.clock, host.ping('10.0.0.1'));
     assert.equal(size, 56);
     assert.equal(lan.server.bindings[0]!.hostName, 'box');
+    assert.deepEqual(
+      host.resolver.servers.map(({ address, port }) => `${address} ${port}`),
+      ['10.0.0.1 53'],
+    );
+    assert.deepEqual(host.resolver.search, ['lan', 'example.com']);
     await inTime(lan.clock, host.close());
     assert.deepEqual(lan.told, ['Discover 10.0.0.100 offered', 'Request 10.0.0.100 bound', 'Release 10.0.0.100 free']);
     await lan.close();
@@ -174,6 +179,7 @@ describe('dhcp server: with our client', () => {
     await lan.pass(61_000);
     assert.equal(host.iface!.addresses.length, 0);
     assert.deepEqual(configurations.at(-1)!.addresses, []);
+    assert.deepEqual(host.resolver.servers, []); // they came with the lease
     lan.serve({ leaseS: 60 });
     await inTime(lan.clock, host.configured());
     assert.deepEqual(host.iface!.addresses.map(String), ['10.0.0.100/24']);

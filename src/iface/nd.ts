@@ -89,7 +89,7 @@ export class Nd {
 
   /** Whether this stack forwards, and therefore is no host: RFC 4861 §6.3.4 is about hosts only. */
   get isRouter(): boolean {
-    return this.ip.forwarder !== null;
+    return this.ip.forwarder !== null || this.listener !== null;
   }
 
   get acceptsRouters(): boolean {

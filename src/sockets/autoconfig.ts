@@ -4,9 +4,11 @@
  */
 import { DhcpClient } from '../dhcp/client.ts';
 import type { DhcpClientOptions, DhcpEvent } from '../dhcp/client-options.ts';
+import { Dhcpv6Client } from '../dhcp/client6.ts';
 import type { Lease } from '../dhcp/lease.ts';
 import { LinkLocal } from '../dhcp/link-local.ts';
 import { NetError } from '../errors.ts';
+import type { AddressEvent, AddressOrigin, LocalAddress } from '../iface/addresses.ts';
 import type { Interface } from '../iface/interface.ts';
 import type { Cidr } from '../wire/address.ts';
 import type { AddressWord } from './address-words.ts';
@@ -15,7 +17,7 @@ import { Waiters } from './waiters.ts';
 
 /** What one of the {@link AddressWord}s has found; all addresses as text. */
 export interface Configuration {
-  readonly source: AddressWord;
+  readonly source: AddressWord | 'dhcpv6';
   /** The name of the interface. */
   readonly interface: string;
   /** Addresses with their prefixes; none: what was found before holds no more. */
@@ -31,11 +33,23 @@ export interface Configuration {
   readonly leaseSeconds: number | null;
 }
 
+/** What happened to an address of an interface. */
+export interface AddressChange {
+  /** The name of the interface. */
+  readonly interface: string;
+  /** With its prefix. */
+  readonly address: string;
+  readonly origin: AddressOrigin;
+  readonly event: AddressEvent;
+}
+
 export interface AutoconfigOptions {
   /** What the DHCP client is told: a lease of before, a name, how it probes. */
   readonly dhcp?: Omit<DhcpClientOptions, 'onEvent' | 'onConfigured'>;
   /** Every step of the DHCP client. */
   readonly onDhcp?: (event: DhcpEvent) => void;
+  /** An address can be used from now on, is not to be used for what is new, is gone, or is another host's. */
+  readonly onAddress?: (change: AddressChange) => void;
   /** An interface has got addresses, other settings, or has lost what it had. */
   readonly onConfigured?: (configuration: Configuration) => void;
 }
@@ -69,6 +83,7 @@ export class Autoconfig {
   readonly #loop: Loop;
   readonly #options: AutoconfigOptions;
   readonly #linkLocal: LinkLocal | null;
+  #dhcpv6: Dhcpv6Client | null = null;
   readonly #waiters: Waiters<void>;
 
   constructor(loop: Loop, iface: Interface, words: readonly AddressWord[], options: AutoconfigOptions) {
@@ -104,10 +119,55 @@ export class Autoconfig {
     return new LinkLocal(this.#loop.stack, this.iface, { onConfigured: found });
   }
 
-  #tell(source: AddressWord, found: Omit<Configuration, 'source' | 'interface'> | null): void {
+  /** A router advertisement has the O flag: name servers and the like are asked for by DHCPv6. Further calls do nothing. */
+  startDhcpv6(): void {
+    this.#dhcpv6 ??= new Dhcpv6Client(this.#loop.stack, this.iface, {
+      onConfigured: ({ dnsServers, search, sntpServers, refreshMs }) =>
+        this.#tell('dhcpv6', {
+          ...NOTHING,
+          dnsServers: dnsServers.map(String),
+          search,
+          ntpServers: sntpServers.map(String),
+          leaseSeconds: Number.isFinite(refreshMs) ? refreshMs / 1000 : null,
+        }),
+    });
+    this.#dhcpv6.start();
+  }
+
+  #tell(source: Configuration['source'], found: Omit<Configuration, 'source' | 'interface'> | null): void {
     const what = found ?? { ...NOTHING, leaseSeconds: null };
     this.#options.onConfigured?.({ source, interface: this.iface.name, ...what });
     this.check();
+  }
+
+  /** An address of the interface can be used, or not any more; or another host has it. */
+  addressChanged(local: LocalAddress, event: AddressEvent): void {
+    this.#options.onAddress?.({
+      interface: this.iface.name,
+      address: `${local.cidr.withZone(0)}`,
+      origin: local.origin,
+      event,
+    });
+    if (local.origin === 'slaac' || local.origin === 'temporary') this.routersChanged();
+    else this.check();
+  }
+
+  /** What routers told of has changed. */
+  routersChanged(): void {
+    const { nd } = this.iface;
+    if (nd === null) return;
+    const { ip } = this.#loop.stack;
+    const isMade = ({ iface, origin, isAssigned }: LocalAddress): boolean =>
+      iface === this.iface && isAssigned && (origin === 'slaac' || origin === 'temporary');
+    this.#tell('slaac', {
+      ...NOTHING,
+      addresses: ip.addresses.all.filter(isMade).map(({ cidr }) => `${cidr}`),
+      routes: nd.routers.defaults.map((router) => ({ prefix: '::/0', gateway: ip.format(router) })),
+      dnsServers: nd.routers.servers.map((server) => ip.format(server)),
+      search: nd.routers.search,
+      mtu: Number.isFinite(this.iface.mtuMax) ? this.iface.mtuMax : null,
+      leaseSeconds: null,
+    });
   }
 
   /** Looks whether those who wait for an address have one. For whoever adds addresses by other ways. */
@@ -157,6 +217,7 @@ export class Autoconfig {
 
   close(): void {
     this.dhcp?.close();
+    this.#dhcpv6?.close();
     this.#linkLocal?.close();
     this.#waiters.rejectAll(new NetError('ECANCELED', 'configured', { detail: 'the host was closed' }));
   }

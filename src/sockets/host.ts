@@ -3,6 +3,7 @@ import type { RecordType, Resolver } from '../dns/index.ts';
 import { NetError } from '../errors.ts';
 import type { ForwardOptions } from '../iface/forward.ts';
 import type { Interface } from '../iface/interface.ts';
+import type { Ipv6Options } from '../iface/nd.ts';
 import type { Stats } from '../iface/stats.ts';
 import type { Memory } from '../memory/memory.ts';
 import type { Device } from '../phy/device.ts';
@@ -12,10 +13,10 @@ import { ALGORITHMS } from '../tcp/congestion/index.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import { isDrained } from '../tcp/socket.ts';
 import type { SynRequest } from '../tcp/syn-request.ts';
-import { IpAddress, MacAddress } from '../wire/address.ts';
+import { type Cidr, IpAddress, MacAddress } from '../wire/address.ts';
 import { checkPort } from '../wire/ip.ts';
 import { parseAddresses } from './address-words.ts';
-import { Autoconfig, type AutoconfigOptions, type ConfiguredOptions } from './autoconfig.ts';
+import { Autoconfig, type AutoconfigOptions, type Configuration, type ConfiguredOptions } from './autoconfig.ts';
 import { dial } from './dial.ts';
 import { asyncDispose } from './dispose.ts';
 import { IncomingSyn, type SynHandler } from './incoming-syn.ts';
@@ -38,14 +39,16 @@ export interface HostOptions extends AutoconfigOptions, NamesOptions {
   /** The device of the first interface. A host without one can still talk to itself. */
   readonly device?: Device;
   /**
-   * Addresses with prefixes: `10.0.0.1/24`, `fd00::1/64`; or what finds one, on Ethernet: `dhcp`, and `link-local`, which
-   * beside `dhcp` is for when no server answers. See {@link Host.configured}.
+   * Addresses with prefixes: `10.0.0.1/24`, `fd00::1/64`; or what finds one: `slaac` by what IPv6 routers tell, and on
+   * Ethernet `dhcp`, and `link-local`, which beside `dhcp` is for when no server answers. See {@link Host.configured}.
    */
   readonly addresses?: readonly string[];
   /** Whether other hosts are asked for IPv4 addresses before they are used, which takes 4 to 7 seconds: RFC 5227. Default false. */
   readonly probe?: boolean;
   /** Whether IPv4 addresses are announced by gratuitous ARP. Default true. */
   readonly announce?: boolean;
+  /** How IPv6 behaves: temporary addresses, a secret for stable ones, probes for duplicates, whether routers are listened to. */
+  readonly ipv6?: Omit<Ipv6Options, 'onDns' | 'onManaged' | 'autoconfigure'>;
   /** Routers for what no network of ours holds, at most one a family. */
   readonly gateway?: string | readonly string[];
   /** The Ethernet address; random by default. */
@@ -67,7 +70,7 @@ export interface HostOptions extends AutoconfigOptions, NamesOptions {
 }
 
 /** What {@link Host.addInterface} takes. */
-export type InterfaceSettings = Pick<HostOptions, 'addresses' | 'mac' | 'name' | 'probe' | 'announce'> &
+export type InterfaceSettings = Pick<HostOptions, 'addresses' | 'mac' | 'name' | 'probe' | 'announce' | 'ipv6'> &
   AutoconfigOptions;
 
 export interface ListenOptions {
@@ -287,6 +290,10 @@ export class Host {
     this.tcp = new HostTcp(this.#loop, this.#names);
     this.udp = new HostUdp(this.#loop, this.#names);
     this.raw = new HostRaw(this.#loop);
+    this.#loop.touch(); // what begins now counts its times from now
+    this.stack.ip.addresses.onChange = (local, event) => {
+      this.autoconfig(local.iface)?.addressChanged(local, event);
+    };
     this.iface = options.device === undefined ? null : this.#addInterface(options.device, options);
     const gateways = typeof options.gateway === 'string' ? [options.gateway] : (options.gateway ?? []);
     for (const gateway of gateways) this.stack.addDefaultRoute(IpAddress.parse(gateway));
@@ -305,15 +312,49 @@ export class Host {
   #addInterface(device: Device, options: HostOptions): Interface {
     const { name, mac, probe, announce } = options;
     const { fixed, words } = parseAddresses(options.addresses ?? []);
+    const ipv6 = this.#ipv6Options(fixed, words.includes('slaac'), options, () => autoconfig);
     const iface = this.stack.addInterface(device, {
       ...(name === undefined ? {} : { name }),
       ...(mac === undefined ? {} : { mac: MacAddress.parse(mac) }),
+      ipv6,
     });
-    const autoconfig = new Autoconfig(this.#loop, iface, words, options);
+    const onConfigured = (found: Configuration): void => {
+      this.#learnServers(found);
+      options.onConfigured?.(found);
+    };
+    const autoconfig = new Autoconfig(this.#loop, iface, words, { ...options, onConfigured });
     this.#autoconfigs.push(autoconfig);
     const onAdded = (): void => autoconfig.check();
     for (const cidr of fixed) this.stack.addAddress(iface, cidr, { probe, announce, onAdded });
     return iface;
+  }
+
+  /** How IPv6 behaves on an interface with these addresses; undefined: it has none. */
+  #ipv6Options(
+    fixed: readonly Cidr[],
+    autoconfigure: boolean,
+    { ipv6 }: HostOptions,
+    autoconfig: () => Autoconfig,
+  ): Ipv6Options | undefined {
+    if (!autoconfigure && ipv6 === undefined && fixed.every(({ address }) => address.isV4)) return undefined;
+    return {
+      linkLocal: !fixed.some(({ address }) => !address.isV4 && address.isLinkLocal),
+      autoconfigure,
+      ...ipv6,
+      onDns: () => autoconfig().routersChanged(),
+      // RFC 4861 §4.2: "other configuration information is available via DHCPv6".
+      onManaged: (_managed, other) => {
+        if (other) autoconfig().startDhcpv6();
+      },
+    };
+  }
+
+  /** The name servers of the first interface rank before those of others. */
+  #learnServers({ source, interface: name, dnsServers, search }: Configuration): void {
+    const isFirst = this.#autoconfigs[0]?.iface.name === name;
+    const servers = dnsServers.map((text) => ({ address: this.stack.ip.parse(text)! }));
+    const rank = source === 'slaac' ? 'ra' : source; // RFC 8106: behind what was set by hand and by DHCP
+    this.#names.resolver.setServers(isFirst ? rank : `${rank} ${name}`, servers, search);
   }
 
   /**
@@ -351,6 +392,7 @@ export class Host {
   /** Adds another interface. */
   addInterface(device: Device, options: InterfaceSettings = {}): Interface {
     this.#loop.assertOpen('addInterface');
+    this.#loop.touch();
     const iface = this.#addInterface(device, options);
     this.#loop.wake();
     return iface;
