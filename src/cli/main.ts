@@ -11,7 +11,6 @@ import { version } from './version.ts';
 const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Command }>>> = {
   lab: () => import('./lab.ts'),
   server: () => import('./server.ts'),
-  resolve: () => import('./resolve.ts'),
   bench: () => import('./bench.ts'),
   drill: () => import('./drill.ts'),
   ping: () => import('./ping.ts'),
@@ -19,6 +18,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Comman
   get: () => import('./get.ts'),
   dhcp: () => import('./dhcp.ts'),
   multicast: () => import('./multicast.ts'),
+  resolve: () => import('./resolve.ts'),
 };
 
 const names = Object.keys(COMMANDS);
