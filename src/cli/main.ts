@@ -11,6 +11,7 @@ import { type Command, UsageError } from './command.ts';
 const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Command }>>> = {
   lab: () => import('./lab.ts'),
   server: () => import('./server.ts'),
+  dump: () => import('./dump.ts'),
   bench: () => import('./bench.ts'),
   drill: () => import('./drill.ts'),
 };

@@ -58,7 +58,9 @@ export class Printer {
 
   #line(o: Octets, d: Dissection, packet: CapturedPacket, several: boolean): string {
     const time = this.#time(packet.seconds, packet.nanoseconds);
-    const place = several ? `${printable(packet.interface.name) || `#${packet.interface.id}`} ${directionOf(packet)}` : '';
+    const place = several
+      ? `${printable(packet.interface.name) || `#${packet.interface.id}`} ${directionOf(packet)}`
+      : '';
     const line = printable(formatDissected(o, d, this.#tools));
     const comment = packet.comments.length === 0 ? '' : ` -- ${printable(packet.comments.join('; '))}`;
     if (!this.#options.color) return `${time}${place}${line}${comment}`;
