@@ -115,8 +115,7 @@ export class Stats {
   /** TIME-WAIT records given up early because the table was full. */
   tcpTimeWaitOverflows = 0;
 
-  /** For tools: told of each drop as it happens; it must do nothing with the stack. One listener; see PcapWriter.explain. */
-  onDrop: ((reason: DropReason) => void) | null = null;
+  #onDrop: ((reason: DropReason) => void) | null = null;
 
   constructor() {
     this.bytesIn = 0;
@@ -125,6 +124,15 @@ export class Stats {
 
   drop(reason: DropReason): void {
     this.drops[reason] = (this.drops[reason] ?? 0) + 1;
-    this.onDrop?.(reason);
+    this.#onDrop?.(reason);
+  }
+
+  /** For tools: told of each drop as it happens, one listener; it must do nothing with the stack. See PcapWriter.explain. */
+  get onDrop(): ((reason: DropReason) => void) | null {
+    return this.#onDrop;
+  }
+
+  set onDrop(listener: ((reason: DropReason) => void) | null) {
+    this.#onDrop = listener;
   }
 }

@@ -277,7 +277,7 @@ class Parser {
     const range = type === 'portrange' ? /^(\w+)-(\w+)$/.exec(word) : null;
     const low = portNumber(range?.[1] ?? word);
     const high = portNumber(range?.[2] ?? word);
-    if (low === null || high === null || low > high) {
+    if (low === null || high === null || low > high || (type === 'portrange' && range === null)) {
       this.#at--;
       this.#fail(type === 'port' ? 'a port of 0 to 65535' : 'ports like 6000-6010');
     }
