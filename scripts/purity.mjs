@@ -23,7 +23,7 @@ const RINGS = {
   'errors.ts': ['wire'],
   pcap: ['wire'],
   phy: ['wire', 'memory', 'pcap'],
-  ...Object.fromEntries(PROTOCOLS.map((name) => [name, [...INNER, 'phy/device.ts', ...PROTOCOLS]])),
+  ...Object.fromEntries(PROTOCOLS.map((name) => [name, [...INNER, 'phy/device.ts', 'phy/checksum.ts', ...PROTOCOLS]])),
   'stack.ts': [...INNER, 'phy/device.ts', 'phy/loopback.ts', ...PROTOCOLS],
   'core.ts': [...INNER, 'phy', ...PROTOCOLS, 'stack.ts'],
   sim: [...INNER, 'phy', ...PROTOCOLS, 'stack.ts', 'core.ts', 'posix'],

@@ -7,5 +7,10 @@ export {
   type PacketCaptureOptions,
   type SeenPacket,
 } from './packet-capture.ts';
-export { openPacketSocket, PacketSocketDevice, type PacketSocketOptions } from './packet-socket.ts';
+export {
+  openPacketSocket,
+  PacketSocketDevice,
+  type PacketSocketOptions,
+  type PacketSocketStats,
+} from './packet-socket.ts';
 export { openTap, openTun, TunDevice, type TunOptions } from './tun.ts';

@@ -84,8 +84,8 @@ export interface Libc {
   socket(domain: number, type: number, protocol: number): number;
   bind(fd: number, address: number, length: number): number;
   setsockopt(fd: number, level: number, name: number, address: number, length: number): number;
-  /** `lengthAddress` is where the length stands, a u32, before and after. */
-  getsockopt(fd: number, level: number, name: number, address: number, lengthAddress: number): number;
+  /** `length` is the address of the room there is, a u32, which the kernel changes. */
+  getsockopt(fd: number, level: number, name: number, address: number, length: number): number;
   /** `vector` is where `count` struct mmsghdr stand; returns how many were filled. */
   recvmmsg(fd: number, vector: number, count: number, flags: number, timeout: number): number;
   errno(): number;

@@ -1,6 +1,7 @@
 /** Answers to segments that are not acceptable: RFC 9293 §3.10.7.4, RFC 5961. @module */
 import * as wire from '../wire/tcp.ts';
 import { ANSWER_MS, type Connection } from './connection.ts';
+import { enterQuickAck } from './quick-ack.ts';
 import { reportDuplicate } from './receive.ts';
 import { type Seq, seqAdd, seqLt, seqMin } from './seq.ts';
 
@@ -15,6 +16,7 @@ export function answerOld(c: Connection, segment: wire.Segment): void {
     c.answeredAt = c.context.nowMs;
   }
   const seq = segment.seq as Seq;
+  if (c.acks !== null && !isEmpty) enterQuickAck(c);
   // RFC 2883 §4: what lies below the window was received before.
   if (segment.length > 0 && seqLt(seq, c.rcvNxt))
     reportDuplicate(c, seq, seqMin(seqAdd(seq, segment.length), c.rcvNxt));

@@ -5,6 +5,7 @@
  * neither does an offered window (RFC 9293 §3.8.6 SHLD-14). A fixed buffer costs a compare. @module
  */
 import type { Ring } from '../memory/ring.ts';
+import { TIMESTAMPS_LENGTH } from '../wire/tcp.ts';
 import type { Connection } from './connection.ts';
 import { timestampNow } from './rtt.ts';
 import { seqAdd, seqDiff } from './seq.ts';
@@ -47,7 +48,8 @@ export function sendCapacity(c: Connection): number {
 
 /** The handshake is done: measuring begins. */
 export function startRightSizing(c: Connection): void {
-  c.readBytes = Math.min(FIRST_SEGMENTS * c.rcvMss, c.rxBytes);
+  const segment = c.settings.linux ? c.advertisedMss - (c.useTimestamps ? TIMESTAMPS_LENGTH : 0) : c.rcvMss;
+  c.readBytes = Math.min(FIRST_SEGMENTS * segment, c.rxBytes);
   startRound(c);
 }
 

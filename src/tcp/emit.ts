@@ -13,9 +13,11 @@ import { fold, swap } from '../wire/octets.ts';
 import * as wire from '../wire/tcp.ts';
 import { type Connection, UNSET } from './connection.ts';
 import { codepoint, segmentFlags, synAckFlags, synFlags } from './ecn.ts';
+import { ackSent } from './quick-ack.ts';
 import { offeredWindow } from './receive.ts';
 import { timestampNow } from './rtt.ts';
 import { type Seq, seqAdd, seqDiff } from './seq.ts';
+import { shiftOf } from './settings.ts';
 import type { Tcp } from './tcp.ts';
 import { traceOut } from './trace.ts';
 
@@ -94,6 +96,7 @@ function countOut(c: Connection, length: number): void {
 
 /** What was just sent acknowledges all there is: RFC 9293 §3.8.6.3. */
 function acknowledged(c: Connection): void {
+  if (c.acks !== null) ackSent(c);
   c.ackNow = false;
   c.ackAt = UNSET;
   c.unackedBytes = 0;
@@ -137,12 +140,14 @@ export function emitSyn(c: Connection, flags: number): boolean {
     return false;
   }
   const p = frame + HEADROOM + ipLength;
-  const isReply = (flags & wire.ACK) !== 0;
+  const isAnswer = (flags & wire.ACK) !== 0;
+  // Linux sends the SYN that crossed another again, with an ACK: all it offered.
+  const isReply = isAnswer && (c.listener !== null || !c.settings.linux);
   // RFC 7323 §2.2, §3.2, RFC 2018 §2: a SYN-ACK carries an option only if the SYN did.
   const { settings } = c;
   const timestamps = isReply ? c.useTimestamps : settings.timestamps;
   const sack = isReply ? c.useSack : settings.sack;
-  const scale = (isReply ? c.peerScales : settings.windowScaling) ? c.rcvShift : -1;
+  const scale = (isReply ? c.peerScales : settings.windowScaling) ? (isReply ? c.rcvShift : shiftOf(settings)) : -1;
   const header =
     wire.HEADER_LENGTH +
     (settings.synOptions === 'freebsd' ? wire.emitSynOptionsPadded : wire.emitSynOptions)(
@@ -153,15 +158,15 @@ export function emitSyn(c: Connection, flags: number): boolean {
       sack,
       timestamps,
       timestampNow(c),
-      isReply ? c.tsRecent : 0,
+      isAnswer ? c.tsRecent : 0,
     );
   // RFC 7323 §2.2: the window of a SYN is never scaled.
-  const wnd = Math.min(settings.receiveBufferBytes, 0xffff);
-  const ecn = isReply ? synAckFlags(c) : synFlags(c);
-  wire.emit(memory.dv, p, c.portsOut, c.iss, isReply ? c.rcvNxt : 0, header, flags | ecn, wnd);
-  c.rcvAdv = seqAdd(c.rcvNxt, wnd);
+  const wnd = Math.min(settings.linux ? c.rxBytes : settings.receiveBufferBytes, 0xffff);
+  const ecn = isAnswer ? synAckFlags(c) : synFlags(c);
+  wire.emit(memory.dv, p, c.portsOut, c.iss, isAnswer ? c.rcvNxt : 0, header, flags | ecn, wnd);
+  c.rcvAdv = seqAdd(c.rcvNxt, settings.linux && c.listener === null ? c.rxBytes : wnd);
   acknowledged(c);
-  c.segsOut++;
+  if (c.listener === null || !settings.linux) c.segsOut++; // Linux counts no SYN-ACK of a listener's
   if (c.trace !== null) traceOut(c, c.iss, flags | ecn, 0, wnd);
   c.context.stats.tcpSegmentsOut++;
   finish(c.tcp.ip, c, frame, header);

@@ -5,6 +5,7 @@
 import { TIMESTAMPS_LENGTH } from '../wire/tcp.ts';
 import { SSTHRESH_MAX } from './congestion/controller.ts';
 import type { Connection } from './connection.ts';
+import { usualPacingRate } from './pacing.ts';
 import { backedOffRto } from './rtt.ts';
 import { LOST, RETRANS, SACKED } from './scoreboard.ts';
 import { seqDiff } from './seq.ts';
@@ -160,9 +161,9 @@ export function infoOf(c: Connection): TcpInfo {
     options: optionsOf(c),
     sndWscale: c.sndShift,
     rcvWscale: c.rcvShift,
-    deliveryRateAppLimited: c.isAppLimited ? 1 : 0,
+    deliveryRateAppLimited: (c.settings.linux ? c.isRateLimited : c.isAppLimited) ? 1 : 0,
     rto: backedOffRto(c) * 1000,
-    ato: c.settings.delayedAckMs * 1000,
+    ato: (c.acks === null ? c.settings.delayedAckMs : c.acks.atoMs) * 1000,
     sndMss: mss,
     rcvMss: c.rcvMss,
     unacked: countSegments(c, 0),
@@ -175,7 +176,7 @@ export function infoOf(c: Connection): TcpInfo {
     lastDataRecv: ago(c.lastDataInAt),
     lastAckRecv: ago(c.lastReceivedAt),
     pmtu: c.path.mtu,
-    rcvSsthresh: c.settings.receiveBufferBytes,
+    rcvSsthresh: c.settings.linux ? c.rxBytes : c.settings.receiveBufferBytes,
     rtt: c.srttUs,
     rttvar: c.mdev4Us >> 2,
     sndSsthresh: c.ssthresh >= SSTHRESH_MAX ? NOT_LIMITED : Math.floor(c.ssthresh / mss),
@@ -185,7 +186,7 @@ export function infoOf(c: Connection): TcpInfo {
     rcvRtt: c.rcvRttUs,
     rcvSpace: c.readBytes,
     totalRetrans: c.totalRetrans,
-    pacingRate: c.pacingRate,
+    pacingRate: c.settings.linux ? usualPacingRate(c) : c.pacingRate,
     maxPacingRate: c.settings.maxPacingRate,
     bytesAcked: c.bytesAcked,
     bytesReceived: c.bytesReceived,

@@ -8,17 +8,19 @@ import * as wire from '../wire/tcp.ts';
 import { arriveAck } from './ack.ts';
 import { answerOld, challenge } from './answer.ts';
 import { rcvRoundDone, startRightSizing } from './autotune.ts';
-import { type Connection, OPEN, UNSET } from './connection.ts';
+import { ANSWER_MS, type Connection, OPEN, UNSET } from './connection.ts';
 import { agreeOnSyn, agreeOnSynAck, arriveCodepoint } from './ecn.ts';
 import { emitBare, emitReset, emitSegment, resetStray } from './emit.ts';
 import { CLOSED_EVENT, CONNECTED, READABLE, SENT, WRITABLE } from './events.ts';
 import { limitPacing } from './pacing.ts';
+import { dataArrived, decideAck } from './quick-ack.ts';
 import {
   acceptable,
   acceptedWindow,
   isOldTimestamp,
   receiveText,
   receiveWindow,
+  reportDuplicate,
   scheduleAck,
   updateTsRecent,
 } from './receive.ts';
@@ -26,7 +28,7 @@ import { rttOfHandshake } from './rtt.ts';
 import { finAcknowledged } from './send.ts';
 import { type Seq, seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt } from './seq.ts';
 import { CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, mayReceiveIn, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from './state.ts';
-import { rtoAfterHandshake, startKeepAlive } from './timers.ts';
+import { deferRetries, retrySoon, rtoAfterHandshake, startKeepAlive } from './timers.ts';
 import { traceIn } from './trace.ts';
 
 const { ACK, FIN, RST, SYN } = wire;
@@ -66,7 +68,7 @@ export function segmentArrives(c: Connection, segment: wire.Segment, packet: Pac
   if (c.useTimestamps && segment.hasTimestamps) updateTsRecent(c, segment);
   if (c.ecn !== 0) arriveCodepoint(c, segment, packet);
   if (!arriveAck(c, segment) || (finAcknowledged(c) && !finIsAcknowledged(c))) return;
-  if (segment.length > 0 || (flags & FIN) !== 0) arriveText(c, segment);
+  if (segment.length > 0 || (flags & FIN) !== 0) arriveText(c, segment, packet);
   if (c.ackNow) c.tcp.ready(c);
 }
 
@@ -128,14 +130,28 @@ function isAcceptable(c: Connection, segment: wire.Segment): boolean {
  */
 function arriveSynAgain(c: Connection, segment: wire.Segment): boolean {
   if ((segment.flags & ACK) === 0) {
+    if (c.settings.linux && !mayAnswerSyn(c)) return false;
+    c.isTiming = false; // Karn's algorithm
     c.sndNxt = c.iss;
     c.tcp.ready(c);
     return false;
   }
+  if (c.settings.linux) reportDuplicate(c, c.irs, c.rcvNxt);
   segment.seq = c.rcvNxt;
   segment.flags &= ~SYN;
   segment.wnd >>>= c.sndShift; // the window of a SYN is not scaled: RFC 7323 §2.2
   c.ackNow = true;
+  return true;
+}
+
+/** Linux answers a SYN that comes again at most twice a second, and waits anew for the answer. */
+function mayAnswerSyn(c: Connection): boolean {
+  if (c.context.nowMs - c.answeredAt < ANSWER_MS) {
+    c.context.stats.drop('tcp-not-acceptable');
+    return false;
+  }
+  c.answeredAt = c.context.nowMs;
+  c.retransmitAt = UNSET;
   return true;
 }
 
@@ -178,6 +194,7 @@ function arriveInSynSent(c: Connection, segment: wire.Segment, packet: Packet): 
   if (hasAck && (seqLe(ack, c.iss) || seqGt(ack, c.sndMax))) {
     c.context.stats.drop('tcp-bad-ack');
     resetStray(c.tcp, packet, segment);
+    if (c.settings.linux && c.retransmits === 0) retrySoon(c);
     return;
   }
   if ((flags & RST) !== 0) {
@@ -194,12 +211,13 @@ function arriveInSynSent(c: Connection, segment: wire.Segment, packet: Packet): 
   else agreeOnSyn(c, flags, packet.ds);
   if (hasAck) {
     c.sndUna = ack;
+    if (c.settings.linux) c.bytesAcked++; // it counts the SYN
     rttOfHandshake(c, segment.hasTimestamps, segment.tsEcr);
     if (seqLt(c.sndNxt, ack)) c.sndNxt = ack; // the SYN was about to be sent again
     c.transition('receive-syn-ack');
     c.ackNow = true;
     established(c);
-    textOfSyn(c, segment);
+    if (!c.settings.linux) textOfSyn(c, segment, packet); // without Fast Open Linux lets it come again
   } else {
     c.transition('receive-syn'); // simultaneous open: MUST-10
     c.sndNxt = c.iss;
@@ -208,11 +226,11 @@ function arriveInSynSent(c: Connection, segment: wire.Segment, packet: Packet): 
 }
 
 /** RFC 9293 §3.10.7.3: text and FIN that came with the SYN-ACK are "queued for processing after ESTABLISHED", which is now. */
-function textOfSyn(c: Connection, segment: wire.Segment): void {
+function textOfSyn(c: Connection, segment: wire.Segment, packet: Packet): void {
   if (segment.length === 0 && (segment.flags & FIN) === 0) return;
   segment.seq = c.rcvNxt;
   segment.flags &= ~SYN;
-  arriveText(c, segment);
+  arriveText(c, segment, packet);
 }
 
 /** Takes what the peer's SYN says: its sequence number, window and options. */
@@ -238,9 +256,14 @@ export function learnSyn(c: Connection, segment: wire.Segment): void {
 
 /** The handshake is done. */
 function established(c: Connection): void {
-  const synTimeouts = c.backoff;
+  const synTimeouts = c.retransmits;
   rtoAfterHandshake(c);
   c.retransmitAt = UNSET;
+  if (c.settings.linux) {
+    c.fitMss(); // now that there is a window
+    c.rcvAdv = seqAdd(c.rcvNxt, c.rxBytes);
+  }
+  c.sndSml = c.tailStart = c.pushedEnd = c.sndUna;
   c.congestion.init(c);
   limitPacing(c);
   // RFC 6928 §2: after more than one lost SYN the initial window is one segment.
@@ -248,7 +271,7 @@ function established(c: Connection): void {
   c.initialCwnd = c.cwnd;
   c.recovery = OPEN;
   c.dupAcks = 0;
-  c.recover = c.iss; // RFC 6582 §3.2 (1)
+  c.recover = c.rackDsackRound = c.cwndUsageSeq = c.iss; // RFC 6582 §3.2 (1)
   c.probes = 0;
   startKeepAlive(c);
   startRightSizing(c);
@@ -256,6 +279,17 @@ function established(c: Connection): void {
   // CLOSE was called before: RFC 9293 §3.10.4, "queue for processing after entering ESTABLISHED state".
   if (c.finQueued) c.transition('close');
 }
+
+/**
+ * TCP_DEFER_ACCEPT: the third segment alone opens nothing; the SYN-ACK is not sent again until the time is nearly over.
+ */
+function defersAccept(c: Connection): boolean {
+  if (c.settings.deferAcceptMs === 0 || c.retransmits >= deferRetries(c.settings)) return false;
+  c.isDeferred = true;
+  return true;
+}
+
+const isBare = (segment: wire.Segment): boolean => segment.length === 0 && (segment.flags & FIN) === 0;
 
 /** RFC 9293 §3.10.7.4 fifth, SYN-RECEIVED: the acknowledgement of our SYN-ACK. */
 function completeHandshake(c: Connection, segment: wire.Segment, packet: Packet): boolean {
@@ -265,13 +299,13 @@ function completeHandshake(c: Connection, segment: wire.Segment, packet: Packet)
     resetStray(c.tcp, packet, segment);
     return false;
   }
-  if (c.listener !== null && !c.listener.admit(c)) return false;
+  if (c.listener !== null && ((isBare(segment) && defersAccept(c)) || !c.listener.admit(c))) return false;
   c.transition('receive-syn-ack');
   rttOfHandshake(c, segment.hasTimestamps, segment.tsEcr);
   c.sndUna = seqAdd(c.iss, 1);
   if (seqLt(c.sndNxt, c.sndUna)) c.sndNxt = c.sndUna;
   c.sndWnd = segment.wnd << c.sndShift;
-  c.sndWndMax = Math.max(c.sndWndMax, c.sndWnd);
+  c.sndWndMax = c.settings.linux ? c.sndWnd : Math.max(c.sndWndMax, c.sndWnd);
   established(c);
   c.tcp.ready(c);
   return true;
@@ -294,7 +328,7 @@ function finIsAcknowledged(c: Connection): boolean {
 }
 
 /** RFC 9293 §3.10.7.4 seventh and eighth: the text and the FIN. */
-function arriveText(c: Connection, segment: wire.Segment): void {
+function arriveText(c: Connection, segment: wire.Segment, packet: Packet): void {
   if (!mayReceiveIn(c.state)) {
     // "This should not occur since a FIN has been received from the remote side. Ignore the segment text."
     c.ackNow = true;
@@ -302,7 +336,8 @@ function arriveText(c: Connection, segment: wire.Segment): void {
   }
   if (c.rcvClosed && seqGt(seqAdd(segment.seq as Seq, segment.length), c.rcvNxt)) {
     // RFC 2525 §2.17, RFC 9293 §3.6.1: bytes that nobody will read are answered with a RST.
-    emitReset(c);
+    if (c.settings.linux) resetStray(c.tcp, packet, segment);
+    else emitReset(c);
     c.tcp.remove(c, 'ECONNABORTED');
     return;
   }
@@ -310,11 +345,15 @@ function arriveText(c: Connection, segment: wire.Segment): void {
   const finInOrder = receiveText(c, segment);
   const arrived = seqDiff(c.rcvNxt, before);
   c.bytesReceived += arrived;
-  c.lastDataInAt = c.context.nowMs;
+  const { nowMs } = c.context;
+  const sinceMs = nowMs - c.lastDataInAt;
+  c.lastDataInAt = nowMs;
   if (arrived > 0) {
-    scheduleAck(c, arrived, segment.gsoSize);
+    if (c.acks === null) scheduleAck(c, arrived, segment.gsoSize);
+    else if (segment.length > 0) dataArrived(c, segment, sinceMs);
     if (seqGe(c.rcvNxt, c.rcvRoundEnd)) rcvRoundDone(c, segment.hasTimestamps, segment.tsEcr);
   }
+  if (c.acks !== null) decideAck(c);
   if (finInOrder) arriveFin(c);
 }
 

@@ -34,11 +34,17 @@ export function paceAfter(c: Connection, length: number): void {
 export function updatePacingRate(c: Connection): void {
   const { maxPacingRate, pacing } = c.settings;
   if (!pacing && maxPacingRate === 0) return;
-  if (pacing && c.srttUs > 0) {
-    const window = Math.max(c.cwnd, c.inFlight());
-    c.pacingRate = Math.ceil(((c.cwnd < c.ssthresh >> 1 ? 2 : 1.2) * window * 1e6) / c.srttUs);
-  }
+  if (pacing && c.srttUs > 0) c.pacingRate = Math.ceil(usualRate(c));
   if (maxPacingRate > 0) c.pacingRate = Math.min(c.pacingRate === 0 ? maxPacingRate : c.pacingRate, maxPacingRate);
+}
+
+const usualRate = (c: Connection): number =>
+  ((c.cwnd < c.ssthresh >> 1 ? 2 : 1.2) * Math.max(c.cwnd, c.inFlight()) * 1e6) / Math.max(c.srttUs, 1);
+
+/** Bytes a second that pacing has, or would have if it were asked for. Linux computes it for every connection. */
+export function usualPacingRate(c: Connection): number {
+  if (c.pacingRate > 0) return c.pacingRate;
+  return Math.floor(usualRate(c));
 }
 
 /** The user changed the limit: it holds from now on, not from the next acknowledgement. */

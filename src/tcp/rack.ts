@@ -131,11 +131,12 @@ export function armProbe(c: Connection, isAdvance = false): boolean {
   if (!c.settings.tailLossProbe || !c.useSack || c.sent === null) return false;
   if (c.recovery !== OPEN && c.recovery !== CWR) return false;
   if (c.isTlpPending) return false;
-  const isSingle = seqDiff(c.sndNxt, c.sndUna) <= c.mss;
+  const isSingle = c.sent.count === 1 && seqDiff(c.sndNxt, c.sndUna) <= c.mss;
   const pto =
     c.srttUs === 0
       ? c.settings.rtoInitialMs
-      : Math.ceil(c.srttUs / 500) + (isSingle ? Math.max(c.settings.rtoMinMs, DELAYED_ACK_MAX_MS) : PROBE_MARGIN_MS);
+      : (((c.srttUs + 499) / 500) | 0) +
+        (isSingle ? Math.max(c.settings.rtoMinMs, DELAYED_ACK_MAX_MS) : PROBE_MARGIN_MS);
   const { nowMs } = c.context;
   let at = nowMs + pto;
   // §7.2: "If the PTO would be later than the RTO": the oldest segment counts from when it was sent.

@@ -7,6 +7,7 @@ import { rightSize } from './autotune.ts';
 import { type Connection, UNSET } from './connection.ts';
 import { emitSegment } from './emit.ts';
 import { READABLE } from './events.ts';
+import { enterQuickAck, finArrived } from './quick-ack.ts';
 import { Reassembly } from './reassembly.ts';
 import { type Seq, seqAdd, seqDiff, seqGe, seqLe, seqLt, seqMax } from './seq.ts';
 import { mayReceiveIn } from './state.ts';
@@ -57,7 +58,8 @@ const isUnderPressure = (c: Connection): boolean =>
  */
 function newEdge(c: Connection): Seq {
   // RFC 7323 §2.2: RCV.WND is what was offered, and 16 bits with a scale offer no more.
-  const room = Math.min(roomBytes(c), WINDOW_MAX << c.rcvShift);
+  // Linux goes by what it would offer: segments beyond what the field can say are taken.
+  const room = Math.min(roomBytes(c), c.settings.linux ? c.rxBytes : WINDOW_MAX << c.rcvShift);
   const edge = seqAdd(c.rcvNxt, room);
   // A window that is wide open anyway cannot become silly: there it follows the buffer. What Linux does; BSD goes by what
   // room is left alone.
@@ -67,6 +69,9 @@ function newEdge(c: Connection): Seq {
   const step = isOpen ? 0 : Math.min(c.rxBytes >> 1, c.rcvMss);
   return seqDiff(edge, c.rcvAdv) >= step ? edge : c.rcvAdv;
 }
+
+/** What would be offered now. */
+export const newWindow = (c: Connection): number => seqDiff(newEdge(c), c.rcvNxt);
 
 /** Moves the right edge as far as it may and returns the window field of the segment about to be sent. */
 export function offeredWindow(c: Connection): number {
@@ -105,10 +110,12 @@ export function receiveText(c: Connection, segment: wire.Segment): boolean {
     p += cut;
     length -= cut;
     c.ackNow = true;
+    if (c.acks !== null && length === 0) enterQuickAck(c);
   }
   const beyond = seqDiff(end, c.rcvAdv);
-  if (beyond > 0) length = Math.max(0, length - beyond);
-  if (hasFin && beyond <= 0) {
+  const isLinux = c.settings.linux;
+  if (beyond > 0 && !isLinux) length = Math.max(0, length - beyond);
+  if (hasFin && (beyond <= 0 || isLinux)) {
     // A FIN behind a hole is remembered, so that it need not come twice.
     c.finSeen = true;
     c.finSeq = end;
@@ -121,7 +128,9 @@ export function receiveText(c: Connection, segment: wire.Segment): boolean {
   c.finSeen = false;
   c.rcvNxt = seqAdd(c.rcvNxt, 1);
   c.rcvAdv = seqGe(c.rcvAdv, c.rcvNxt) ? c.rcvAdv : c.rcvNxt;
-  c.ackNow = true;
+  if (c.acks === null || !hasFin)
+    c.ackNow = true; // it had come before what was missing
+  else finArrived(c);
   return true;
 }
 
@@ -158,7 +167,8 @@ function store(c: Connection, start: Seq, p: number, length: number): void {
     c.reassembly.add(start, seqAdd(start, length));
     reportDuplicate(c, c.reassembly.duplicateStart, c.reassembly.duplicateEnd);
     c.rcvOutOfOrder++;
-    c.ackNow = true;
+    if (c.acks === null) c.ackNow = true;
+    else c.acks.isScheduled = true;
     return;
   }
   let next = seqAdd(start, length);
@@ -171,6 +181,7 @@ function store(c: Connection, start: Seq, p: number, length: number): void {
   }
   rx.length += seqDiff(next, c.rcvNxt);
   c.rcvNxt = next;
+  if (seqLt(c.rcvAdv, next)) c.rcvAdv = next;
   c.socket?.report(READABLE);
 }
 
@@ -209,7 +220,7 @@ export function consumed(c: Connection): boolean {
   if (c.rxBytes < c.settings.receiveBufferMaxBytes) rightSize(c);
   if (rx !== null && rx.length === 0 && c.reassembly === null) {
     rx.release();
-    c.tcp.unread.delete(c);
+    if (c.tcp.unread.size > 0) c.tcp.unread.delete(c);
   }
   return mayReceiveIn(c.state) && windowUpdateDue(c);
 }

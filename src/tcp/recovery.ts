@@ -7,11 +7,15 @@ import { Acked } from './acked.ts';
 import type { Cause } from './congestion/controller.ts';
 import { CWND_MAX, initialWindow } from './congestion/controller.ts';
 import { type Connection, CWR, DISORDER, LOSS, OPEN, RECOVERY, UNSET } from './connection.ts';
+import { probeLost } from './mtu-probe.ts';
 import { detectLoss, isRecent, markLost, updateReorderingWindow } from './rack.ts';
 import { FLAGS, LOST, SACKED } from './scoreboard.ts';
 import { restartRetransmitTimer, startRetransmitTimer } from './send.ts';
 import { type Seq, seqAdd, seqDiff, seqGe, seqGt } from './seq.ts';
 import { traceWindow } from './trace.ts';
+
+/** TCP_THIN_LINEAR_RETRIES. */
+const THIN_RETRIES = 6;
 
 /** What the acknowledgement in hand brought has been written down; now it is judged. Linux's tcp_fastretrans_alert. */
 export function judge(c: Connection, acked: Acked, tsEcr: number, hasTimestamps: boolean): void {
@@ -40,6 +44,7 @@ function beforeRecovery(c: Connection, acked: Acked): void {
   if (c.recovery <= DISORDER) undoByDsack(c);
   identifyLoss(c, acked);
   if (c.lostBytes > 0) {
+    if (c.probedMtu !== 0 && probeLost(c)) return;
     enterRecovery(c);
     c.tcp.ready(c);
   } else if (c.recovery !== CWR) {
@@ -96,11 +101,15 @@ function inLoss(c: Connection, acked: Acked, isDelayed: boolean): boolean {
   return true;
 }
 
+/** Exactly at it: what came before may still speak. Linux waits for more even where nothing more was sent. */
+const isAtRecover = (c: Connection): boolean =>
+  c.sndUna === c.recover && (c.settings.linux || seqGt(c.sndNxt, c.sndUna));
+
 /** SND.UNA has reached the recovery point. Returns whether nothing is left to judge. */
 function leave(c: Connection, acked: Acked, isDelayed: boolean): boolean {
   switch (c.recovery) {
     case CWR:
-      if (c.sndUna === c.recover && seqGt(c.sndNxt, c.sndUna)) return false;
+      if (isAtRecover(c)) return false;
       endReduction(c);
       c.recovery = OPEN;
       return false;
@@ -114,12 +123,12 @@ function leave(c: Connection, acked: Acked, isDelayed: boolean): boolean {
         endReduction(c);
       }
       // RFC 6582 §4: without SACK a duplicate of old data may still come: not before more is acknowledged.
-      if (!c.useSack && c.sndUna === c.recover && seqGt(c.sndNxt, c.sndUna)) return true;
+      if (!c.useSack && isAtRecover(c)) return true;
       c.recovery = OPEN; // a D-SACK that comes later may undo it still
       return false;
     case LOSS:
       if (undoLoss(c, mayUndo(c, isDelayed) || (c.isFrto && acked.isOriginal))) return true;
-      if (!c.useSack && c.sndUna === c.recover && seqGt(c.sndNxt, c.sndUna)) return true;
+      if (!c.useSack && isAtRecover(c)) return true;
       finishLoss(c);
       return false;
     default:
@@ -132,9 +141,24 @@ function countRecovery(c: Connection): void {
   if (c.rackReoPersist > 0) c.rackReoPersist--;
 }
 
+/** A timeout: for TCP_INFO, the first of some in a row begins a recovery. */
+export function countTimeout(c: Connection): void {
+  if (c.retransmits === 0) {
+    c.totalRtoRecoveries++;
+    c.rtoAtMs = c.context.nowMs;
+  }
+  c.totalRto++;
+}
+
+/** The peer has answered: they are over. */
+export function endTimeouts(c: Connection): void {
+  if (c.rtoAtMs > 0) c.totalRtoMs += c.context.nowMs - c.rtoAtMs;
+  c.rtoAtMs = 0;
+}
+
 function finishLoss(c: Connection): void {
   countRecovery(c);
-  c.totalRtoRecoveries++;
+  endTimeouts(c);
   c.isFrto = c.sendsNew = false;
   c.retransmits = 0;
   c.recovery = OPEN;
@@ -197,6 +221,7 @@ export function beginReduction(c: Connection, cause: Cause): void {
   c.isTlpPending = false;
   c.recover = c.sndNxt;
   c.congestion.reduce(c, c.cwnd, cause);
+  if (c.settings.linux) c.ssthresh -= c.ssthresh % c.mss; // its windows are whole segments
 }
 
 /** ECN, or a probe that repaired a loss: less is sent, nothing is sent again. */
@@ -211,7 +236,7 @@ function endReduction(c: Connection): void {
   if (c.congestion.ownsWindow || (c.recovery !== CWR && !c.mayUndo)) return;
   // RFC 6582 §3.2 (3), first option: where the peer's window ended what could be sent, nearly nothing is under way now, and
   // all of ssthresh at once would be a burst that the path has never carried. Slow start brings it back.
-  const most = c.inFlight() + initialWindow(c.mss);
+  const most = c.settings.linux ? c.ssthresh : c.inFlight() + initialWindow(c.mss);
   c.cwnd = Math.max(Math.min(c.ssthresh, most), c.mss);
 }
 
@@ -248,7 +273,8 @@ export function growWindow(c: Connection, acked: Acked): void {
 }
 
 /** RFC 7661 as Linux has it: a window that was not in use is no evidence for a larger one. */
-const isWindowUsed = (c: Connection): boolean => c.isCwndLimited || (c.cwnd < c.ssthresh && c.cwnd < 2 * c.maxFlight);
+export const isWindowUsed = (c: Connection): boolean =>
+  c.isCwndLimited || (c.cwnd < c.ssthresh && c.cwnd < 2 * c.maxFlight);
 
 /** After a burst was sent: was it the congestion window that ended it? */
 export function validateWindow(c: Connection): void {
@@ -309,6 +335,7 @@ function undoLoss(c: Connection, isSpurious: boolean): boolean {
   if (c.sent !== null) for (let i = 0; i < c.sent.count; i++) unmarkLost(c, i);
   undoReduction(c);
   c.context.stats.tcpSpuriousTimeouts++;
+  endTimeouts(c);
   c.context.stats.tcpUndone++;
   c.retransmits = 0;
   c.isFrto = c.sendsNew = false;
@@ -324,14 +351,19 @@ function undoLoss(c: Connection, isSpurious: boolean): boolean {
  */
 export function retransmissionTimeout(c: Connection): void {
   c.context.stats.tcpTimeouts++;
-  c.totalRto++;
+  countTimeout(c);
   c.retransmitAt = c.probeAt = c.reorderAt = UNSET;
   enterLoss(c);
   if (c.trace !== null) traceWindow(c);
   c.retransmits++;
-  c.backoff++;
+  if (isThin(c)) c.backoff = 0;
+  else c.backoff++;
   c.tcp.ready(c);
 }
+
+/** A flow with less than four segments under way cannot repair a loss but by timeouts. */
+const isThin = (c: Connection): boolean =>
+  c.settings.thinLinearTimeouts && c.retransmits <= THIN_RETRIES && seqDiff(c.sndNxt, c.sndUna) < 4 * c.mss;
 
 function enterLoss(c: Connection): void {
   const isNew = c.recovery < RECOVERY;
@@ -343,6 +375,7 @@ function enterLoss(c: Connection): void {
     beginUndo(c);
   }
   c.congestion.timedOut(c, c.cwnd, isFirst);
+  if (c.settings.linux) c.ssthresh -= c.ssthresh % c.mss;
   c.cwnd = c.inFlight() + c.mss; // RFC 5681 §3.1: the loss window is one segment
   // Reordering that made recovery wait so long is not to be relied on.
   if (c.recovery <= DISORDER && c.sackedBytes >= c.settings.reordering * c.mss) {
@@ -387,6 +420,7 @@ const timedOut = new Acked();
 export function onReorderingTimer(c: Connection): void {
   c.reorderAt = UNSET;
   if (detectLoss(c, null)) {
+    if (c.probedMtu !== 0 && probeLost(c)) return;
     if (c.recovery < RECOVERY) enterRecovery(c);
     timedOut.begin(c);
     timedOut.newlyDelivered = c.mss;

@@ -17,6 +17,13 @@ export interface TcpSettings {
   readonly sendBufferMaxBytes: number;
   /** The largest MSS announced and used, 88 to 65535 bytes; 0, the default: what the interface gives. */
   readonly mssMax: number;
+  /**
+   * RFC 4821: 1, the default: where full-sized segments do not arrive and nobody says why, smaller ones are tried; 2: every
+   * connection begins with smaller ones and finds out how large they may be; 0, as on Linux: never.
+   */
+  readonly mtuProbing: number;
+  /** The MSS to begin with then, 88 to 65535; Linux's tcp_base_mss. Default 1024. */
+  readonly mtuProbeBaseMss: number;
   /** RFC 7323 timestamps. Default true. */
   readonly timestamps: boolean;
   /** RFC 7323 window scaling. Default true. */
@@ -27,6 +34,8 @@ export interface TcpSettings {
   readonly noDelay: boolean;
   /** RFC 9293 §3.8.6.3 MUST-40: below 500 ms. Default 40, as Linux has it; 0: every segment is acknowledged. */
   readonly delayedAckMs: number;
+  /** With `linux`: SACKs of one hole beyond three wait so long for more, at most. Default 0: none waits. Linux has 1. */
+  readonly sackDelayMs: number;
   /** RFC 6298 (2.1): the timeout before a measurement. Default 1000. */
   readonly rtoInitialMs: number;
   /** RFC 6298 (2.4) says 1 s; default 200, as Linux has it. */
@@ -37,6 +46,8 @@ export interface TcpSettings {
   readonly retriesMax: number;
   /** The same for a SYN. Default 7: above the 3 minutes of MUST-23. */
   readonly synRetriesMax: number;
+  /** Timeouts of a SYN that are not doubled. They come on top of `synRetriesMax`. Default 0; Linux has 4. */
+  readonly synLinearTimeouts: number;
   /** The same for a SYN-ACK: a listener must shed half-open connections. Default 5. */
   readonly synAckRetriesMax: number;
   /** RFC 9293 §3.8.4: silence before a probe. Default 0: off (MUST-25). */
@@ -79,6 +90,13 @@ export interface TcpSettings {
    * what has no ACK, is dropped without an answer. Default false.
    */
   readonly bsd: boolean;
+  /**
+   * As Linux has it where the RFCs leave it open, or where it knowingly differs: data leaves in bursts, each with PSH on its
+   * last segment; Nagle in Minshall's variant; no segment is larger than half of the peer's largest window; slow start by all
+   * that was acknowledged; windows of whole segments; text in a SYN-ACK must come again; a SYN-ACK that crosses a SYN offers
+   * everything; a SYN is sent again soon when the answer was for a connection of old. Default false.
+   */
+  readonly linux: boolean;
   /** RFC 5961 §3 and §4 turned off: any RST in the window resets, any SYN in it too. Default false. */
   readonly insecureReset: boolean;
   readonly insecureSyn: boolean;
@@ -110,6 +128,12 @@ export interface TcpSettings {
   readonly reorderingMax: number;
   /** RFC 5681 §4.1: after idleness of a timeout the window opens anew. Default true. */
   readonly slowStartAfterIdle: boolean;
+  /** TCP_NOTSENT_LOWAT: no more is taken while so many bytes have not been sent. Default 0: no limit. With `linux` only. */
+  readonly notSentLowBytes: number;
+  /** TCP_DEFER_ACCEPT: a connection is handed out once it has brought text, or after so long. Default 0: at once. */
+  readonly deferAcceptMs: number;
+  /** TCP_THIN_LINEAR_TIMEOUTS: the first six timeouts of a flow of few segments are not doubled. Default false. */
+  readonly thinLinearTimeouts: boolean;
   /** Spreads segments over the round trip, for algorithms that do not do it themselves. Default false. */
   readonly pacing: boolean;
   /** Bytes a second, at most; 0: no limit. */
@@ -143,16 +167,20 @@ export const TCP_DEFAULTS: TcpSettings = {
   sendBufferBytes: 1 << 17,
   sendBufferMaxBytes: 1 << 22,
   mssMax: 0,
+  mtuProbing: 1,
+  mtuProbeBaseMss: 1024,
   timestamps: true,
   windowScaling: true,
   sack: true,
   noDelay: false,
   delayedAckMs: 40,
+  sackDelayMs: 0,
   rtoInitialMs: 1000,
   rtoMinMs: 200,
   rtoMaxMs: 120_000,
   retriesMax: 15,
   synRetriesMax: 7,
+  synLinearTimeouts: 0,
   synAckRetriesMax: 5,
   keepAliveMs: 0,
   keepAliveIntervalMs: 75_000,
@@ -169,6 +197,7 @@ export const TCP_DEFAULTS: TcpSettings = {
   timeWaitMs: 60_000,
   windowShift: -1,
   bsd: false,
+  linux: false,
   dropSynFin: true,
   insecureReset: false,
   insecureSyn: false,
@@ -184,6 +213,9 @@ export const TCP_DEFAULTS: TcpSettings = {
   reordering: 3,
   reorderingMax: 300,
   slowStartAfterIdle: true,
+  notSentLowBytes: 0,
+  deferAcceptMs: 0,
+  thinLinearTimeouts: false,
   pacing: false,
   maxPacingRate: 0,
   congestion: cubic,
@@ -202,7 +234,14 @@ const BUFFER_MAX = 1 << 24;
 const bounded = (bytes: number): number => Math.trunc(Math.min(Math.max(bytes, BUFFER_MIN), BUFFER_MAX));
 
 /** Durations that may be 0: off. All others are at least 1 ms. */
-const MAY_BE_ZERO: readonly string[] = ['keepAliveMs', 'delayedAckMs', 'userTimeoutMs', 'connectTimeoutMs'];
+const MAY_BE_ZERO: readonly string[] = [
+  'keepAliveMs',
+  'deferAcceptMs',
+  'delayedAckMs',
+  'sackDelayMs',
+  'userTimeoutMs',
+  'connectTimeoutMs',
+];
 /** The least MSS a user may ask for: Linux's. */
 const MSS_MAX_LEAST = 88;
 
@@ -261,6 +300,12 @@ function checkSetting(name: string, value: unknown): void {
   if (typeof value !== 'number') return;
   if (name === 'mssMax' && value !== 0 && !(value >= MSS_MAX_LEAST && value <= 0xffff)) {
     throw new RangeError(`mssMax: expected 0 or ${MSS_MAX_LEAST} to 65535, got ${value}`);
+  }
+  if (name === 'mtuProbeBaseMss' && !(value >= MSS_MAX_LEAST && value <= 0xffff)) {
+    throw new RangeError(`mtuProbeBaseMss: expected ${MSS_MAX_LEAST} to 65535, got ${value}`);
+  }
+  if (name === 'mtuProbing' && ![0, 1, 2].includes(value)) {
+    throw new RangeError(`mtuProbing: expected 0, 1 or 2, got ${value}`);
   }
   if (name === 'windowShift' && (value > WINDOW_SCALE_MAX || !Number.isInteger(value) || value < -1)) {
     throw new RangeError(`windowShift: expected -1 to ${WINDOW_SCALE_MAX}, got ${value}`);

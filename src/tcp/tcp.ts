@@ -25,7 +25,7 @@ import type { Listener } from './listener.ts';
 import { packetTooBig } from './path-mtu.ts';
 import { ScoreboardPool } from './scoreboard.ts';
 import { BLOCKED, MORE, output } from './send.ts';
-import { type Seq, seq, seqGe, seqLe } from './seq.ts';
+import { type Seq, seq, seqGe, seqGt, seqLe } from './seq.ts';
 import { mergeSettings, shiftOf, TCP_DEFAULTS, type TcpSettings } from './settings.ts';
 import {
   CLOSE_WAIT,
@@ -222,6 +222,7 @@ export class Tcp implements StreamTransport {
     c.tsOffset = this.timestampOffset(c.local, c.remote);
     this.setIss(c, this.#secrets.isn(c.local, c.remote, c.portsIn, this.context.now));
     c.rcvShift = shiftOf(c.settings);
+    if (c.settings.linux) c.fitWindow(c.advertisedMss);
     this.connections.add(c);
   }
 
@@ -417,7 +418,8 @@ export class Tcp implements StreamTransport {
     c.tx?.release();
     // Out-of-order bytes will never be in order now; in-order ones may still be read.
     c.reassembly = null;
-    if (c.readable === 0 || c.socket === null) c.rx?.release();
+    const isHandedOut = c.socket !== null || (c.listener?.keepsReset === true && isSynchronized(c.state));
+    if (c.readable === 0 || !isHandedOut) c.rx?.release();
     else this.unread.add(c);
   }
 
@@ -428,7 +430,8 @@ export class Tcp implements StreamTransport {
     if (c === null) return;
     // RFC 5927 §4.1: only an error about data that is under way can be genuine.
     const quoted = seq(wire.sequence(dv, p));
-    if (!seqLe(c.sndUna, quoted) || seqGe(quoted, c.sndMax)) return;
+    const isAhead = c.settings.linux ? seqGt(quoted, c.sndMax) : seqGe(quoted, c.sndMax); // Linux takes SND.NXT too
+    if (!seqLe(c.sndUna, quoted) || isAhead) return;
     // MUST-56 would have unreachables never end a connection. Before the handshake they do here, as RFC 5461 §4.1 allows
     // and Linux does: the user should not wait minutes for what is known. Afterwards they are only remembered.
     if (isSynchronized(c.state)) c.softError = code;

@@ -12,7 +12,7 @@ import { emitBare } from './emit.ts';
 import { type Seq, seqAdd, seqDiff, seqGt } from './seq.ts';
 import type { Tcp } from './tcp.ts';
 
-/** What is offered in TIME-WAIT. */
+/** What the field of the window holds. */
 const WINDOW_MAX = 0xffff;
 /** Records kept; beyond, the oldest is given up and counted. */
 const TIME_WAIT_MAX = 1 << 14;
@@ -30,6 +30,8 @@ class TimeWait implements Flow {
   readonly tsOffset: number;
   readonly tsRecent: number;
   readonly useTimestamps: boolean;
+  /** What a segment of ours says of the window: scaled as the connection's were. */
+  readonly wnd: number;
   /** When its last segment came. */
   lastAt: number;
   /** ms of the stack's clock; moved on by a FIN that comes again. */
@@ -49,6 +51,7 @@ class TimeWait implements Flow {
     this.tsOffset = c.tsOffset;
     this.tsRecent = c.tsRecent;
     this.useTimestamps = c.useTimestamps;
+    this.wnd = Math.min(Math.max(0, seqDiff(c.rcvAdv, c.rcvNxt)) >>> c.rcvShift, WINDOW_MAX);
     this.lastAt = nowMs;
     this.expiresAt = nowMs + c.settings.timeWaitMs;
     this.answeredAt = nowMs - ANSWER_MS;
@@ -182,7 +185,7 @@ export class TimeWaitTable implements Timed {
     if (isEmpty && (isInPlace || nowMs - record.answeredAt < ANSWER_MS)) return;
     record.answeredAt = nowMs;
     const timestamps = record.useTimestamps ? { tsVal: (nowMs + record.tsOffset) | 0, tsEcr: record.tsRecent } : null;
-    emitBare(this.#tcp, packet, record.sndNxt, record.rcvNxt, wire.ACK, WINDOW_MAX, timestamps);
+    emitBare(this.#tcp, packet, record.sndNxt, record.rcvNxt, wire.ACK, record.wnd, timestamps);
   }
 
   #first(): TimeWait | null {

@@ -19,16 +19,20 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
   /** Linux 6.18 with the sysctls that its own suite begins with: tcp_rmem 4096 540000 15728640 and so a shift of 8. */
   linux: {
     tcp: {
-      // Half of a buffer is for the segments' own overhead: 270000, down to whole segments of 1460, up to the shift's unit.
-      receiveBufferBytes: 268_800,
+      // Half of a buffer is for the segments' own overhead (TCP_DEFAULT_SCALING_RATIO).
+      receiveBufferBytes: 270_000,
       receiveBufferMaxBytes: 1 << 23,
       sendBufferBytes: 1 << 17,
       sendBufferMaxBytes: 1 << 22,
       windowShift: 8,
+      linux: true,
       synOptions: 'linux',
       rtoMinMs: 200,
+      mtuProbing: 0,
       delayedAckMs: 40,
+      sackDelayMs: 1,
       synRetriesMax: 6,
+      synLinearTimeouts: 4,
       slowStartAfterIdle: false,
       congestion: 'cubic',
     },
@@ -48,6 +52,7 @@ export const PROFILES: Readonly<Record<ProfileName, Profile>> = {
       windowShift: 6,
       synOptions: 'freebsd',
       rtoMinMs: 230,
+      mtuProbing: 0,
       delayedAckMs: 40,
       keepAliveProbesMax: 8,
       congestion: 'cubic',

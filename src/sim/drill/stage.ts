@@ -8,6 +8,7 @@ import { Random } from '../../phy/random.ts';
 import { LINUX, Posix } from '../../posix/index.ts';
 import { Stack } from '../../stack.ts';
 import { ALGORITHMS } from '../../tcp/congestion/index.ts';
+import { LINUX_ALGORITHMS } from '../../tcp/congestion/linux-cubic.ts';
 import type { TcpInfo } from '../../tcp/info.ts';
 import type { TcpSettings } from '../../tcp/settings.ts';
 import { STATE_NAMES } from '../../tcp/state.ts';
@@ -56,7 +57,8 @@ export class Stage implements Scene {
     this.remote = IpAddress.parse(options.remoteIp ?? usual.remote);
     this.#memory = spare.pop() ?? new Memory({ bytes: MEMORY_BYTES });
     const random = new Random(seed);
-    this.stack = new Stack({ random: () => random.next(), memory: this.#memory, tcp, congestion: ALGORITHMS });
+    const congestion = tcp.linux ? LINUX_ALGORITHMS : ALGORITHMS;
+    this.stack = new Stack({ random: () => random.next(), memory: this.#memory, tcp, congestion });
     this.device = new ScriptDevice(options.mtu, () => this.nowUs);
     const bits = options.prefixBits ?? usual.bits;
     const iface = this.stack.addInterface(this.device, { name: 'tun0', addresses: [new Cidr(this.local, bits)] });

@@ -9,6 +9,7 @@ export const KEEP_IDLE = 'keepAliveIdleMs';
 
 const MS_PER_S = 1000;
 const US_PER_MS = 1000;
+const NS_PER_MS = 1e6;
 /** RFC 7323 §2.3. */
 const SHIFT_MAX = 14;
 
@@ -27,26 +28,14 @@ function shiftFor(bytes: number): number {
   return shift;
 }
 
-/** The MSS of the usual MTU. */
-const MSS = 1460;
-
-/**
- * The window that Linux begins with: half of the buffer, for the other half is the segments' own overhead
- * (TCP_DEFAULT_SCALING_RATIO), down to whole segments, up to the unit of the shift.
- */
-function linuxWindow(bufferBytes: number, shift: number): number {
-  const unit = 2 ** shift;
-  const half = Math.floor(bufferBytes / 2);
-  return half < MSS ? half : Math.ceil((half - (half % MSS)) / unit) * unit;
-}
-
 /** `min default max`. */
 const buffer = (name: string, withShift: boolean): Variable => {
   return (value) => {
     const [, usual, most] = value.split(/\s+/).map(Number);
     if (usual === undefined || most === undefined || Number.isNaN(usual + most)) return null;
     const windowShift = shiftFor(most);
-    const first = withShift ? linuxWindow(usual, windowShift) : usual;
+    // Half of the buffer is for the segments' own overhead.
+    const first = withShift ? Math.floor(usual / 2) : usual;
     const sizes = { [`${name}Bytes`]: first, [`${name}MaxBytes`]: most };
     return withShift ? { ...sizes, windowShift } : sizes;
   };
@@ -69,6 +58,7 @@ const LINUX: Readonly<Record<string, Variable>> = {
   tcp_rmem: buffer('receiveBuffer', true),
   tcp_wmem: buffer('sendBuffer', false),
   tcp_syn_retries: whole('synRetriesMax'),
+  tcp_syn_linear_timeouts: whole('synLinearTimeouts'),
   tcp_synack_retries: whole('synAckRetriesMax'),
   tcp_retries2: whole('retriesMax'),
   tcp_keepalive_time: whole(KEEP_IDLE, MS_PER_S),
@@ -88,9 +78,13 @@ const LINUX: Readonly<Record<string, Variable>> = {
   tcp_ecn_fallback: flag('ecnFallback'),
   tcp_mtu_probing: whole('mtuProbing'),
   tcp_base_mss: whole('mtuProbeBaseMss'),
+  tcp_comp_sack_delay_ns: (value) => (/^\d+$/.test(value) ? { sackDelayMs: Number(value) / NS_PER_MS } : null),
+  tcp_comp_sack_nr: (value) => (value === '0' ? { sackDelayMs: 0 } : {}),
   tcp_moderate_rcvbuf: flag('receiveAutotune'),
   tcp_autocorking: flag('autocorking'),
-  tcp_notsent_lowat: whole('notsentLowatBytes'),
+  tcp_notsent_lowat: (value) =>
+    /^\d+$/.test(value) ? { notSentLowBytes: Number(value) >= 2 ** 31 ? 0 : Number(value) } : null,
+  tcp_thin_linear_timeouts: flag('thinLinearTimeouts'),
   tcp_challenge_ack_limit: whole('challengeAcksMax'),
   tcp_invalid_ratelimit: whole('invalidRateLimitMs'),
   tcp_shrink_window: flag('shrinkWindow'),
