@@ -86,7 +86,7 @@ test('forward: RFC 1812 §5.3.1, RFC 4443 §3.3: the TTL runs out', () => {
 describe('forward: what is not passed on', () => {
   const rows: [string, PacketOptions, string, string | null][] = [
     ['no route', { to: '192.168.1.1' }, 'no-route', 'ICMP unreachable - net'],
-    ['no route, IPv6', { ...V6, to: 'fd09::1' }, 'no-route', 'ICMP6, type-#1, code 0'],
+    ['no route, IPv6', { ...V6, to: 'fd09::1' }, 'no-route', 'ICMP6, unreachable - no route'],
     ['from loopback', { from: '127.0.0.1' }, 'ip-martian', null],
     ['to loopback', { to: '127.0.0.1' }, 'ip-martian', null],
     ['from our own address', { from: '10.0.2.1' }, 'ip-martian', null],

@@ -10,7 +10,17 @@ import type { Drop as Ipv6Drop } from '../wire/ipv6.ts';
 import type { Drop as TcpDrop } from '../wire/tcp.ts';
 import type { Drop as UdpDrop } from '../wire/udp.ts';
 
-type WireDrop = ArpDrop | Dhcpv4Drop | Dhcpv6Drop | DnsDrop | EthernetDrop | IcmpDrop | Ipv4Drop | Ipv6Drop | TcpDrop | UdpDrop;
+type WireDrop =
+  | ArpDrop
+  | Dhcpv4Drop
+  | Dhcpv6Drop
+  | DnsDrop
+  | EthernetDrop
+  | IcmpDrop
+  | Ipv4Drop
+  | Ipv6Drop
+  | TcpDrop
+  | UdpDrop;
 
 /** Why a packet that was well formed was dropped, in or out. */
 type StackDrop =

@@ -123,7 +123,7 @@ describe('wrong usage: exit code 2', () => {
 describe('help and version: exit code 0', () => {
   const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'));
   const rows: readonly (readonly [args: readonly string[], output: RegExp])[] = [
-    [['--help'], /^ {2}lab .*\n {2}server .*\n {2}bench .*$/m],
+    [['--help'], /^ {2}lab .*\n {2}server .*\n {2}dump .*\n {2}bench .*$/m],
     [['-h'], /usage: ethertype COMMAND/],
     [['help'], /usage: ethertype COMMAND/],
     [['--version'], new RegExp(`^${version.replaceAll('.', '\\.')}\\n$`)],
