@@ -14,7 +14,7 @@ const PATH_MTU_MS = 600_000;
 const DESTINATIONS_MAX = 1024;
 
 /** The least path MTU believed of IPv4, Linux's; less would make anybody's ICMP a way to have us send tiny packets. */
-const FLOOR_V4 = 552;
+export const FLOOR_V4 = 552;
 /** RFC 791: every module must take so much, so no router reports less. */
 const LEAST_V4 = 68;
 /** RFC 1191 §7, table 7-1: MTUs in common use, for routers that name none. */

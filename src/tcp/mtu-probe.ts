@@ -4,6 +4,7 @@
  * round trips is sent larger, to see whether it arrives: a search by halves. With `mtuProbing` 2 connections begin like
  * that. The numbers are Linux's. None of this is touched while `mtuLow` is 0. @module
  */
+import { FLOOR_V4 } from '../iface/path-mtu.ts';
 import * as ipv6 from '../wire/ipv6.ts';
 import * as wire from '../wire/tcp.ts';
 import { type Connection, LOSS, mssOf, OPEN } from './connection.ts';
@@ -13,8 +14,6 @@ import { seqDiff, seqGe } from './seq.ts';
 
 /** RFC 9293 §3.8.3 (a), R1: so many retransmissions without an answer are a reason to doubt the path. */
 const RETRANSMISSIONS = 3;
-/** The least MTU that a black hole brings us down to in IPv4: no less is believed of ICMP either. */
-const FLOOR_V4 = 552;
 /** RFC 4821 §7.6.2: the search ends where what is open is less than this. */
 const CLOSE_ENOUGH = 8;
 /** RFC 4821 §7.3: after so long the path is searched again. */

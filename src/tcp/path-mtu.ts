@@ -4,7 +4,7 @@
  * Where no router tells, mtu-probe.ts finds out. Missing: packets below the floor, which routers would have to fragment.
  * @module
  */
-import { believedMtu } from '../iface/path-mtu.ts';
+import { believedMtu, FLOOR_V4 } from '../iface/path-mtu.ts';
 import type { IpAddress } from '../wire/address.ts';
 import type { Connection } from './connection.ts';
 import { resendAll } from './recovery.ts';
