@@ -28,8 +28,8 @@ export function acceptable(segSeq: Seq, segLen: number, rcvNxt: Seq, rcvWnd: num
   const offset = seqDiff(segSeq, rcvNxt);
   if (segLen === 0) return offset >= 0 && offset <= rcvWnd;
   if (rcvWnd === 0) return false;
-  // The RFC asks for one end of the segment in the window; one that covers all of it has neither, and is as good.
-  return offset < rcvWnd && offset + segLen > 0;
+  const last = offset + segLen - 1;
+  return (offset >= 0 && offset < rcvWnd) || (last >= 0 && last < rcvWnd);
 }
 
 /** RCV.WND: what the peer may still send, by what we last offered. */
