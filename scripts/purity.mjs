@@ -22,7 +22,7 @@ const RINGS = {
   memory: [],
   'errors.ts': ['wire'],
   phy: ['wire', 'memory'],
-  ...Object.fromEntries(PROTOCOLS.map((name) => [name, [...INNER, 'phy/device.ts', ...PROTOCOLS]])),
+  ...Object.fromEntries(PROTOCOLS.map((name) => [name, [...INNER, 'phy/device.ts', 'phy/checksum.ts', ...PROTOCOLS]])),
   'stack.ts': [...INNER, 'phy/device.ts', 'phy/loopback.ts', ...PROTOCOLS],
   'core.ts': [...INNER, 'phy', ...PROTOCOLS, 'stack.ts'],
   sim: [...INNER, 'phy', ...PROTOCOLS, 'stack.ts', 'core.ts', 'posix'],

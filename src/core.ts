@@ -2,10 +2,13 @@
 export { describeError, type ErrorCode, type ErrorContext, NetError } from './errors.ts';
 export { IcmpSocket } from './icmp/icmp.ts';
 export type { Changed } from './iface/context.ts';
+export type { ErrorDetail } from './iface/error-detail.ts';
+export type { ForwardOptions } from './iface/forward.ts';
 export { Interface, type InterfaceOptions } from './iface/interface.ts';
 export type { Route } from './iface/routes.ts';
 export type { DropReason, Stats } from './iface/stats.ts';
 export { Memory, type MemoryOptions } from './memory/memory.ts';
+export { RawSocket, type RawSocketOptions } from './raw/raw.ts';
 export { Stack, type StackOptions } from './stack.ts';
 export type { Cause, CongestionControl, RateSample } from './tcp/congestion/controller.ts';
 export { ACCEPTABLE, CLOSED_EVENT, CONNECTED, READABLE, SENT, WRITABLE } from './tcp/events.ts';

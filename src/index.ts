@@ -3,6 +3,7 @@
  * synchronous core in `ethertype/core`, simulation in `ethertype/sim`, Linux devices in `ethertype/linux`. @module
  */
 export { describeError, type ErrorCode, type ErrorContext, NetError } from './errors.ts';
+export type { ForwardOptions } from './iface/forward.ts';
 export type { DropReason, Stats } from './iface/stats.ts';
 export { Memory, type MemoryOptions } from './memory/memory.ts';
 export {
@@ -11,15 +12,18 @@ export {
   createHost,
   Host,
   type HostOptions,
+  HostRaw,
   HostTcp,
   HostUdp,
   type ListenOptions,
   type UdpConnectOptions,
 } from './sockets/host.ts';
 export type { IncomingSyn, SynDecision, SynHandler } from './sockets/incoming-syn.ts';
-export type { PingOptions, PingReply } from './sockets/ping.ts';
+export type { PingFailure, PingManyOptions, PingOptions, PingReply, PingStatistics } from './sockets/ping.ts';
+export { type RawOpenOptions, type RawPacket, RawSocket } from './sockets/raw-socket.ts';
 export { TcpListener } from './sockets/tcp-listener.ts';
 export { type CloseOptions, TcpStream } from './sockets/tcp-stream.ts';
+export type { TraceHop, TraceOptions, TraceProbe } from './sockets/trace.ts';
 export { type Datagram, type Destination, UdpSocket } from './sockets/udp-socket.ts';
 export type { WaitOptions } from './sockets/waiters.ts';
 export { Stack, type StackOptions } from './stack.ts';

@@ -9,6 +9,7 @@
 import { Icmp, IcmpSocket } from './icmp/icmp.ts';
 import type { Changed } from './iface/context.ts';
 import { Context } from './iface/context.ts';
+import { Forwarder, type ForwardOptions } from './iface/forward.ts';
 import { Interface, type InterfaceOptions } from './iface/interface.ts';
 import { Ip } from './iface/ip.ts';
 import type { Route } from './iface/routes.ts';
@@ -16,6 +17,7 @@ import type { Stats } from './iface/stats.ts';
 import { Memory } from './memory/memory.ts';
 import type { Device } from './phy/device.ts';
 import { Loopback } from './phy/loopback.ts';
+import { Raw, RawSocket, type RawSocketOptions } from './raw/raw.ts';
 import type { CongestionControl } from './tcp/congestion/controller.ts';
 import type { TcpSettings } from './tcp/settings.ts';
 import { TcpSocket } from './tcp/socket.ts';
@@ -37,6 +39,11 @@ export interface StackOptions {
   readonly memory?: Memory | number | undefined;
   /** What TCP sockets start with. */
   readonly tcp?: Partial<TcpSettings> | undefined;
+  /**
+   * Whether packets for others are passed on between interfaces, as a router does; by default they are dropped
+   * (`ip-not-ours`). RFC 1122 §3.3.1.1: a host does so only where it was told to.
+   */
+  readonly forward?: boolean | ForwardOptions | undefined;
   /** The congestion control algorithms that `tcp` may name: all there are in `ethertype/congestion`, or by default `cubic`. */
   readonly congestion?: readonly CongestionControl[] | undefined;
 }
@@ -48,6 +55,7 @@ export class Stack {
   readonly tcp: Tcp;
   readonly udp: Udp;
   readonly icmp: Icmp;
+  readonly raw: Raw;
   /** Called when a device has something, from outside `poll`: time to poll again. Set by whoever drives the stack. */
   onWake: (() => void) | null = null;
   #isPolling = false;
@@ -63,6 +71,9 @@ export class Stack {
     this.ip.tcp = this.tcp;
     this.ip.udp = this.udp;
     this.ip.icmp = this.icmp;
+    this.raw = new Raw(this.context, this.ip);
+    const { forward = false } = options;
+    if (forward !== false) this.ip.forwarder = new Forwarder(this.context, this.ip, forward === true ? {} : forward);
     const lo = this.#add(new Loopback(), 'lo', new MacAddress(0, 0), true);
     lo.addresses.push(new Cidr(IpAddress.v4(0x7f000001), 8), new Cidr(new IpAddress(0, 0, 0, 1), 128));
   }
@@ -161,17 +172,27 @@ export class Stack {
     const { interfaces } = this.ip;
     for (let round = 0; round < ROUNDS_MAX; round++) {
       let taken = 0;
-      for (let i = 0; i < interfaces.length; i++) taken += this.ip.drain(interfaces[i]!, BATCH_FRAMES);
+      let mayHoldMore = false;
       const sentBefore = stats.framesOut;
+      for (let i = 0; i < interfaces.length; i++) {
+        const count = this.ip.drain(interfaces[i]!, BATCH_FRAMES);
+        taken += count;
+        if (count === BATCH_FRAMES) mayHoldMore = true;
+      }
+      if (this.ip.fragmenter.waitingCount > 0) this.ip.fragmenter.flush();
       const more = this.tcp.flush();
-      if (taken === 0 && (!more || stats.framesOut === sentBefore)) return false;
+      const hasSent = stats.framesOut !== sentBefore;
+      // Nothing came, and nothing is left to send, or there is no room for it.
+      if (taken === 0 && (!more || !hasSent)) return false;
+      // Devices are empty, and nothing was sent that one could have answered at once.
+      if (!more && !hasSent && !mayHoldMore) return false;
     }
     return true;
   }
 
   /** When `poll` should next be called: ms of the same clock, Infinity: only when a device or a socket has something. */
   pollAt(): number {
-    let at = this.tcp.hasReady ? this.context.now : this.context.timers.nextAt;
+    let at = this.tcp.hasReady || this.ip.fragmenter.hasReady ? this.context.now : this.context.timers.nextAt;
     for (const { device } of this.ip.interfaces) at = Math.min(at, device.pollAt());
     return at;
   }
@@ -196,11 +217,22 @@ export class Stack {
     return new IcmpSocket(this.icmp);
   }
 
+  /**
+   * A socket that gets every packet of a protocol, IP header included, and sends packets of it.
+   * @throws RangeError, TypeError for an option that is none
+   */
+  rawSocket(options: RawSocketOptions): RawSocket {
+    return new RawSocket(this.raw, options);
+  }
+
   /** Resets every connection, closes every socket and device, and gives all memory back. */
   close(): void {
     this.tcp.close();
     this.udp.closeAll();
     this.icmp.closeAll();
+    this.raw.closeAll();
+    this.ip.reassembly.clear();
+    this.ip.fragmenter.clear();
     for (const iface of this.ip.interfaces) {
       iface.neighbours.close();
       iface.device.close();

@@ -1,5 +1,5 @@
 /**
- * Requests of HTTP/1.1 as they come in: RFC 9112 §2 to §7. Read §6.3 (how long a body is) first. Missing on purpose:
+ * Messages of HTTP/1.1 as they come in, requests above all: RFC 9112 §2 to §7. Read §6.3 (how long a body is) first. Missing on purpose:
  * trailers (skipped), upgrades, transfer codings other than chunked. @module
  */
 import type { TcpStream } from '../index.ts';
@@ -109,7 +109,10 @@ function bodyBytesOf(headers: ReadonlyMap<string, string>, isHttp10: boolean): n
   return Number(length);
 }
 
-/** The receiving half of a connection: request heads, and bodies between them. */
+/** What receives a piece of a body; where it returns a promise, the next piece waits for it. */
+type Consume = (piece: Uint8Array) => unknown;
+
+/** The receiving half of a connection: heads, and bodies between them. */
 export class HttpInput {
   readonly #stream: TcpStream;
   /** Called at each arrival of bytes. */
@@ -118,10 +121,13 @@ export class HttpInput {
   #start = 0;
   #end = 0;
   #body: Uint8Array | null = null;
+  readonly #what: string;
 
-  constructor(stream: TcpStream, alive: () => void) {
+  /** @param what - what comes in, for errors */
+  constructor(stream: TcpStream, alive: () => void, what: 'request' | 'answer' = 'request') {
     this.#stream = stream;
     this.#alive = alive;
+    this.#what = what;
   }
 
   /**
@@ -129,6 +135,12 @@ export class HttpInput {
    * @throws HttpError for a malformed or an endless one, NetError
    */
   async head(): Promise<RequestHead | null> {
+    const text = await this.headText();
+    return text === null ? null : parseHead(text);
+  }
+
+  /** The next head as text, without the empty line behind it; null at the end of the connection. */
+  async headText(): Promise<string | null> {
     let searched = 0;
     for (;;) {
       // RFC 9112 §2.2: empty lines before a request are skipped.
@@ -137,12 +149,12 @@ export class HttpInput {
       if (end >= 0) {
         const text = Buffer.from(this.#buffer.buffer, this.#start, end - this.#start).toString('latin1');
         this.#start = end;
-        return parseHead(text.replace(/\r?\n\r?\n$/, ''));
+        return text.replace(/\r?\n\r?\n$/, '');
       }
       searched = Math.max(0, this.#end - this.#start - 3);
       if (!(await this.#fill())) {
         if (this.#start === this.#end) return null;
-        throw new HttpError(400, 'the request ends in its middle');
+        throw new HttpError(400, `the ${this.#what} ends in its middle`);
       }
     }
   }
@@ -177,11 +189,13 @@ export class HttpInput {
   }
 
   /**
-   * Reads the body of a request to its end.
-   * @param consume - gets it piece by piece; a piece is valid only during the call
+   * Reads a body to its end.
+   * @param head - its length; -1: chunked, -2: as long as the connection
+   * @param consume - gets it piece by piece; a piece is valid only during the call, or until its promise is fulfilled
    * @returns its length
    */
-  async body(head: RequestHead, consume: (piece: Uint8Array) => void): Promise<number> {
+  async body(head: Pick<RequestHead, 'bodyBytes'>, consume: Consume): Promise<number> {
+    if (head.bodyBytes === -2) return this.#take(Number.POSITIVE_INFINITY, consume);
     if (head.bodyBytes >= 0) {
       await this.#take(head.bodyBytes, consume);
       return head.bodyBytes;
@@ -225,20 +239,23 @@ export class HttpInput {
   }
 
   /** Hands over `count` bytes: first what is buffered, then straight from the stream. */
-  async #take(count: number, consume: (piece: Uint8Array) => void): Promise<void> {
+  async #take(count: number, consume: Consume): Promise<number> {
     const buffered = Math.min(count, this.#end - this.#start);
-    if (buffered > 0) consume(this.#buffer.subarray(this.#start, this.#start + buffered));
+    if (buffered > 0) await consume(this.#buffer.subarray(this.#start, this.#start + buffered));
     this.#start += buffered;
     let left = count - buffered;
     if (left > 0) this.#body ??= new Uint8Array(BODY_BYTES);
     while (left > 0) {
       const body = this.#body!;
       const n = await this.#stream.readInto(left < body.length ? body.subarray(0, left) : body);
+      if (n === 0 && count === Number.POSITIVE_INFINITY) return 0;
       if (n === 0) throw new HttpError(400, 'the body ends in its middle');
       this.#alive();
-      consume(body.subarray(0, n));
+      const done = consume(body.subarray(0, n));
+      if (done instanceof Promise) await done;
       left -= n;
     }
+    return count;
   }
 }
 

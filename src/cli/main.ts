@@ -3,9 +3,9 @@
  * The command line tool: finds the command, and turns what it throws into one line on stderr and an exit code: 0 for
  * success, 1 for a failed operation, 2 for wrong usage. @module
  */
-import { existsSync, readFileSync } from 'node:fs';
 import { nearest } from './args.ts';
 import { type Command, UsageError } from './command.ts';
+import { version } from './version.ts';
 
 /** Loaded when called: a command pays for nothing that another needs. */
 const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Command }>>> = {
@@ -13,6 +13,9 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Comman
   server: () => import('./server.ts'),
   bench: () => import('./bench.ts'),
   drill: () => import('./drill.ts'),
+  ping: () => import('./ping.ts'),
+  trace: () => import('./trace.ts'),
+  get: () => import('./get.ts'),
 };
 
 const names = Object.keys(COMMANDS);
@@ -40,13 +43,6 @@ async function help(): Promise<string> {
     '',
     'Exit code 0: success; 1: an operation failed; 2: wrong usage.',
   ].join('\n');
-}
-
-/** The package this file belongs to, two folders up in src/ and three in dist/. */
-function version(): string {
-  const paths = ['../../package.json', '../../../package.json'].map((path) => new URL(path, import.meta.url));
-  const path = paths.find((url) => existsSync(url));
-  return path === undefined ? 'unknown' : JSON.parse(readFileSync(path, 'utf8')).version;
 }
 
 async function run(args: string[]): Promise<number> {

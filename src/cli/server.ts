@@ -1,21 +1,10 @@
 /** `ethertype server`: a host on a TUN or TAP interface, with the classic services. @module */
-import { createHost, type Host, MacAddress } from '../index.ts';
-import { openTap, openTun, type TunDevice } from '../linux/index.ts';
-import { type Device, FaultInjector, type FaultOptions, PcapWriter, Tracer } from '../phy/index.ts';
-import type { Cidr, IpAddress } from '../wire/address.ts';
-import {
-  readBytes,
-  readCidr,
-  readInteger,
-  readIp,
-  readMac,
-  readNumber,
-  readOptions,
-  readPercent,
-  readRate,
-} from './args.ts';
-import { CaptureFile } from './capture-file.ts';
-import { type Command, CommandError, UsageError } from './command.ts';
+import { createHost, type Host } from '../index.ts';
+import type { TunDevice } from '../linux/index.ts';
+import { FaultInjector, type FaultOptions } from '../phy/index.ts';
+import { readBytes, readInteger, readNumber, readOptions, readPercent, readRate } from './args.ts';
+import * as client from './client.ts';
+import { type Command, CommandError } from './command.ts';
 import { SERVICES, ServiceRunner } from './services.ts';
 
 /** How often the interface is looked after: somebody may delete it. */
@@ -34,16 +23,8 @@ over UDP. It runs until SIGINT or SIGTERM. The interface is made if it is missin
 
   ethertype server --tap tap0 --address 192.168.69.1/24 --host-address 192.168.69.100/24
 
-  --tap NAME, --tun NAME   the interface
-  --address CIDR           an address of the host, with its prefix; may be repeated
-  --host-address CIDR      an address for the Linux side of the interface; may be repeated
-  --gateway IP             a router for everything else; one a family
-  --mac MAC                the host's Ethernet address (TAP); by default 02:00 and the last four bytes of its address
-  --mtu N                  the largest IP packet, 68 to 65535; by default the interface's own
-  --no-offload             no super-segments and no partial checksums
+${client.INTERFACE_USAGE}
   --memory BYTES           what the stack may use, like 256M; default 64M
-  --pcap FILE              records every packet as the wire has it: classic pcap if FILE ends in .pcap, else pcapng
-  --trace                  prints every packet on stderr
   --json                   prints the account of the run as one JSON document at the end, and the ready line on stderr
 
 Faults, made in both directions to frames of wire size (they turn offload off). P is in percent: 2, 0.5 or 2%.
@@ -53,18 +34,8 @@ Faults, made in both directions to frames of wire size (they turn offload off). 
   --size-limit N           larger frames are lost
   --seed N                 repeats the same faults; default 1`;
 
-interface Settings {
-  readonly kind: 'tap' | 'tun';
-  readonly name: string;
-  readonly addresses: readonly Cidr[];
-  readonly hostAddresses: readonly Cidr[];
-  readonly gateways: readonly IpAddress[];
-  readonly mac: MacAddress;
-  readonly mtu: number | undefined;
-  readonly offload: boolean;
+interface Settings extends client.InterfaceSettings {
   readonly memoryBytes: number;
-  readonly pcap: string | undefined;
-  readonly trace: boolean;
   readonly json: boolean;
   readonly seed: number;
   /** Null: no faults. */
@@ -72,17 +43,8 @@ interface Settings {
 }
 
 const OPTIONS = {
-  tap: { type: 'string' },
-  tun: { type: 'string' },
-  address: { type: 'string', multiple: true },
-  'host-address': { type: 'string', multiple: true },
-  gateway: { type: 'string', multiple: true },
-  mac: { type: 'string' },
-  mtu: { type: 'string' },
-  'no-offload': { type: 'boolean' },
+  ...client.INTERFACE_OPTIONS,
   memory: { type: 'string' },
-  pcap: { type: 'string' },
-  trace: { type: 'boolean' },
   json: { type: 'boolean' },
   drop: { type: 'string' },
   corrupt: { type: 'string' },
@@ -100,62 +62,13 @@ type Values = ReturnType<typeof readOptions<typeof OPTIONS>>['values'];
 /** @throws UsageError */
 function readSettings(args: string[]): Settings {
   const { values } = readOptions(args, OPTIONS);
-  const { tap, tun, gateway = [] } = values;
-  if ((tap === undefined) === (tun === undefined)) {
-    throw new UsageError(
-      `expected one interface, --tap NAME or --tun NAME, got ${tap === undefined ? 'none' : 'both'}`,
-    );
-  }
-  const name = (tap ?? tun)!;
-  if (name === '') throw new UsageError(`--${tap === undefined ? 'tun' : 'tap'}: expected a name like tap0, got ""`);
-  if (tun !== undefined && values.mac !== undefined) throw new UsageError('--mac is for --tap: a TUN has no Ethernet');
-  const addresses = readAddresses(values);
   return {
-    kind: tap === undefined ? 'tun' : 'tap',
-    name,
-    addresses,
-    hostAddresses: readHostAddresses(values, addresses),
-    gateways: gateway.map((text) => readGateway(text, addresses)),
-    mac: readMac('mac', values.mac) ?? new MacAddress(0x0200, addresses[0]!.address.d),
-    mtu: readInteger('mtu', values.mtu, 68, 65_535),
-    offload: values['no-offload'] !== true,
+    ...client.readInterface(values),
     memoryBytes: readBytes('memory', values.memory, MEMORY_MIN, MEMORY_MAX) ?? MEMORY_BYTES,
-    pcap: values.pcap,
-    trace: values.trace === true,
     json: values.json === true,
     seed: readInteger('seed', values.seed, 0, 0xffff_ffff) ?? 1,
     faults: readFaults(values),
   };
-}
-
-function readAddresses(values: Values): Cidr[] {
-  const addresses = (values.address ?? []).map((text) => readCidr('address', text));
-  if (addresses.length === 0) throw new UsageError('expected at least one --address CIDR, like 192.168.69.1/24');
-  for (const { address, broadcast } of addresses) {
-    const isNone = address.isUnspecified || address.isMulticast || address.isLimitedBroadcast || address.isLoopback;
-    if (isNone || broadcast?.equals(address)) {
-      throw new UsageError(`--address: expected the address of a host, got ${address}`);
-    }
-  }
-  return addresses;
-}
-
-function readHostAddresses(values: Values, addresses: readonly Cidr[]): Cidr[] {
-  const own = (values['host-address'] ?? []).map((text) => readCidr('host-address', text));
-  if (own.filter(({ address }) => address.isV4).length > 1) {
-    throw new UsageError('--host-address: expected at most one IPv4 address, got more');
-  }
-  const same = own.find(({ address }) => addresses.some((other) => other.address.equals(address)));
-  if (same !== undefined) {
-    throw new UsageError(`--host-address: expected another address than the server's, got ${same.address} for both`);
-  }
-  return own;
-}
-
-function readGateway(text: string, addresses: readonly Cidr[]): IpAddress {
-  const gateway = readIp('gateway', text);
-  if (addresses.some((cidr) => cidr.contains(gateway))) return gateway;
-  throw new UsageError(`--gateway: expected an address on the network of an --address, got ${text}`);
 }
 
 function readFaults(values: Values): FaultOptions | null {
@@ -174,12 +87,9 @@ function readFaults(values: Values): FaultOptions | null {
   return Object.keys(faults).length > 0 ? faults : null;
 }
 
-/** The interface with what stands around it: the capture and the trace see the wire, beyond the faults. */
-interface Wire {
-  readonly tun: TunDevice;
-  readonly device: Device;
+/** The capture and the trace see the wire, beyond the faults. */
+interface Wire extends client.Wire {
   readonly faults: FaultInjector | null;
-  readonly file: CaptureFile | null;
 }
 
 const complain = (message: string): void => {
@@ -187,25 +97,11 @@ const complain = (message: string): void => {
 };
 
 async function openWire(settings: Settings): Promise<Wire> {
-  const file = settings.pcap === undefined ? null : new CaptureFile(settings.pcap, complain);
-  const open = settings.kind === 'tap' ? openTap : openTun;
-  const tun = await open({
-    name: settings.name,
-    ...(settings.mtu === undefined ? {} : { mtu: settings.mtu }),
-    hostAddress: settings.hostAddresses.map(String),
-    // Faults act on frames of wire size.
-    offload: settings.offload && settings.faults === null,
-    up: true,
-  });
-  let device: Device = tun;
-  if (file !== null) {
-    device = new PcapWriter(device, file, { format: file.format, name: tun.name, epochMs: performance.timeOrigin });
-  }
-  if (settings.trace)
-    device = new Tracer(device, (line, way) => process.stderr.write(`${way === 'rx' ? '<' : '>'} ${line}\n`));
-  const faults =
-    settings.faults === null ? null : new FaultInjector(device, { ...settings.faults, seed: settings.seed });
-  return { tun, device: faults ?? device, faults, file };
+  // Faults act on frames of wire size.
+  const wire = await client.openWire('server', settings, settings.offload && settings.faults === null);
+  if (settings.faults === null) return { ...wire, faults: null };
+  const faults = new FaultInjector(wire.device, { ...settings.faults, seed: settings.seed });
+  return { ...wire, device: faults, faults };
 }
 
 /** Resolves at the first SIGINT or SIGTERM, or with the error when the interface is gone. A second signal kills. */
@@ -270,14 +166,10 @@ async function run(args: string[]): Promise<number> {
   const startedMs = performance.now();
   const wire = await openWire(settings);
   const host = createHost({
-    device: wire.device,
-    name: wire.tun.name,
-    addresses: settings.addresses.map(String),
-    gateway: settings.gateways.map(String),
+    ...client.hostOptions(settings, wire),
     memory: settings.memoryBytes,
     // Whole answers are written at once, so there is nothing for Nagle's algorithm to gather.
     tcp: { noDelay: true, ...KEEP_ALIVE },
-    ...(settings.kind === 'tap' ? { mac: `${settings.mac}` } : {}),
   });
   const runner = new ServiceRunner(host, SERVICES, (error) => complain(`a service failed: ${String(error)}`));
   await runner.start(SERVICES);

@@ -33,6 +33,8 @@ export class FlowTable<F extends Flow> {
   #mask = SIZE_MIN - 1;
   /** A flow's place is the top bits of its hash. */
   #shift = Math.clz32(SIZE_MIN - 1);
+  /** What was found last: the next packet is likely of the same flow. */
+  #last: F | null = null;
   count = 0;
 
   /** @param random - gives uniform uint32; the secrets are drawn from it */
@@ -83,11 +85,16 @@ export class FlowTable<F extends Flow> {
 
   /** The flow a received packet belongs to, or null. */
   find(packet: Packet, ports: number): F | null {
+    const last = this.#last;
+    if (last !== null && last.portsIn === ports && matches(last, packet)) return last;
     const hash = this.#hashPacket(packet, ports);
     for (let i = hash >>> this.#shift; ; i = (i + 1) & this.#mask) {
       const flow = this.#flows[i]!;
       if (flow === null) return null;
-      if (this.#hashes[i] === hash && flow.portsIn === ports && matches(flow, packet)) return flow;
+      if (this.#hashes[i] === hash && flow.portsIn === ports && matches(flow, packet)) {
+        this.#last = flow;
+        return flow;
+      }
     }
   }
 
@@ -110,6 +117,7 @@ export class FlowTable<F extends Flow> {
 
   /** Takes a flow out; nothing happens if it is not in. */
   remove(flow: F): void {
+    if (this.#last === flow) this.#last = null;
     let i = flow.hash >>> this.#shift;
     for (; this.#flows[i] !== flow; i = (i + 1) & this.#mask) if (this.#flows[i] === null) return;
     this.count--;

@@ -1,18 +1,24 @@
 /**
  * The IP layer: takes packets from interfaces to the transports, and from the transports to the interface a route
  * names. RFC 791, RFC 1122 §3, RFC 8200.
- * Missing for now: fragments, IPv6 extension headers and neighbour discovery, forwarding, multicast. @module
+ * Missing for now: IPv6 extension headers and neighbour discovery, multicast. @module
  */
 import type { ErrorCode } from '../errors.ts';
 import { frameEnd, frameStart, HEADROOM, setFrameBounds } from '../memory/frame.ts';
 import { IpAddress, isMapped } from '../wire/address.ts';
+import * as fragment from '../wire/fragment.ts';
+import * as icmpv4 from '../wire/icmpv4.ts';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip.ts';
 import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
 import type { Context } from './context.ts';
+import { ErrorCause } from './error-detail.ts';
+import type { Forwarder } from './forward.ts';
+import { Fragmenter } from './fragmenter.ts';
 import type { Interface } from './interface.ts';
 import { Packet } from './packet.ts';
-import { PathMtus } from './path-mtu.ts';
+import { believedMtu, forbidsFragments, type PathMtuDiscovery, PathMtus, packetLimit } from './path-mtu.ts';
+import { Reassembly } from './reassembly.ts';
 import { type Path, Routes } from './routes.ts';
 
 /** RFC 1700: the recommended initial TTL. */
@@ -35,6 +41,26 @@ export interface ErrorTransport extends Transport {
   error(local: IpAddress, remote: IpAddress, p: number, code: ErrorCode, endsHandshake: boolean): void;
 }
 
+/** A transport whose sockets may ask for errors with their origin, which is `Ip.cause`. */
+export interface DatagramTransport extends Transport {
+  /** As {@link ErrorTransport}; the quote ends at `end`. @param isTransient - only of concern to sockets that asked */
+  error(local: IpAddress, remote: IpAddress, p: number, code: ErrorCode, end: number, isTransient: boolean): void;
+}
+
+/** UDP, which may be told of the MTU of a path. */
+export interface UdpTransport extends DatagramTransport {
+  /** A datagram of ours was too big for its path, whose MTU is known now; the quote as in {@link ErrorTransport.error}. */
+  tooBig(local: IpAddress, remote: IpAddress, p: number): void;
+}
+
+/** Sockets that get whole packets. */
+export interface RawTransport {
+  /** Gives a copy of the packet to every socket that wants it; says whether there was one. */
+  input(packet: Packet): boolean;
+  /** As {@link DatagramTransport}, of a packet of `protocol`. */
+  error(protocol: number, local: IpAddress, remote: IpAddress, p: number, code: ErrorCode, end: number): void;
+}
+
 /** A transport that fits its packets to the path. */
 export interface StreamTransport extends ErrorTransport {
   /** A router dropped a packet of `length` bytes because it takes no more than `mtu`; 0: it did not say. */
@@ -42,9 +68,17 @@ export interface StreamTransport extends ErrorTransport {
 }
 
 /** Makes ICMP errors about packets that came in. */
-export interface ErrorReporter extends Transport {
+export interface ErrorReporter extends DatagramTransport {
+  /** Reports whatever ICMP has a message for. @param rest - the four bytes behind the checksum */
+  report(packet: Packet, type: number, code: number, rest: number): void;
+  /** An error about a UDP datagram of ours, for who has bound its port's errors. */
+  errorOfUdp(local: IpAddress, p: number): void;
   /** The protocol or the port of `packet` is not served here. */
   unreachable(packet: Packet, what: 'protocol' | 'port'): void;
+  /** Time exceeded for `packet`: code 0 on the way, 1 in reassembly. */
+  timeExceeded(packet: Packet, code: number): void;
+  /** Something in `packet` is wrong, `pointer` bytes from its beginning: IPv6 only. */
+  parameterProblem(packet: Packet, code: number, pointer: number): void;
   /** Tells `to` that the host it sent `quote`, the beginning of a packet, to cannot be reached through us. */
   hostUnreachable(from: IpAddress, to: IpAddress, quote: Uint8Array): void;
 }
@@ -55,15 +89,30 @@ function quotedAddress(dv: DataView, p: number, isV6: boolean, isSource: boolean
   return new IpAddress(word(dv, p, 0), word(dv, p, 1), word(dv, p, 2), word(dv, p, 3));
 }
 
+/** What stands behind the headers of a quoted packet, which are `header` bytes long: see `#quotedHeader`. */
+function quotedProtocol(dv: DataView, p: number, header: number): number {
+  if (header > 0) return ipv4.protocol(dv, p);
+  if (header === -ipv6.HEADER_LENGTH) return ipv6.nextHeader(dv, p);
+  return fragment.nextHeader(dv, p + ipv6.HEADER_LENGTH);
+}
+
 const isExtensionHeader = (next: number): boolean => ipv6.EXTENSION_HEADERS.includes(next);
 
 export class Ip {
   readonly routes = new Routes();
   readonly interfaces: Interface[] = [];
   readonly pathMtus: PathMtus;
+  readonly reassembly: Reassembly;
+  readonly fragmenter: Fragmenter;
   tcp!: StreamTransport;
-  udp!: ErrorTransport;
+  udp!: UdpTransport;
   icmp!: ErrorReporter;
+  /** Where there are raw sockets; else null. */
+  raw: RawTransport | null = null;
+  /** Passes on what is for others; null on a host. */
+  forwarder: Forwarder | null = null;
+  /** Where the error comes from that is being delivered. */
+  readonly cause = new ErrorCause();
   readonly #context: Context;
   readonly #packet = new Packet(null as unknown as Interface);
   /** Addresses of the last unicast packet that was let in, and the routes' generation then. */
@@ -73,6 +122,8 @@ export class Ip {
   constructor(context: Context) {
     this.#context = context;
     this.pathMtus = new PathMtus(context, this.routes);
+    this.reassembly = new Reassembly(context, () => this.icmp);
+    this.fragmenter = new Fragmenter(context, (path, frame, destination) => this.#transmit(path, frame, destination));
   }
 
   /**
@@ -108,9 +159,10 @@ export class Ip {
     packet.srcC = packet.dstC = 0xffff;
     packet.srcD = ipv4.source(dv, p);
     packet.dstD = ipv4.destination(dv, p);
+    if (packet.payload - p > ipv4.HEADER_LENGTH && !this.#optionsPass(packet)) return;
     if (!this.#addressed(packet)) return;
     if (ipv4.isFragment(dv, p)) {
-      stats.drop('ip-fragment');
+      this.#inputFragment(packet, p, 0, PROTOCOL_ICMP);
       return;
     }
     this.#dispatch(packet, PROTOCOL_ICMP);
@@ -143,10 +195,35 @@ export class Ip {
       stats.drop('ip-martian');
       return;
     }
-    if (this.#addressed(packet)) this.#dispatch(packet, PROTOCOL_ICMPV6);
+    if (!this.#addressed(packet)) return;
+    if (packet.protocol === fragment.PROTOCOL_FRAGMENT) {
+      this.#inputFragment(packet, packet.payload, p + ipv6.NEXT_HEADER_OFFSET, PROTOCOL_ICMPV6);
+    } else this.#dispatch(packet, PROTOCOL_ICMPV6);
+  }
+
+  /** What a fragment completes goes on as if it had come in one piece. @param nextAt - see {@link Reassembly.input} */
+  #inputFragment(packet: Packet, p: number, nextAt: number, icmpProtocol: number): void {
+    if (this.reassembly.input(packet, p, nextAt)) {
+      if (packet.version === 6 && packet.protocol === fragment.PROTOCOL_FRAGMENT) this.reassembly.input(packet, 0);
+      else this.#dispatch(packet, icmpProtocol);
+    }
+    this.reassembly.release(packet);
+  }
+
+  /** RFC 1122 §3.2.1.8: options that mean nothing to us are skipped. Whether the packet may go on. */
+  #optionsPass(packet: Packet): boolean {
+    const drop = ipv4.checkOptions(this.#context.memory.dv, packet.header);
+    if (drop === null) return true;
+    this.#context.stats.drop(drop);
+    // RFC 7126 §4.3.5, §4.4.5: source routes are dropped, without a word. RFC 1122 §3.2.2.5: a bad option is reported.
+    if (drop === 'ip-bad-option' && this.#badSource(packet) === null) {
+      this.icmp.report(packet, icmpv4.PARAMETER_PROBLEM, 0, ipv4.badOption.pointer << 24);
+    }
+    return false;
   }
 
   #dispatch(packet: Packet, icmpProtocol: number): void {
+    packet.isTaken = this.raw?.input(packet) === true;
     switch (packet.protocol) {
       case PROTOCOL_TCP:
         this.tcp.input(packet);
@@ -162,6 +239,7 @@ export class Ip {
           this.#context.stats.drop('ip-extension-header');
           return;
         }
+        if (packet.isTaken) return;
         this.#context.stats.drop('ip-unknown-protocol');
         this.icmp.unreachable(packet, 'protocol');
     }
@@ -193,6 +271,7 @@ export class Ip {
 
   #mayPass(packet: Packet): boolean {
     const { iface } = packet;
+    if (this.forwarder?.forwardAgain(packet)) return false;
     const bad = this.#badSource(packet);
     if (bad !== null) {
       this.#context.stats.drop(bad);
@@ -225,7 +304,8 @@ export class Ip {
       packet.toGroup = true;
       return true;
     }
-    this.#context.stats.drop('ip-not-ours');
+    if (this.forwarder === null) this.#context.stats.drop('ip-not-ours');
+    else this.forwarder.forward(packet);
     return false;
   }
 
@@ -298,6 +378,7 @@ export class Ip {
   /**
    * Puts the IP header in front of `length` payload bytes that stand at {@link payloadOffset} of `frame`, and sends it.
    * The frame is the IP layer's from now on.
+   * @param discovery - what becomes of a packet that is too large: see {@link PathMtuDiscovery}
    */
   send(
     path: Path,
@@ -307,23 +388,45 @@ export class Ip {
     destination: IpAddress,
     ttl: number,
     ds: number,
+    discovery: PathMtuDiscovery = 'dont',
   ): void {
     const { memory } = this.#context;
     const p = frame + HEADROOM;
+    const limit = packetLimit(path, discovery);
+    // TCP's segments fit: it never lets itself be fragmented.
+    const isTcp = protocol === PROTOCOL_TCP;
     let end: number;
+    let mark = 0;
     if (destination.isV4) {
       end = p + ipv4.HEADER_LENGTH + length;
-      // RFC 6864 §4: what may be fragmented on the way needs an identification; at random, it tells nobody how many
-      // packets others are sent (RFC 7739 §3). TCP never lets itself be fragmented.
-      const isWhole = protocol === PROTOCOL_TCP;
-      const id = isWhole ? 0 : this.#context.random() & 0xffff;
-      const flags = isWhole ? ipv4.DONT_FRAGMENT : 0;
+      // RFC 6864 §4: what may be fragmented needs an identification, which tells nobody how many packets others are sent
+      // (RFC 7739 §3); what may not has one by chance, for routers that do it all the same, and to know it in a report.
+      const whole = isTcp || forbidsFragments(discovery, end - p <= limit);
+      const { source } = path;
+      const flags = whole ? ipv4.DONT_FRAGMENT : 0;
+      let id = 0;
+      if (!isTcp)
+        id = whole ? this.#context.random() & 0xffff : this.fragmenter.identification(source.d, destination.d);
+      mark = whole ? (id << 16) | (end - p) : 0;
       ipv4.emit(memory.dv, p, end - p, ds, id, flags, ttl, protocol, path.source.d, destination.d);
     } else {
       end = p + ipv6.HEADER_LENGTH + length;
       ipv6.emit(memory.dv, p, length, ds, ttl, protocol, path.source, destination);
+      mark = memory.dv.getInt32(p + ipv6.HEADER_LENGTH);
     }
     setFrameBounds(memory, frame, p, end);
+    if (!isTcp) {
+      if (end - p > limit) {
+        mark = this.fragmenter.send(path, frame, limit, destination);
+        if (!destination.isV4) this.pathMtus.noteSent(destination, mark, end - p);
+        return;
+      }
+      if (mark !== 0) this.pathMtus.noteSent(destination, mark, end - p);
+    }
+    this.#transmit(path, frame, destination);
+  }
+
+  #transmit(path: Path, frame: number, destination: IpAddress): void {
     const { iface } = path;
     if (iface.isBroadcast(destination.a, destination.b, destination.c, destination.d)) iface.broadcast(frame);
     else iface.transmit(frame, path.neighbour);
@@ -336,6 +439,8 @@ export class Ip {
 
   /** A packet of ours in `[p, end)` found no neighbour to go to. */
   localUnreachable(p: number, end: number): void {
+    if (this.forwarder?.unreachable(p, end)) return;
+    this.cause.setLocal();
     this.deliverError(p, end, 'EHOSTUNREACH', true);
   }
 
@@ -351,9 +456,42 @@ export class Ip {
     const transport = p + Math.abs(header);
     const local = quotedAddress(dv, p, isV6, true);
     const remote = quotedAddress(dv, p, isV6, false);
-    const protocol = isV6 ? ipv6.nextHeader(dv, p) : ipv4.protocol(dv, p);
+    const protocol = quotedProtocol(dv, p, header);
     if (protocol === PROTOCOL_TCP) this.tcp.error(local, remote, transport, code, endsHandshake);
-    else if (protocol === PROTOCOL_UDP && !isTransient) this.udp.error(local, remote, transport, code, endsHandshake);
+    else this.#tellDatagrams(protocol, local, remote, transport, code, end, isTransient);
+  }
+
+  /** The same for what is no stream: where those are told in a way of their own. */
+  deliverToDatagrams(p: number, end: number, code: ErrorCode, isTransient: boolean): void {
+    const header = this.#quotedHeader(p, end);
+    if (header === 0) return;
+    const { dv } = this.#context.memory;
+    const isV6 = header < 0;
+    const protocol = quotedProtocol(dv, p, header);
+    if (protocol === PROTOCOL_TCP) return;
+    const local = quotedAddress(dv, p, isV6, true);
+    const remote = quotedAddress(dv, p, isV6, false);
+    this.#tellDatagrams(protocol, local, remote, p + Math.abs(header), code, end, isTransient);
+  }
+
+  #tellDatagrams(
+    protocol: number,
+    local: IpAddress,
+    remote: IpAddress,
+    p: number,
+    code: ErrorCode,
+    end: number,
+    isTransient: boolean,
+  ): void {
+    // RFC 5927 §4.1: only what we can have sent is of concern.
+    if (!this.isLocalAddress(local)) return;
+    if (protocol === PROTOCOL_UDP) {
+      this.icmp.errorOfUdp(local, p);
+      this.udp.error(local, remote, p, code, end, isTransient);
+    } else if (protocol === (local.isV4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6)) {
+      this.icmp.error(local, remote, p, code, end, isTransient);
+    }
+    this.raw?.error(protocol, local, remote, p, code, end);
   }
 
   /** The packet quoted in `[p, end)` was too big for a router on its way, which takes `mtu` bytes (0: it did not say). */
@@ -362,15 +500,32 @@ export class Ip {
     if (header === 0) return;
     const { dv } = this.#context.memory;
     const isV6 = header < 0;
-    const protocol = isV6 ? ipv6.nextHeader(dv, p) : ipv4.protocol(dv, p);
-    if (protocol !== PROTOCOL_TCP) return; // only TCP fits its packets to the path
+    const protocol = quotedProtocol(dv, p, header);
     const length = isV6 ? ipv6.HEADER_LENGTH + ipv6.payloadLength(dv, p) : ipv4.totalLength(dv, p);
     const local = quotedAddress(dv, p, isV6, true);
-    this.tcp.tooBig(local, quotedAddress(dv, p, isV6, false), p + Math.abs(header), mtu, length);
+    const remote = quotedAddress(dv, p, isV6, false);
+    const transport = p + Math.abs(header);
+    if (protocol === PROTOCOL_TCP) {
+      this.tcp.tooBig(local, remote, transport, mtu, length);
+      return;
+    }
+    let mark = dv.getInt32(transport);
+    if (!isV6) mark = (ipv4.identification(dv, p) << 16) | length;
+    else if (header !== -ipv6.HEADER_LENGTH) mark = fragment.identification(dv, p + ipv6.HEADER_LENGTH);
+    const { stats } = this.#context;
+    const path = this.pathMtus.wasSent(remote, mark) ? this.path(remote, local) : null;
+    const believed = path === null ? 0 : believedMtu(!isV6, path.mtu, mtu, length);
+    if (believed === 0) {
+      stats.drop('icmp-bad-mtu');
+      return;
+    }
+    stats.pathMtuChanges++;
+    this.pathMtus.set(remote, believed);
+    if (protocol === PROTOCOL_UDP) this.udp.tooBig(local, remote, transport);
   }
 
   /**
-   * Length of the header of the packet quoted in `[p, end)`, negative for IPv6; 0 for a quote too short to name a
+   * Length of the headers of the packet quoted in `[p, end)`, negative for IPv6; 0 for a quote too short to name a
    * socket. RFC 1122 §3.2.2: at least the header and 8 bytes are quoted.
    */
   #quotedHeader(p: number, end: number): number {
@@ -378,7 +533,11 @@ export class Ip {
     const isV6 = p < end && ipv6.version(dv, p) === 6;
     const headerMin = isV6 ? ipv6.HEADER_LENGTH : ipv4.HEADER_LENGTH;
     if (end - p < headerMin + 8) return 0;
-    const header = isV6 ? headerMin : ipv4.headerLength(dv, p);
+    let header = isV6 ? headerMin : ipv4.headerLength(dv, p);
+    if (isV6 && ipv6.nextHeader(dv, p) === fragment.PROTOCOL_FRAGMENT) {
+      if (fragment.offset(dv, p + header) !== 0) return 0;
+      header += fragment.HEADER_LENGTH;
+    }
     if (header < headerMin || p + header + 8 > end) return 0;
     if (!isV6 && ipv4.fragmentOffset(dv, p) !== 0) return 0;
     return isV6 ? -header : header;
@@ -386,6 +545,7 @@ export class Ip {
 
   /** Drains what the device of `iface` holds, up to `budget` frames; returns how many there were. */
   drain(iface: Interface, budget: number): number {
+    if (this.forwarder !== null) return this.forwarder.drain(iface, budget);
     const { memory, now } = this.#context;
     let count = 0;
     for (; count < budget; count++) {

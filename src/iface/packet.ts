@@ -30,8 +30,12 @@ export class Packet {
   trusted = false;
   /** Payload bytes a segment, where the packet is a super-segment; else 0. */
   gsoSize = 0;
+  /** Whether it came in fragments, or as one: RFC 6980 wants no neighbour discovery in such. See reassembly.ts. */
+  fragmented = false;
   /** Whether it was sent to a multicast or broadcast address, of the link or of IP. */
   toGroup = false;
+  /** Whether a raw socket has got it, so that nobody need be told that no one wants it. */
+  isTaken = false;
 
   constructor(iface: Interface) {
     this.iface = iface;

@@ -17,11 +17,31 @@ type StackDrop =
   | 'ip-martian' // loopback or own addresses from outside: RFC 1812 §5.3.7
   | 'ip-link-group' // for one host in IP, for everybody on the link
   | 'ip-not-ours' // no interface has the destination
-  | 'ip-fragment' // fragments are not reassembled yet
+  | 'ip-ttl-exceeded' // of a packet to forward
+  | 'ip-too-big' // to forward: more than the next link carries
+  | 'ip-not-forwarded' // loopback, link-local, multicast, broadcast: RFC 1812 §5.3
+  | 'ip-reverse-path' // RFC 3704: the way back leads elsewhere
+  | 'ip-bad-offload' // a super-segment that cannot be cut
+  | 'ip-fragment-truncated' // no room for the fragment header: RFC 8200 §4.5
+  | 'ip-fragment-bad-length' // not a multiple of 8 although more follow
+  | 'ip-fragment-empty'
+  | 'ip-fragment-too-long' // the whole would be above 65535 bytes
+  | 'ip-fragment-tiny' // made to get past filters: RFC 1858, RFC 3128
+  | 'ip-fragment-header-chain' // the first one does not hold all headers: RFC 7112
+  | 'ip-fragment-nested' // fragments of a fragment
+  | 'ip-fragment-overlap' // RFC 5722: all of the datagram goes, and what still comes of it
+  | 'ip-fragment-duplicate'
+  | 'ip-fragment-ecn' // a mixture that no path makes: RFC 3168 §5.3
+  | 'ip-fragment-shed' // too many incomplete datagrams
+  | 'ip-fragment-timeout'
+  | 'fragment-queue-full' // cut packets that wait for room
   | 'ip-unknown-protocol'
   | 'ip-extension-header'
   | 'arp-conflict' // another host claims our address
   | 'icmp-unknown-type'
+  | 'icmp-ignored-type' // a request or a reply that no host needs: RFC 6918, RFC 1122 §3.2.2.7 to §3.2.2.9
+  | 'icmp-error-queue-full' // errors that nobody takes
+  | 'raw-queue-full'
   | 'icmp-no-socket'
   | 'icmp-source-quench' // RFC 9293 MUST-55
   | 'icmp-bad-mtu' // a path MTU that cannot be: RFC 5927 §7.2
@@ -62,8 +82,16 @@ export class Stats {
   // thrown out of its optimized code at that point, with 0.6 MB of garbage (measured: test/runtime/allocation.test.ts).
   bytesIn = 2 ** 40;
   bytesOut = 2 ** 40;
+  /** Fragments in and out; datagrams put together of the ones and cut into the others. */
+  fragmentsIn = 0;
+  fragmentsOut = 0;
+  datagramsReassembled = 0;
+  datagramsFragmented = 0;
   icmpErrorsOut = 0;
   icmpErrorsIn = 0;
+  /** Packets passed on from one interface to another; a super-segment is one. */
+  ipForwarded = 0;
+  ipRedirectsOut = 0;
   udpIn = 0;
   udpOut = 0;
   tcpSegmentsIn = 0;
@@ -97,8 +125,13 @@ export class Stats {
   tcpSynsRejected = 0;
   /** Connections reset when their user let go, because there were too many without one. */
   tcpOrphansReset = 0;
-  /** Path MTUs lowered because a router said so. */
+  /** Path MTUs lowered because a router said so, about datagrams; about TCP's segments. */
+  pathMtuChanges = 0;
   tcpPathMtuChanges = 0;
+  /** Times full-sized segments were taken for lost on account of their size; larger ones tried, and those that arrived. */
+  tcpBlackHoles = 0;
+  tcpMtuProbes = 0;
+  tcpMtuProbesPassed = 0;
   /** TIME-WAIT records given up early because the table was full. */
   tcpTimeWaitOverflows = 0;
 
@@ -107,7 +140,8 @@ export class Stats {
     this.bytesOut = 0;
   }
 
-  drop(reason: DropReason): void {
-    this.drops[reason] = (this.drops[reason] ?? 0) + 1;
+  /** @param count - packets dropped at once */
+  drop(reason: DropReason, count = 1): void {
+    this.drops[reason] = (this.drops[reason] ?? 0) + count;
   }
 }

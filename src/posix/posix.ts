@@ -26,6 +26,7 @@ import type { OptionInput, OptionValue } from './options.ts';
 import { PingSocket } from './ping.ts';
 import { acceptPlan, connectPlan, type PollFd, pollPlan, receivePlan, sendPlan } from './plans.ts';
 import { Ports } from './ports.ts';
+import { RawSocket } from './raw.ts';
 import { getOption, type PosixSocket, setOption } from './socket.ts';
 import { type Shared, StreamSocket } from './stream.ts';
 import { Waits } from './waits.ts';
@@ -332,7 +333,10 @@ export class Posix {
 }
 
 const isSocket = (owner: unknown): owner is PosixSocket =>
-  owner instanceof StreamSocket || owner instanceof DatagramSocket || owner instanceof PingSocket;
+  owner instanceof StreamSocket ||
+  owner instanceof DatagramSocket ||
+  owner instanceof PingSocket ||
+  owner instanceof RawSocket;
 
 /** Linux's order of checks: the range of the numbers, the family, the type, the protocol. */
 function makeSocket(shared: Shared, domain: number, type: number, protocol: number): PosixSocket {
@@ -345,6 +349,8 @@ function makeSocket(shared: Shared, domain: number, type: number, protocol: numb
     const ping = domain === L.AF_INET ? L.IPPROTO_ICMP : L.IPPROTO_ICMPV6;
     if (protocol === ping) return new PingSocket(shared, domain);
   }
+  // Without a protocol a raw socket would get nothing: IPPROTO_IP is none.
+  if (type === L.SOCK_RAW && protocol > 0 && protocol <= 255) return new RawSocket(shared, domain, protocol);
   const isKnown = type === L.SOCK_STREAM || type === L.SOCK_DGRAM || type === L.SOCK_RAW;
   throw new NetError(isKnown ? 'EPROTONOSUPPORT' : 'ESOCKTNOSUPPORT', 'socket');
 }

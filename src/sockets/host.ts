@@ -1,5 +1,6 @@
 /** A host: a stack, the loop that drives it, and sockets with promises. What most programs use. @module */
 import { NetError } from '../errors.ts';
+import type { ForwardOptions } from '../iface/forward.ts';
 import type { Interface } from '../iface/interface.ts';
 import type { Stats } from '../iface/stats.ts';
 import type { Memory } from '../memory/memory.ts';
@@ -15,10 +16,12 @@ import { checkPort } from '../wire/ip.ts';
 import { asyncDispose } from './dispose.ts';
 import { IncomingSyn, type SynHandler } from './incoming-syn.ts';
 import { Loop } from './loop.ts';
-import { type PingOptions, type PingReply, ping } from './ping.ts';
+import { type PingManyOptions, type PingOptions, type PingReply, type PingStatistics, ping, pingMany } from './ping.ts';
+import { type RawOpenOptions, RawSocket } from './raw-socket.ts';
 import { realClock, secureRandom } from './real-clock.ts';
 import { TcpListener } from './tcp-listener.ts';
 import { TcpStream } from './tcp-stream.ts';
+import { type TraceHop, type TraceOptions, trace } from './trace.ts';
 import { UdpSocket } from './udp-socket.ts';
 
 /** How long `close` lets connections whose streams were closed finish. */
@@ -38,6 +41,8 @@ export interface HostOptions {
   readonly name?: string;
   /** Bytes of memory the host may use, in all; or a memory to share. Default: the device's, else 64 MiB. */
   readonly memory?: number | Memory;
+  /** Whether packets for others are passed on between the interfaces, as a router does. Default false. */
+  readonly forward?: boolean | ForwardOptions;
   /** What TCP sockets start with. */
   readonly tcp?: Partial<TcpSettings>;
   /** Virtual time for simulations; by default the machine's. */
@@ -234,11 +239,41 @@ export class HostUdp {
   }
 }
 
+/** Raw sockets of a host. */
+export class HostRaw {
+  readonly #loop: Loop;
+
+  constructor(loop: Loop) {
+    this.#loop = loop;
+  }
+
+  /**
+   * Opens a socket that gets every packet of a protocol, and sends packets of it.
+   * @throws NetError EADDRNOTAVAIL, EAFNOSUPPORT, EMFILE
+   * @example const ospf = await host.raw.open({ family: 4, protocol: 89 })
+   */
+  async open(options: RawOpenOptions): Promise<RawSocket> {
+    this.#loop.assertOpen('open');
+    const { localAddress, remoteAddress, ttl } = options;
+    const socket = this.#loop.stack.rawSocket(options);
+    try {
+      if (ttl !== undefined) socket.ttl = ttl;
+      if (localAddress !== undefined) socket.bind(lookup(localAddress, 'bind'));
+      if (remoteAddress !== undefined) socket.connect(lookup(remoteAddress, 'connect'));
+    } catch (error) {
+      socket.close();
+      throw error;
+    }
+    return new RawSocket(this.#loop, socket, lookup);
+  }
+}
+
 /** A stack and the loop that drives it. */
 export class Host {
   readonly stack: Stack;
   readonly tcp: HostTcp;
   readonly udp: HostUdp;
+  readonly raw: HostRaw;
   /** The interface of the device given at creation, null without one. */
   readonly iface: Interface | null;
   readonly #loop: Loop;
@@ -253,11 +288,13 @@ export class Host {
       random: options.random ?? secureRandom(),
       memory,
       tcp: options.tcp,
+      forward: options.forward,
       congestion: ALGORITHMS,
     });
     this.#loop = new Loop(this.stack, options.clock ?? realClock);
     this.tcp = new HostTcp(this.#loop);
     this.udp = new HostUdp(this.#loop);
+    this.raw = new HostRaw(this.#loop);
     this.iface = options.device === undefined ? null : this.#addInterface(options.device, options);
     const gateways = typeof options.gateway === 'string' ? [options.gateway] : (options.gateway ?? []);
     for (const gateway of gateways) this.stack.addDefaultRoute(IpAddress.parse(gateway));
@@ -292,13 +329,28 @@ export class Host {
   }
 
   /**
-   * Sends one echo request and waits for its reply.
-   * @throws NetError ETIMEDOUT, ENETUNREACH, EMSGSIZE, ENOTFOUND
+   * Sends one echo request and waits for its reply; or, with `count`, so many at an interval, and counts what comes back.
+   * @throws NetError ETIMEDOUT, ENETUNREACH, EMSGSIZE, ENOTFOUND; what the network reports about a single one:
+   *   EHOSTUNREACH, ... With `count`, lost replies and reported errors are counted, and the signal ends it without an error.
    * @example const { timeMs } = await host.ping('10.0.0.1')
+   * @example const { received } = await host.ping('10.0.0.1', { count: 5, interval: 200 })
    */
-  async ping(host: string, options: PingOptions = {}): Promise<PingReply> {
+  async ping(host: string, options: PingManyOptions): Promise<PingStatistics>;
+  async ping(host: string, options?: PingOptions): Promise<PingReply>;
+  async ping(host: string, options: PingOptions | PingManyOptions = {}): Promise<PingReply | PingStatistics> {
     this.#loop.assertOpen('ping');
-    return ping(this.#loop, lookup(host, 'ping'), options);
+    const address = lookup(host, 'ping');
+    return 'count' in options ? pingMany(this.#loop, address, options) : ping(this.#loop, address, options);
+  }
+
+  /**
+   * Finds the routers on the way to `host`: hop after hop, as soon as each is known.
+   * @throws NetError ENETUNREACH, ENOTFOUND, EMSGSIZE
+   * @example for await (const { ttl, probes } of client.trace('10.9.0.1')) console.log(ttl, probes[0].address)
+   */
+  async *trace(host: string, options: TraceOptions = {}): AsyncGenerator<TraceHop, void, undefined> {
+    this.#loop.assertOpen('trace');
+    yield* trace(this.#loop, lookup(host, 'trace'), options);
   }
 
   /**

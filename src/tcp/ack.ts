@@ -4,13 +4,13 @@
  */
 import { REACHABLE } from '../iface/neighbours.ts';
 import * as wire from '../wire/tcp.ts';
+import { ackInOrder, growInOrder, releaseAcknowledged } from './ack-in-order.ts';
 import type { Acked } from './acked.ts';
 import { answerOld, challenge } from './answer.ts';
-import { sendCapacity } from './autotune.ts';
 import { type Connection, CWR, LOSS, OPEN, RECOVERY, UNSET } from './connection.ts';
 import { arriveEcn } from './ecn.ts';
-import { WRITABLE } from './events.ts';
 import { setChrono } from './info.ts';
+import { probeArrived } from './mtu-probe.ts';
 import { updatePacingRate } from './pacing.ts';
 import { armProbe, rackAdvance } from './rack.ts';
 import { acksUnsent } from './receive.ts';
@@ -21,12 +21,6 @@ import { END, EVER_RETRANS, FLAGS, LOST, RETRANS, SACKED, SENT_US, segmentsIn } 
 import { restartRetransmitTimer } from './send.ts';
 import { type Seq, seqAdd, seqDiff, seqLe, seqLt, seqMin } from './seq.ts';
 import { traceWindow } from './trace.ts';
-
-/**
- * A writer that waits is told at this part of the send buffer, as a shift: a sixteenth. At a half, a rate that spreads the
- * acknowledgements left just over half a buffer waiting for a whole round trip: half the throughput (test/sim/golden.ts).
- */
-const ROOM_SHIFT = 4;
 
 /**
  * Takes the acknowledgement of `segment` in. Returns whether the segment goes on: false where it was no acknowledgement
@@ -48,8 +42,13 @@ export function arriveAck(c: Connection, segment: wire.Segment): boolean {
   }
   const wnd = segment.wnd << c.sndShift;
   const isOutstanding = c.sent !== null;
+  if (advance > 0 && ackInOrder(c, segment, ack, advance)) {
+    growInOrder(c, advance);
+    afterAdvance(c);
+  }
   // RFC 2883 §5: a D-SACK may come when nothing is under way any more.
-  if (advance > 0 || isOutstanding || (c.useSack && segment.sackCount > 0)) judgeAck(c, segment, ack, advance, wnd);
+  else if (advance > 0 || isOutstanding || (c.useSack && segment.sackCount > 0))
+    judgeAck(c, segment, ack, advance, wnd);
   if (advance >= 0) updateSendWindow(c, segment, wnd, advance > 0);
   c.probes = 0;
   if (c.finQueued ? seqLe(c.sndNxt, c.txEnd) : seqLt(c.sndNxt, c.txEnd)) c.tcp.ready(c);
@@ -105,6 +104,7 @@ function acknowledge(c: Connection, ack: Seq, acked: Acked): void {
   takeOff(c, ack, acked);
   if (!c.useSack && c.sackedBytes > 0) forgetDuplicates(c, advance, acked);
   c.sndUna = ack;
+  if (c.probedMtu !== 0) probeArrived(c);
   c.bytesAcked += advance;
   releaseAcknowledged(c, ack);
 }
@@ -198,22 +198,6 @@ function afterSack(c: Connection, acked: Acked): void {
   const { sent } = c;
   if (sent === null || ((sent.words[sent.at(0) + SENT_US]! - acked.sackedUs) | 0) <= 0 || armProbe(c, true)) return;
   restartRetransmitTimer(c);
-}
-
-/** Gives back the bytes of the send buffer below `ack`. */
-function releaseAcknowledged(c: Connection, ack: Seq): void {
-  const { tx } = c;
-  if (tx === null) return;
-  const bytes = seqDiff(seqMin(ack, c.txEnd), c.txSeq);
-  if (bytes <= 0) return;
-  tx.advance(bytes);
-  c.txSeq = seqAdd(c.txSeq, bytes);
-  if (tx.length === 0) tx.release();
-  const capacity = sendCapacity(c);
-  if (c.wantsRoom && capacity - tx.length >= capacity >> ROOM_SHIFT) {
-    c.wantsRoom = false;
-    c.socket?.report(WRITABLE);
-  }
 }
 
 /**

@@ -10,7 +10,17 @@ import { dataSent } from './quick-ack.ts';
 import { armProbe } from './rack.ts';
 import { validateWindow } from './recovery.ts';
 import { SENT_US } from './scoreboard.ts';
-import { BLOCKED, emitNew, IDLE, MORE, startFlight, startPersistTimer, turnBytes } from './send.ts';
+import {
+  BLOCKED,
+  emitNew,
+  IDLE,
+  MORE,
+  noteSent,
+  startFlight,
+  startPersistTimer,
+  startRetransmitTimer,
+  turnBytes,
+} from './send.ts';
 import { seqDiff, seqGt, seqLe, seqLt } from './seq.ts';
 import { maySendIn } from './state.ts';
 
@@ -82,7 +92,7 @@ function push(c: Connection, bursts: number): void {
   sendBursts(c, bursts);
   if (c.sndNxt === before) return;
   validateWindow(c);
-  armProbe(c);
+  if (!armProbe(c)) startRetransmitTimer(c);
 }
 
 /** Sends new data and the FIN, burst by burst, `bursts` at most. Says why it stopped, as `output` does. */
@@ -155,6 +165,13 @@ function defers(c: Connection, queued: number, window: number, most: number): bo
 
 /** Sends the burst, on a device that segments as one. */
 function sendBurst(c: Connection, length: number, fin: boolean): number {
+  const from = c.sndNxt;
+  const stopped = emitBurst(c, length, fin);
+  if (c.sndNxt !== from) noteSent(c, from);
+  return stopped;
+}
+
+function emitBurst(c: Connection, length: number, fin: boolean): number {
   const { device, offload } = c.path.iface;
   const isPushed = length > c.mss || c.overrideSws;
   let left = length;

@@ -15,6 +15,7 @@ import * as ipv6 from '../wire/ipv6.ts';
 import * as wire from '../wire/tcp.ts';
 import { type CongestionControl, SSTHRESH_MAX } from './congestion/controller.ts';
 import type { Listener } from './listener.ts';
+import { beginProbing } from './mtu-probe.ts';
 import { AckState } from './quick-ack.ts';
 import type { Reassembly } from './reassembly.ts';
 import type { Scoreboard } from './scoreboard.ts';
@@ -130,6 +131,16 @@ export class Connection implements Flow, Timed {
   peerMss = MSS_DEFAULT_V4;
   /** Eff.snd.MSS: payload bytes of a full segment, the options of every segment taken off. */
   mss = MSS_DEFAULT_V4;
+  /**
+   * Path MTU without ICMP, mtu-probe.ts: what is known to arrive (0: not in doubt), what may; the probe under way, its MTU
+   * and where it stands; when the search last began.
+   */
+  mtuLow = 0;
+  mtuHigh = 0;
+  probedMtu = 0;
+  probedStart = ZERO;
+  probedEnd = ZERO;
+  mtuProbedAt = 0;
   /** Bytes not yet acknowledged; the oldest has sequence number `txSeq`. Null until the first byte. */
   tx: Ring | null = null;
   /** What the send buffer may hold now; see autotune.ts. */
@@ -452,6 +463,7 @@ export class Connection implements Flow, Timed {
   setMss(fromPeer: number): void {
     const byDefault = this.local.isV4 ? MSS_DEFAULT_V4 : MSS_DEFAULT_V6;
     this.peerMss = fromPeer === 0 ? byDefault : Math.max(fromPeer, MSS_MIN);
+    beginProbing(this);
     this.fitMss();
     this.rcvMss = this.settings.linux ? Math.min(this.mss, MSS_DEFAULT_V4) : this.mss; // until a segment says more
     const segment = this.mss + (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
@@ -471,7 +483,8 @@ export class Connection implements Flow, Timed {
    * Eff.snd.MSS = min(SendMSS + 20, MMS_S) - TCPhdrsize - IPoptionsize.
    */
   fitMss(): void {
-    const most = Math.min(this.peerMss, mssOf(this.path.mtu, this.local.isV4, this.settings.mssMax));
+    const mtu = this.mtuLow === 0 ? this.path.mtu : Math.min(this.path.mtu, this.mtuLow);
+    const most = Math.min(this.peerMss, mssOf(mtu, this.local.isV4, this.settings.mssMax));
     this.mss = most - (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
     if (this.settings.linux) this.mss = withinHalfWindow(this.mss, this.sndWndMax);
   }

@@ -271,7 +271,7 @@ function established(c: Connection): void {
   c.initialCwnd = c.cwnd;
   c.recovery = OPEN;
   c.dupAcks = 0;
-  c.recover = c.iss; // RFC 6582 §3.2 (1)
+  c.recover = c.rackDsackRound = c.cwndUsageSeq = c.iss; // RFC 6582 §3.2 (1)
   c.probes = 0;
   startKeepAlive(c);
   startRightSizing(c);

@@ -135,7 +135,8 @@ export function armProbe(c: Connection, isAdvance = false): boolean {
   const pto =
     c.srttUs === 0
       ? c.settings.rtoInitialMs
-      : Math.ceil(c.srttUs / 500) + (isSingle ? Math.max(c.settings.rtoMinMs, DELAYED_ACK_MAX_MS) : PROBE_MARGIN_MS);
+      : (((c.srttUs + 499) / 500) | 0) +
+        (isSingle ? Math.max(c.settings.rtoMinMs, DELAYED_ACK_MAX_MS) : PROBE_MARGIN_MS);
   const { nowMs } = c.context;
   let at = nowMs + pto;
   // §7.2: "If the PTO would be later than the RTO": the oldest segment counts from when it was sent.

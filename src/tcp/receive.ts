@@ -220,7 +220,7 @@ export function consumed(c: Connection): boolean {
   if (c.rxBytes < c.settings.receiveBufferMaxBytes) rightSize(c);
   if (rx !== null && rx.length === 0 && c.reassembly === null) {
     rx.release();
-    c.tcp.unread.delete(c);
+    if (c.tcp.unread.size > 0) c.tcp.unread.delete(c);
   }
   return mayReceiveIn(c.state) && windowUpdateDue(c);
 }

@@ -7,6 +7,7 @@ import { Acked } from './acked.ts';
 import type { Cause } from './congestion/controller.ts';
 import { CWND_MAX, initialWindow } from './congestion/controller.ts';
 import { type Connection, CWR, DISORDER, LOSS, OPEN, RECOVERY, UNSET } from './connection.ts';
+import { probeLost } from './mtu-probe.ts';
 import { detectLoss, isRecent, markLost, updateReorderingWindow } from './rack.ts';
 import { FLAGS, LOST, SACKED } from './scoreboard.ts';
 import { restartRetransmitTimer, startRetransmitTimer } from './send.ts';
@@ -43,6 +44,7 @@ function beforeRecovery(c: Connection, acked: Acked): void {
   if (c.recovery <= DISORDER) undoByDsack(c);
   identifyLoss(c, acked);
   if (c.lostBytes > 0) {
+    if (c.probedMtu !== 0 && probeLost(c)) return;
     enterRecovery(c);
     c.tcp.ready(c);
   } else if (c.recovery !== CWR) {
@@ -271,7 +273,8 @@ export function growWindow(c: Connection, acked: Acked): void {
 }
 
 /** RFC 7661 as Linux has it: a window that was not in use is no evidence for a larger one. */
-const isWindowUsed = (c: Connection): boolean => c.isCwndLimited || (c.cwnd < c.ssthresh && c.cwnd < 2 * c.maxFlight);
+export const isWindowUsed = (c: Connection): boolean =>
+  c.isCwndLimited || (c.cwnd < c.ssthresh && c.cwnd < 2 * c.maxFlight);
 
 /** After a burst was sent: was it the congestion window that ended it? */
 export function validateWindow(c: Connection): void {
@@ -417,6 +420,7 @@ const timedOut = new Acked();
 export function onReorderingTimer(c: Connection): void {
   c.reorderAt = UNSET;
   if (detectLoss(c, null)) {
+    if (c.probedMtu !== 0 && probeLost(c)) return;
     if (c.recovery < RECOVERY) enterRecovery(c);
     timedOut.begin(c);
     timedOut.newlyDelivered = c.mss;

@@ -15,6 +15,7 @@ import {
   fill,
   IDLE,
   MORE,
+  noteSent,
   restartRetransmitTimer,
   segmentBytes,
   startRetransmitTimer,
@@ -165,6 +166,7 @@ export function sendProbe(c: Connection): void {
 function sendProbeData(c: Connection): boolean {
   const length = Math.min(seqDiff(c.txEnd, c.sndNxt), c.mss);
   if (length <= 0 || seqDiff(c.sndNxt, c.sndUna) + length > c.sndWnd || !emitNew(c, length, false)) return false;
+  noteSent(c, seqAdd(c.sndNxt, -length));
   if (length < c.mss) c.sndSml = c.sndNxt;
   return true;
 }

@@ -52,7 +52,7 @@ export function updateMinRtt(c: Connection, sampleUs: number): void {
 
 /** The timeout with its backoff: RFC 6298 (5.5). */
 export const backedOffRto = (c: Connection): number =>
-  Math.min(c.rtoMs * 2 ** Math.min(c.backoff, 16), c.settings.rtoMaxMs);
+  Math.min(c.rtoMs * (1 << Math.min(c.backoff, 16)), c.settings.rtoMaxMs);
 
 /** Begins to time our SYN, or SYN-ACK. */
 export function startTiming(c: Connection): void {

@@ -80,6 +80,13 @@ export class Scoreboard {
     this.count--;
   }
 
+  /** Drops the first `count` records, and what the next one has below `first`. */
+  drop(count: number, first: Seq): void {
+    this.#head = (this.#head + count) & this.#mask;
+    this.count -= count;
+    this.first = first;
+  }
+
   /** The record that `seq` lies in, or `count` where it is behind the last. */
   find(seq: Seq): number {
     let low = 0;

@@ -7,6 +7,7 @@ import { sendBursts } from './burst.ts';
 import { type Connection, CWR, RECOVERY, UNSET } from './connection.ts';
 import { emitSegment, emitSyn } from './emit.ts';
 import { CHRONO_BUFFER, CHRONO_BUSY, CHRONO_WINDOW, setChrono } from './info.ts';
+import { probePath } from './mtu-probe.ts';
 import { isPaced, paceAfter } from './pacing.ts';
 import { armProbe } from './rack.ts';
 import { validateWindow } from './recovery.ts';
@@ -62,6 +63,8 @@ export function restartRetransmitTimer(c: Connection): void {
 export const IDLE = 0;
 export const MORE = 1;
 export const BLOCKED = 2;
+/** Within this module: everything queued has left, which says more than IDLE. */
+const STARVED = 3;
 
 /** Sends what may be sent: SYN, what was lost, data, FIN, an acknowledgement that is due. Says why it stopped. */
 export function output(c: Connection): number {
@@ -106,44 +109,56 @@ export const turnBytes = (c: Connection): number => (c.path.iface.offload ? TURN
 
 /** Sends data and the FIN as far as both windows, Nagle and the turn allow. */
 function sendData(c: Connection): number {
+  const begin = c.sndNxt;
+  if (c.mtuLow > 0 && probePath(c)) return IDLE;
   const before = c.sndNxt;
-  const stopped = c.settings.linux ? sendBursts(c) : sendNew(c);
-  if (c.sndNxt !== before) {
+  const { linux } = c.settings;
+  const stopped = linux ? sendBursts(c) : sendNew(c);
+  if (c.sndNxt !== begin) {
+    if (!linux && c.sndNxt !== before) noteSent(c, before);
     validateWindow(c);
-    armProbe(c);
+    if (!armProbe(c)) startRetransmitTimer(c);
   }
-  return stopped;
+  return stopped === STARVED ? noteAppLimited(c) : stopped;
 }
 
 function sendNew(c: Connection): number {
   const { device } = c.path.iface;
   const fullLength = segmentBytes(c);
+  const { mss, sndWnd } = c;
   let budget = turnBytes(c);
+  let queued = seqDiff(c.txEnd, c.sndNxt); // negative once our FIN is out
+  let flight = seqDiff(c.sndNxt, c.sndUna);
+  let room = c.cwnd - c.inFlight();
   for (;;) {
-    const queued = seqDiff(c.txEnd, c.sndNxt); // negative once our FIN is out
-    const flight = seqDiff(c.sndNxt, c.sndUna);
     const wantsFin = c.finQueued && queued >= 0;
     if (queued <= 0 && !wantsFin) {
       setChrono(c, c.wantsRoom ? CHRONO_BUFFER : CHRONO_BUSY);
-      return noteAppLimited(c);
+      return STARVED;
     }
-    let length = Math.min(queued, c.sndWnd - flight, congestionRoom(c), fullLength);
+    let length = Math.min(queued, sndWnd - flight, usableRoom(c, room), fullLength);
     if (length < 0) length = 0;
     // Only full segments in a super-segment, but for the last of what is queued.
-    if (length > c.mss && length < queued) length -= length % c.mss;
+    if (length > mss && length < queued) length -= length % mss;
     // The FIN occupies one number of the window, but is not held back by congestion.
-    const fin = wantsFin && length === queued && flight + length < c.sndWnd;
-    if (!fin && (length === 0 || !worthSending(c, length, queued, flight))) {
-      setChrono(c, c.sndWnd - flight < c.mss ? CHRONO_WINDOW : CHRONO_BUSY);
+    const fin = wantsFin && length === queued && flight + length < sndWnd;
+    if (!fin && (length === 0 || (length < mss && !worthSending(c, length, queued, flight)))) {
+      setChrono(c, sndWnd - flight < mss ? CHRONO_WINDOW : CHRONO_BUSY);
       if (flight === 0) startPersistTimer(c);
       return IDLE;
     }
-    if (isPaced(c)) return IDLE;
+    if (c.pacingRate > 0 && isPaced(c)) return IDLE;
     if (device.room() <= 0) return BLOCKED;
     if (budget <= 0) return MORE;
-    if (flight === 0 && c.sent === null) startFlight(c);
+    if (flight === 0 && c.sent === null) {
+      startFlight(c);
+      room = c.cwnd - c.inFlight();
+    }
     if (!emitNew(c, length, fin) || fin) return IDLE;
     budget -= length;
+    queued -= length;
+    flight += length;
+    room -= length;
   }
 }
 
@@ -151,19 +166,21 @@ function sendNew(c: Connection): number {
  * What the congestion window leaves. It grows by fractions of a segment, and whole ones leave: rounded down, half a segment
  * of it would lie idle on average, which a window of eight feels. So half of one counts as one, but not in a reduction.
  */
-function congestionRoom(c: Connection): number {
-  const room = c.cwnd - c.inFlight();
-  return room < c.mss && room >= c.mss >> 1 && c.recovery < CWR ? c.mss : room;
-}
+const usableRoom = (c: Connection, room: number): number =>
+  room < c.mss && room >= c.mss >> 1 && c.recovery < CWR ? c.mss : room;
 
-/** Sends `length` new bytes, and the FIN behind them. False when memory has no frame: the timer tries again. */
+/**
+ * Sends `length` new bytes, and the FIN behind them; {@link noteSent} must follow. False when memory has no frame: the
+ * timer tries again.
+ */
 export function emitNew(c: Connection, length: number, fin: boolean, pushes = false): boolean {
   const push = pushes || (length > 0 && length === seqDiff(c.txEnd, c.sndNxt)) ? wire.PSH : 0;
   if (!emitSegment(c, c.sndNxt, length, wire.ACK | push | (fin ? wire.FIN : 0))) {
     startRetransmitTimer(c);
     return false;
   }
-  sent(c, length + (fin ? 1 : 0), length);
+  c.sndNxt = c.sndMax = seqAdd(c.sndNxt, length + (fin ? 1 : 0));
+  if (c.pacingRate > 0) paceAfter(c, length);
   return true;
 }
 
@@ -180,32 +197,31 @@ export function noteAppLimited(c: Connection): number {
 /** The first data after a lull. RFC 5681 §4.1: after an RTO of idleness the window is a guess again. */
 export function startFlight(c: Connection): void {
   c.firstSentUs = c.deliveredUs = c.context.nowUs;
-  if (c.lastDataAt === 0 || (!c.settings.slowStartAfterIdle && !c.congestion.ownsWindow && !c.settings.linux)) return;
-  c.congestion.restart?.(c, c.context.nowMs - c.lastDataAt);
+  const idleMs = c.context.nowMs - c.lastDataAt;
+  if (c.lastDataAt === 0 || idleMs === 0) return;
+  if (c.settings.slowStartAfterIdle || c.congestion.ownsWindow || c.settings.linux) c.congestion.restart?.(c, idleMs);
 }
 
-/** Sequence space `occupied` was just sent for the first time, at SND.NXT. */
-function sent(c: Connection, occupied: number, length: number): void {
-  const end = seqAdd(c.sndNxt, occupied);
-  const { nowUs } = c.context;
-  record(c, end, occupied, nowUs);
-  c.sndNxt = c.sndMax = end;
+/** What lies between `from` and SND.NXT was just sent for the first time: once for all segments of a turn. */
+export function noteSent(c: Connection, from: Seq): void {
+  const { nowUs, nowMs } = c.context;
+  const occupied = seqDiff(c.sndNxt, from);
+  const length = c.finQueued && seqGt(c.sndNxt, c.txEnd) ? occupied - 1 : occupied;
+  record(c, from, occupied, nowUs);
   c.bytesSent += length;
-  c.lastDataAt = c.context.nowMs;
+  c.lastDataAt = nowMs;
   c.persistAt = UNSET;
   c.overrideSws = false;
   if (c.recovery === CWR || c.recovery === RECOVERY) c.prrOut += length;
-  if (c.pacingRate > 0) paceAfter(c, length);
-  startRetransmitTimer(c);
 }
 
 /** Writes down what was sent, in the last record where it is of one piece with it. */
-function record(c: Connection, end: Seq, occupied: number, nowUs: number): void {
+function record(c: Connection, from: Seq, occupied: number, nowUs: number): void {
   const board = c.board();
   const { words } = board;
   if (board.count > 0 && !c.beginsBurst) {
     const last = board.at(board.count - 1);
-    const length = seqDiff(c.sndNxt, board.start(board.count - 1));
+    const length = seqDiff(from, board.start(board.count - 1));
     if (
       words[last + SENT_US] === nowUs &&
       words[last + FLAGS] === (c.isAppLimited ? APP_LIMITED : 0) &&
@@ -213,7 +229,7 @@ function record(c: Connection, end: Seq, occupied: number, nowUs: number): void 
       length < RECORD_BYTES_MAX &&
       words[last + DELIVERED] === (c.delivered | 0)
     ) {
-      words[last + END] = end;
+      words[last + END] = c.sndNxt;
       words[last + IN_FLIGHT] = words[last + IN_FLIGHT]! + occupied;
       return;
     }
@@ -221,9 +237,8 @@ function record(c: Connection, end: Seq, occupied: number, nowUs: number): void 
   c.beginsBurst = false;
   const at = board.push();
   fill(c, board.words, at, nowUs);
-  board.words[at + END] = end;
+  board.words[at + END] = c.sndNxt;
   board.words[at + FLAGS] = c.isAppLimited ? APP_LIMITED : 0;
-  board.words[at + IN_FLIGHT] = c.inFlight() + occupied;
 }
 
 /** Fills in what every transmission, first or again, remembers of the connection at that moment. */
@@ -236,9 +251,9 @@ export function fill(c: Connection, words: Int32Array, at: number, nowUs: number
   words[at + IN_FLIGHT] = c.inFlight();
 }
 
-/** RFC 9293 §3.8.6.2.1: the sender's SWS avoidance, with the Nagle algorithm in its clause (2). */
+/** RFC 9293 §3.8.6.2.1: the sender's SWS avoidance, with the Nagle algorithm in its clause (2); for less than a segment. */
 function worthSending(c: Connection, length: number, queued: number, flight: number): boolean {
-  if (length >= c.mss || c.overrideSws) return true;
+  if (c.overrideSws) return true;
   // TCP_CORK: what is not full waits, but for the end.
   if (c.settings.cork && !c.finQueued) return false;
   if (length === queued) return flight === 0 || c.settings.noDelay || c.finQueued;

@@ -17,6 +17,13 @@ export interface TcpSettings {
   readonly sendBufferMaxBytes: number;
   /** The largest MSS announced and used, 88 to 65535 bytes; 0, the default: what the interface gives. */
   readonly mssMax: number;
+  /**
+   * RFC 4821: 1, the default: where full-sized segments do not arrive and nobody says why, smaller ones are tried; 2: every
+   * connection begins with smaller ones and finds out how large they may be; 0, as on Linux: never.
+   */
+  readonly mtuProbing: number;
+  /** The MSS to begin with then, 88 to 65535; Linux's tcp_base_mss. Default 1024. */
+  readonly mtuProbeBaseMss: number;
   /** RFC 7323 timestamps. Default true. */
   readonly timestamps: boolean;
   /** RFC 7323 window scaling. Default true. */
@@ -160,6 +167,8 @@ export const TCP_DEFAULTS: TcpSettings = {
   sendBufferBytes: 1 << 17,
   sendBufferMaxBytes: 1 << 22,
   mssMax: 0,
+  mtuProbing: 1,
+  mtuProbeBaseMss: 1024,
   timestamps: true,
   windowScaling: true,
   sack: true,
@@ -291,6 +300,12 @@ function checkSetting(name: string, value: unknown): void {
   if (typeof value !== 'number') return;
   if (name === 'mssMax' && value !== 0 && !(value >= MSS_MAX_LEAST && value <= 0xffff)) {
     throw new RangeError(`mssMax: expected 0 or ${MSS_MAX_LEAST} to 65535, got ${value}`);
+  }
+  if (name === 'mtuProbeBaseMss' && !(value >= MSS_MAX_LEAST && value <= 0xffff)) {
+    throw new RangeError(`mtuProbeBaseMss: expected ${MSS_MAX_LEAST} to 65535, got ${value}`);
+  }
+  if (name === 'mtuProbing' && ![0, 1, 2].includes(value)) {
+    throw new RangeError(`mtuProbing: expected 0, 1 or 2, got ${value}`);
   }
   if (name === 'windowShift' && (value > WINDOW_SCALE_MAX || !Number.isInteger(value) || value < -1)) {
     throw new RangeError(`windowShift: expected -1 to ${WINDOW_SCALE_MAX}, got ${value}`);

@@ -3,6 +3,7 @@ import * as wire from '../wire/tcp.ts';
 import { type Connection, UNSET } from './connection.ts';
 import { emitReset, emitSegment } from './emit.ts';
 import { WRITABLE } from './events.ts';
+import { suspectBlackHole } from './mtu-probe.ts';
 import { onPace } from './pacing.ts';
 import { delayMissed } from './quick-ack.ts';
 import { countTimeout, endTimeouts, onReorderingTimer, retransmissionTimeout } from './recovery.ts';
@@ -102,6 +103,7 @@ function onRetransmit(c: Connection): void {
     return;
   }
   if (isSynchronized(c.state)) {
+    suspectBlackHole(c);
     retransmissionTimeout(c);
     return;
   }

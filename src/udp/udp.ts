@@ -1,9 +1,11 @@
 /** UDP: RFC 768, RFC 1122 §4.1, RFC 8085. @module */
 import { type ErrorCode, NetError } from '../errors.ts';
 import type { Changed, Context } from '../iface/context.ts';
+import { type ErrorDetail, ErrorQueue } from '../iface/error-detail.ts';
 import { type Flow, FlowTable, portsIn } from '../iface/flow-table.ts';
-import { type ErrorTransport, type Ip, TTL_DEFAULT } from '../iface/ip.ts';
+import { type Ip, TTL_DEFAULT, type UdpTransport } from '../iface/ip.ts';
 import type { Packet } from '../iface/packet.ts';
+import { mayFragment, type PathMtuDiscovery, packetLimit } from '../iface/path-mtu.ts';
 import { clashes, covers, drawPort } from '../iface/ports.ts';
 import type { Path } from '../iface/routes.ts';
 import { allocFrame, CHECKSUM_PARTIAL, setFrameOffload } from '../memory/frame.ts';
@@ -21,8 +23,9 @@ export const WRITABLE = 2;
 
 /** Bytes that wait for a reader, at most; a datagram counts its payload and 32 more. */
 const RECEIVE_BYTES_DEFAULT = 1 << 18;
-/** RFC 768: what the length field can say, less the header. */
-const PAYLOAD_MAX = 65_535 - wire.HEADER_LENGTH;
+/** RFC 768: what the length field can say, less the header; IPv4's own length field counts its header too. */
+const PAYLOAD_MAX_V6 = 65_535 - wire.HEADER_LENGTH;
+const PAYLOAD_MAX_V4 = PAYLOAD_MAX_V6 - ipv4.HEADER_LENGTH;
 
 export class UdpSocket implements Changed, Flow {
   isChanged = false;
@@ -36,8 +39,16 @@ export class UdpSocket implements Changed, Flow {
   ttl = TTL_DEFAULT;
   /** The DS field of what is sent, its two low bits ECN. */
   tos = 0;
+  /** What becomes of datagrams that the path does not carry whole: {@link PathMtuDiscovery}. */
+  pathMtuDiscovery: PathMtuDiscovery = 'want';
   /** Whether the port may be shared with others that say so too; the last one bound then gets what is not for a group. */
   reuse = false;
+  /**
+   * Whether every error about what was sent from here is kept with its origin, for {@link takeErrorDetail}: also those
+   * about a socket that is not connected, and those that pass, as IP_RECVERR has it on Linux.
+   */
+  receiveErrors = false;
+  readonly #errors = new ErrorQueue();
   readonly #udp: Udp;
   readonly #queue: DatagramQueue;
   #port = 0;
@@ -115,13 +126,25 @@ export class UdpSocket implements Changed, Flow {
     const path = this.#pathFor(address);
     if (path === null) throw new NetError('ENETUNREACH', 'send', { address: address.toString(), port });
     const header = (address.isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH) + wire.HEADER_LENGTH;
-    // Fragments are not made yet: what the path does not carry whole is refused.
-    // Routers may fragment what IPv4 sends; what IPv6 sends must fit the whole path.
-    const mtu = address.isV4 ? path.iface.mtu : path.mtu;
-    if (data.length > PAYLOAD_MAX || data.length + header > mtu) {
+    const mode = this.pathMtuDiscovery;
+    const fits = data.length + header <= packetLimit(path, mode);
+    if (data.length > (address.isV4 ? PAYLOAD_MAX_V4 : PAYLOAD_MAX_V6) || !(fits || mayFragment(mode))) {
       throw new NetError('EMSGSIZE', 'send', { address: address.toString(), port });
     }
-    return this.#udp.output(path, data, address, this.#port, port, this.ttl, this.tos);
+    return this.#udp.output(path, data, address, port, this, fits);
+  }
+
+  /**
+   * Bytes of the largest IP packet that the path to the peer is known to carry, or that to `address`; null where no way
+   * leads there, or there is no peer. A datagram may have 28 less in IPv4, 48 in IPv6, to stay whole.
+   */
+  pathMtuTo(address: IpAddress): number | null {
+    const path = this.#pathFor(address);
+    return path === null ? null : packetLimit(path, this.pathMtuDiscovery);
+  }
+
+  get pathMtu(): number | null {
+    return this.#isConnected ? this.pathMtuTo(this.remote) : null;
   }
 
   /** Lets go of the peer. @param local - the address that was bound, if one was */
@@ -182,6 +205,16 @@ export class UdpSocket implements Changed, Flow {
     return code;
   }
 
+  /** The oldest error with its origin, or null; see {@link receiveErrors}. At most 32 wait, later ones are lost. */
+  takeErrorDetail(): ErrorDetail | null {
+    return this.#errors.shift();
+  }
+
+  /** Whether {@link takeErrorDetail} has one. */
+  get hasErrorDetail(): boolean {
+    return !this.#errors.isEmpty;
+  }
+
   /** Payload length of the oldest datagram, -1 when there is none. */
   peekLength(): number {
     return this.#queue.peekLength();
@@ -200,8 +233,16 @@ export class UdpSocket implements Changed, Flow {
   close(): void {
     this.#udp.close(this);
     this.#queue.clear();
+    this.#errors.clear();
     this.#port = 0;
     this.#isConnected = false;
+  }
+
+  /** Called by the stack: an error about a datagram to `port` of `to`, whose payload is quoted in `[p, end)`. */
+  keepError(code: ErrorCode, to: IpAddress, port: number, p: number, end: number): void {
+    const { context, ip } = this.#udp;
+    if (this.#errors.push(ip.cause, code, to, port, context.memory, p, end)) this.report(READABLE);
+    else context.stats.drop('icmp-error-queue-full');
   }
 
   /** Called by the stack. */
@@ -229,7 +270,7 @@ export class UdpSocket implements Changed, Flow {
   }
 }
 
-export class Udp implements ErrorTransport {
+export class Udp implements UdpTransport {
   readonly context: Context;
   readonly ip: Ip;
   readonly #connected: FlowTable<UdpSocket>;
@@ -323,12 +364,13 @@ export class Udp implements ErrorTransport {
     else this.#bound.delete(socket.port);
   }
 
-  /** Sends `data`; false when there is no room for it now. */
-  output(path: Path, data: Uint8Array, to: IpAddress, port: number, toPort: number, ttl: number, tos: number): boolean {
+  /** Sends `data` from `socket`; false when there is no room for it now. @param fits - whether it leaves in one piece */
+  output(path: Path, data: Uint8Array, to: IpAddress, toPort: number, socket: UdpSocket, fits: boolean): boolean {
     const { memory, stats } = this.context;
     const { iface } = path;
+    const { port } = socket;
     const total = wire.HEADER_LENGTH + data.length;
-    if (iface.device.room() <= 0) return false;
+    if (iface.device.room() <= 0 || (!fits && this.ip.fragmenter.isBusy(iface))) return false;
     const frame = allocFrame(memory, ipv6.HEADER_LENGTH + total);
     if (frame === 0) {
       stats.drop('no-memory');
@@ -337,22 +379,48 @@ export class Udp implements ErrorTransport {
     const p = this.ip.payloadOffset(frame, to);
     memory.u8.set(data, p + wire.HEADER_LENGTH);
     const pseudo = pseudoHeaderSum(path.source, to, PROTOCOL_UDP);
-    if (iface.offload) {
+    // A device completes the checksums of whole datagrams only.
+    if (iface.offload && fits) {
       wire.emitPartial(memory.dv, p, port, toPort, total, fold(pseudo + total));
       setFrameOffload(memory, frame, CHECKSUM_PARTIAL, 0, p);
     } else {
       wire.emit(memory, p, port, toPort, total, pseudo);
     }
     stats.udpOut++;
-    this.ip.send(path, frame, total, PROTOCOL_UDP, to, ttl, tos);
+    this.ip.send(path, frame, total, PROTOCOL_UDP, to, socket.ttl, socket.tos, socket.pathMtuDiscovery);
     return true;
   }
 
-  /** RFC 1122 §4.1.3.3: errors go to the socket they are about; only a connected one can tell which peer. */
-  error(local: IpAddress, remote: IpAddress, p: number, code: ErrorCode): void {
+  /**
+   * RFC 1122 §4.1.3.3: errors go to the socket they are about. A connected one fails by those that do not pass; one that
+   * is not connected has to ask, since it could not tell which peer is meant.
+   */
+  error(local: IpAddress, remote: IpAddress, p: number, code: ErrorCode, end: number, isTransient: boolean): void {
+    const { dv } = this.context.memory;
+    const port = wire.sourcePort(dv, p);
+    const toPort = wire.destinationPort(dv, p);
+    const connected = this.#connected.get(local, remote, portsIn(port, toPort));
+    const payload = p + wire.HEADER_LENGTH;
+    if (connected !== null) {
+      if (!isTransient) connected.fail(code);
+      if (connected.receiveErrors) connected.keepError(code, remote, toPort, payload, end);
+      return;
+    }
+    for (const socket of this.#bound.get(port) ?? []) {
+      if (socket.isConnected || !socket.receiveErrors || !covers(socket.local, local)) continue;
+      socket.keepError(code, remote, toPort, payload, end);
+    }
+  }
+
+  /**
+   * RFC 1122 §4.1.3.3, RFC 8201 §5.4: whoever made a datagram that was too big learns of it, as on Linux: a connected
+   * socket, unless it has routers cut.
+   */
+  tooBig(local: IpAddress, remote: IpAddress, p: number): void {
     const { dv } = this.context.memory;
     const ports = portsIn(wire.sourcePort(dv, p), wire.destinationPort(dv, p));
-    this.#connected.get(local, remote, ports)?.fail(code);
+    const socket = this.#connected.get(local, remote, ports);
+    if (socket !== null && socket.pathMtuDiscovery !== 'dont') socket.fail('EMSGSIZE');
   }
 
   closeAll(): void {

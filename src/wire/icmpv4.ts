@@ -17,12 +17,27 @@ export const REDIRECT = 5;
 export const ECHO_REQUEST = 8;
 export const TIME_EXCEEDED = 11;
 export const PARAMETER_PROBLEM = 12;
+export const TIMESTAMP = 13;
+export const TIMESTAMP_REPLY = 14;
+/** Deprecated: RFC 6918 §2. */
+export const INFORMATION = 15;
+export const ADDRESS_MASK = 17;
+export const ADDRESS_MASK_REPLY = 18;
 
 export const CODE_NET = 0;
 export const CODE_HOST = 1;
 export const CODE_PROTOCOL = 2;
 export const CODE_PORT = 3;
 export const CODE_FRAGMENTATION_NEEDED = 4;
+export const CODE_SOURCE_ROUTE = 5;
+/** Communication administratively prohibited: RFC 1812 §5.2.7.1. */
+export const CODE_PROHIBITED = 13;
+/** Of time exceeded: on the way. */
+export const CODE_TTL = 0;
+/** Of a redirect: for the host. */
+export const CODE_REDIRECT_HOST = 1;
+/** Of time exceeded. */
+export const CODE_REASSEMBLY = 1;
 /** The highest code of an unreachable: RFC 1812 §5.2.7.1. */
 export const CODE_MAX = 15;
 

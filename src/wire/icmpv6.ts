@@ -15,10 +15,18 @@ export const TIME_EXCEEDED = 3;
 export const PARAMETER_PROBLEM = 4;
 export const ECHO_REQUEST = 128;
 export const ECHO_REPLY = 129;
+export const REDIRECT = 137;
 
 export const CODE_NO_ROUTE = 0;
+export const CODE_BEYOND_SCOPE = 2;
 export const CODE_ADDRESS = 3;
 export const CODE_PORT = 4;
+/** Of time exceeded: on the way. */
+export const CODE_HOP_LIMIT = 0;
+/** Of a parameter problem: RFC 4443 §3.4. */
+export const CODE_FIELD = 0;
+export const CODE_NEXT_HEADER = 1;
+export const CODE_OPTION = 2;
 
 /** Why a message was dropped. */
 export type Drop = 'icmp-truncated' | 'icmp-bad-checksum';

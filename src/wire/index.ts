@@ -2,6 +2,7 @@
 export { BROADCAST_MAC, Cidr, formatMac, formatV4, formatV6, IpAddress, MacAddress, parseIp } from './address.ts';
 export * as arp from './arp.ts';
 export * as ethernet from './ethernet.ts';
+export * as fragment from './fragment.ts';
 export * as icmpv4 from './icmpv4.ts';
 export * as icmpv6 from './icmpv6.ts';
 export * as ip from './ip.ts';

@@ -1,6 +1,6 @@
 /**
  * IPv4 header: RFC 791 §3.1, with RFC 1122 §3.2.1, RFC 2474 (DS field), RFC 6864 (identification). Options are bounded
- * and skipped; none are emitted. @module
+ * and skipped; none are emitted. Missing on purpose: source routes (RFC 7126 §4.3, §4.4), which are refused. @module
  */
 import { formatV4 } from './address.ts';
 import { protocolName } from './ip.ts';
@@ -29,14 +29,31 @@ export const MTU_MIN = 68;
 /** RFC 1122 §3.3.2: what every host must be able to receive; the default of the wire. */
 export const MTU_DEFAULT = 576;
 
+/** RFC 791 §3.1: one byte each; all others have their length in the second. */
+const OPTION_END = 0;
+const OPTION_NOP = 1;
+/** Whether all fragments carry the option. */
+const OPTION_COPIED = 0x80;
+const OPTION_LOOSE_ROUTE = 131;
+const OPTION_STRICT_ROUTE = 137;
+
 /** Why an IPv4 packet was dropped. */
-export type Drop = 'ip-truncated' | 'ip-bad-version' | 'ip-bad-header-length' | 'ip-bad-length' | 'ip-bad-checksum';
+export type Drop =
+  | 'ip-truncated'
+  | 'ip-bad-version'
+  | 'ip-bad-header-length'
+  | 'ip-bad-length'
+  | 'ip-bad-checksum'
+  | 'ip-bad-option'
+  | 'ip-source-route';
 
 export const version = (dv: DataView, p: number): number => dv.getUint8(p + VERSION_IHL) >>> 4;
 /** Header length in bytes, options included. */
 export const headerLength = (dv: DataView, p: number): number => (dv.getUint8(p + VERSION_IHL) & 0xf) << 2;
 export const dsEcn = (dv: DataView, p: number): number => dv.getUint8(p + DS_ECN);
 export const totalLength = (dv: DataView, p: number): number => dv.getUint16(p + TOTAL_LENGTH);
+export const doesNotFragment = (dv: DataView, p: number): boolean =>
+  (dv.getUint16(p + FLAGS_OFFSET) & DONT_FRAGMENT) !== 0;
 export const identification = (dv: DataView, p: number): number => dv.getUint16(p + IDENTIFICATION);
 export const fragmentOffset = (dv: DataView, p: number): number => (dv.getUint16(p + FLAGS_OFFSET) & OFFSET_MASK) << 3;
 export const moreFragments = (dv: DataView, p: number): boolean =>
@@ -65,6 +82,55 @@ export function check(o: Octets, p: number, end: number): Drop | null {
   return o.sum(p, header, 0) === 0xffff ? null : 'ip-bad-checksum';
 }
 
+/** What the options of a header say; the pointer of the byte that is wrong stands in {@link badOption}. */
+export function checkOptions(dv: DataView, p: number): Drop | null {
+  const end = p + headerLength(dv, p);
+  for (let at = p + HEADER_LENGTH; at < end; ) {
+    const kind = dv.getUint8(at);
+    if (kind === OPTION_END) return null; // RFC 791: what follows is padding
+    if (kind === OPTION_NOP) {
+      at++;
+      continue;
+    }
+    // RFC 1122 §3.2.1.8: the length of an option is checked before it is believed.
+    const length = at + 1 < end ? dv.getUint8(at + 1) : 0;
+    if (length < 2 || at + length > end) {
+      badOption.pointer = Math.min(at + 1, end - 1) - p;
+      return 'ip-bad-option';
+    }
+    if (kind === OPTION_LOOSE_ROUTE || kind === OPTION_STRICT_ROUTE) return 'ip-source-route';
+    at += length;
+  }
+  return null;
+}
+
+/**
+ * Turns into no-operations the options that only the first fragment carries, in a header that {@link checkOptions} has
+ * passed: RFC 791 §3.1, "copied flag". The checksum is the caller's to make anew.
+ */
+export function clearUncopiedOptions(dv: DataView, p: number): void {
+  const end = p + headerLength(dv, p);
+  for (let at = p + HEADER_LENGTH; at < end && dv.getUint8(at) !== OPTION_END; ) {
+    const kind = dv.getUint8(at);
+    const length = kind === OPTION_NOP ? 1 : dv.getUint8(at + 1);
+    if ((kind & OPTION_COPIED) === 0) for (let i = 0; i < length; i++) dv.setUint8(at + i, OPTION_NOP);
+    at += length;
+  }
+}
+
+/** Where the last {@link checkOptions} that failed found the fault, from the beginning of the header. */
+export const badOption = { pointer: 0 };
+
+/**
+ * Takes one off the TTL, which must be above 0, and corrects the checksum by what has changed: RFC 1624 §3 (eqn. 3), of
+ * which only the high byte of one word has.
+ */
+export function decrementTtl(dv: DataView, p: number): void {
+  dv.setUint8(p + TTL, dv.getUint8(p + TTL) - 1);
+  // HC' = ~(~HC + ~m + m'), where m' is m less 0x0100: ~m + m' is 0xfeff in one's complement.
+  dv.setUint16(p + CHECKSUM, ~fold((~dv.getUint16(p + CHECKSUM) & 0xffff) + 0xfeff) & 0xffff);
+}
+
 /**
  * Writes a header without options at `p`, checksum included.
  * @param total - header and payload, bytes   @param flags - {@link DONT_FRAGMENT} and the like, in their place
@@ -91,6 +157,9 @@ export function emit(
   dv.setInt32(p + SOURCE, src);
   dv.setInt32(p + DESTINATION, dst);
 }
+
+/** Sets flags and fragment offset; the checksum is not made anew. @param flags - and the offset, in 8 bytes */
+export const patchFragment = (dv: DataView, p: number, flags: number): void => dv.setUint16(p + FLAGS_OFFSET, flags);
 
 /** Sets the total length and identification of a header and completes its checksum anew: for segmentation. */
 export function patchLength(o: Octets, p: number, total: number, id: number): void {

@@ -12,6 +12,10 @@ const HOP_LIMIT = 7; // u8
 const SOURCE = 8; // u128
 const DESTINATION = 24; // u128
 export const HEADER_LENGTH = 40;
+/** For errors that point at the field. */
+export const PAYLOAD_LENGTH_OFFSET = PAYLOAD_LENGTH;
+/** Where a packet without extension headers names its protocol. */
+export const NEXT_HEADER_OFFSET = NEXT_HEADER;
 
 /** RFC 8200 §4: hop-by-hop options, routing, fragment, destination options. */
 export const EXTENSION_HEADERS: readonly number[] = [0, 43, 44, 60];
@@ -67,6 +71,10 @@ function emitAddress(dv: DataView, p: number, address: IpAddress): void {
   dv.setInt32(p + 8, address.c);
   dv.setInt32(p + 12, address.d);
 }
+
+/** Takes one off the hop limit, which must be above 0. */
+export const decrementHopLimit = (dv: DataView, p: number): void =>
+  dv.setUint8(p + HOP_LIMIT, dv.getUint8(p + HOP_LIMIT) - 1);
 
 /** Sets the payload length of a header: for segmentation. */
 export const patchLength = (dv: DataView, p: number, payload: number): void =>

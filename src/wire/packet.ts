@@ -2,6 +2,7 @@
 import { formatV4 } from './address.ts';
 import * as arp from './arp.ts';
 import * as ethernet from './ethernet.ts';
+import * as fragment from './fragment.ts';
 import * as icmpv4 from './icmpv4.ts';
 import * as icmpv6 from './icmpv6.ts';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from './ip.ts';
@@ -42,9 +43,11 @@ export function formatIp(o: Octets, p: number, end: number): string {
     if (drop !== null) return `IP6 [${drop}]`;
     const body = p + ipv6.HEADER_LENGTH;
     const names: [string, string, string] = ['IP6', ipv6.formatSource(dv, p), ipv6.formatDestination(dv, p)];
-    return (
-      formatTransport(o, body, body + ipv6.payloadLength(dv, p), ipv6.nextHeader(dv, p), names) ?? ipv6.format(dv, p)
-    );
+    const end6 = body + ipv6.payloadLength(dv, p);
+    if (ipv6.nextHeader(dv, p) === fragment.PROTOCOL_FRAGMENT && body + fragment.HEADER_LENGTH <= end6) {
+      return `IP6 ${names[1]} > ${names[2]}: ${fragment.format(dv, body, end6)}`;
+    }
+    return formatTransport(o, body, end6, ipv6.nextHeader(dv, p), names) ?? ipv6.format(dv, p);
   }
   const drop = ipv4.check(o, p, end);
   if (drop !== null) return `IP [${drop}]`;

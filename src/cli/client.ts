@@ -1,0 +1,225 @@
+/**
+ * What the commands share that put a host on a TUN or TAP interface: its options, how they are read, and the host they
+ * make. Clients (`ping`, `trace`, `get`, ...) use {@link openClient}; `server` reads the same options and opens the
+ * interface with {@link openWire}.
+ *
+ *     const OPTIONS = { ...CLIENT_OPTIONS, count: { type: 'string', short: 'c' } } as const;
+ *     const { values } = readOptions(args, OPTIONS, 1);
+ *     const client = await openClient('ping', readInterface(values));
+ *     try { ... client.host ... } finally { await client.close(); }
+ *
+ * @module
+ */
+import { createHost, type Host, type HostOptions, MacAddress, NetError } from '../index.ts';
+import { openTap, openTun, type TunDevice } from '../linux/index.ts';
+import { type Device, PcapWriter, Tracer } from '../phy/index.ts';
+import { type Cidr, type IpAddress, parseIp } from '../wire/address.ts';
+import { readCidr, readInteger, readIp, readMac } from './args.ts';
+import { CaptureFile } from './capture-file.ts';
+import { UsageError } from './command.ts';
+
+/** Options of the interface and of the host on it; a command adds its own. */
+export const INTERFACE_OPTIONS = {
+  tap: { type: 'string' },
+  tun: { type: 'string' },
+  address: { type: 'string', multiple: true },
+  'host-address': { type: 'string', multiple: true },
+  gateway: { type: 'string', multiple: true },
+  mac: { type: 'string' },
+  mtu: { type: 'string' },
+  'no-offload': { type: 'boolean' },
+  pcap: { type: 'string' },
+  trace: { type: 'boolean' },
+} as const;
+
+/** The lines of {@link INTERFACE_OPTIONS} for the help of a command. */
+export const INTERFACE_USAGE = `  --tap NAME, --tun NAME   the interface; made if it is missing, and then goes with the command
+  --address CIDR           an address of the host, with its prefix; may be repeated
+  --host-address CIDR      an address for the Linux side of the interface; may be repeated
+  --gateway IP             a router for everything else; one a family
+  --mac MAC                the host's Ethernet address (TAP); by default 02:00 and the last four bytes of its address
+  --mtu N                  the largest IP packet, 68 to 65535; by default the interface's own
+  --no-offload             no super-segments and no partial checksums
+  --pcap FILE              records every packet as the wire has it: classic pcap if FILE ends in .pcap, else pcapng
+  --trace                  prints every packet on stderr`;
+
+/** What `readOptions` makes of {@link INTERFACE_OPTIONS}. */
+export interface InterfaceValues {
+  readonly tap?: string | undefined;
+  readonly tun?: string | undefined;
+  readonly address?: string[] | undefined;
+  readonly 'host-address'?: string[] | undefined;
+  readonly gateway?: string[] | undefined;
+  readonly mac?: string | undefined;
+  readonly mtu?: string | undefined;
+  readonly 'no-offload'?: boolean | undefined;
+  readonly pcap?: string | undefined;
+  readonly trace?: boolean | undefined;
+}
+
+/** The same, read and checked. */
+export interface InterfaceSettings {
+  readonly kind: 'tap' | 'tun';
+  readonly name: string;
+  readonly addresses: readonly Cidr[];
+  readonly hostAddresses: readonly Cidr[];
+  readonly gateways: readonly IpAddress[];
+  readonly mac: MacAddress;
+  readonly mtu: number | undefined;
+  readonly offload: boolean;
+  readonly pcap: string | undefined;
+  readonly trace: boolean;
+}
+
+/** @throws UsageError */
+export function readInterface(values: InterfaceValues): InterfaceSettings {
+  const { tap, tun, gateway = [] } = values;
+  if ((tap === undefined) === (tun === undefined)) {
+    throw new UsageError(
+      `expected one interface, --tap NAME or --tun NAME, got ${tap === undefined ? 'none' : 'both'}`,
+    );
+  }
+  const name = (tap ?? tun)!;
+  if (name === '') throw new UsageError(`--${tap === undefined ? 'tun' : 'tap'}: expected a name like tap0, got ""`);
+  if (tun !== undefined && values.mac !== undefined) throw new UsageError('--mac is for --tap: a TUN has no Ethernet');
+  const addresses = readAddresses(values);
+  return {
+    kind: tap === undefined ? 'tun' : 'tap',
+    name,
+    addresses,
+    hostAddresses: readHostAddresses(values, addresses),
+    gateways: gateway.map((text) => readGateway(text, addresses)),
+    mac: readMac('mac', values.mac) ?? new MacAddress(0x0200, addresses[0]!.address.d),
+    mtu: readInteger('mtu', values.mtu, 68, 65_535),
+    offload: values['no-offload'] !== true,
+    pcap: values.pcap,
+    trace: values.trace === true,
+  };
+}
+
+function readAddresses(values: InterfaceValues): Cidr[] {
+  const addresses = (values.address ?? []).map((text) => readCidr('address', text));
+  if (addresses.length === 0) throw new UsageError('expected at least one --address CIDR, like 192.168.69.1/24');
+  for (const { address, broadcast } of addresses) {
+    const isNone = address.isUnspecified || address.isMulticast || address.isLimitedBroadcast || address.isLoopback;
+    if (isNone || broadcast?.equals(address)) {
+      throw new UsageError(`--address: expected the address of a host, got ${address}`);
+    }
+  }
+  return addresses;
+}
+
+function readHostAddresses(values: InterfaceValues, addresses: readonly Cidr[]): Cidr[] {
+  const own = (values['host-address'] ?? []).map((text) => readCidr('host-address', text));
+  if (own.filter(({ address }) => address.isV4).length > 1) {
+    throw new UsageError('--host-address: expected at most one IPv4 address, got more');
+  }
+  const same = own.find(({ address }) => addresses.some((other) => other.address.equals(address)));
+  if (same !== undefined) {
+    throw new UsageError(`--host-address: expected another address than the host's own, got ${same.address} for both`);
+  }
+  return own;
+}
+
+function readGateway(text: string, addresses: readonly Cidr[]): IpAddress {
+  const gateway = readIp('gateway', text);
+  if (addresses.some((cidr) => cidr.contains(gateway))) return gateway;
+  throw new UsageError(`--gateway: expected an address on the network of an --address, got ${text}`);
+}
+
+/** The interface, and what stands around it: the capture and the trace see the wire. */
+export interface Wire {
+  readonly tun: TunDevice;
+  readonly device: Device;
+  readonly file: CaptureFile | null;
+}
+
+/**
+ * Opens the interface.
+ * @param command - the name of the command, for what it says on stderr
+ */
+export async function openWire(
+  command: string,
+  settings: InterfaceSettings,
+  offload = settings.offload,
+): Promise<Wire> {
+  const complain = (message: string): void => void process.stderr.write(`ethertype ${command}: ${message}\n`);
+  const file = settings.pcap === undefined ? null : new CaptureFile(settings.pcap, complain);
+  const open = settings.kind === 'tap' ? openTap : openTun;
+  const tun = await open({
+    name: settings.name,
+    ...(settings.mtu === undefined ? {} : { mtu: settings.mtu }),
+    hostAddress: settings.hostAddresses.map(String),
+    offload,
+    up: true,
+  });
+  let device: Device = tun;
+  if (file !== null) {
+    device = new PcapWriter(device, file, { format: file.format, name: tun.name, epochMs: performance.timeOrigin });
+  }
+  if (settings.trace)
+    device = new Tracer(device, (line, way) => process.stderr.write(`${way === 'rx' ? '<' : '>'} ${line}\n`));
+  return { tun, device, file };
+}
+
+/** What {@link createHost} gets of the settings. */
+export const hostOptions = (
+  settings: InterfaceSettings,
+  { tun, device }: Pick<Wire, 'tun' | 'device'>,
+): HostOptions => ({
+  device,
+  name: tun.name,
+  addresses: settings.addresses.map(String),
+  gateway: settings.gateways.map(String),
+  ...(settings.kind === 'tap' ? { mac: `${settings.mac}` } : {}),
+});
+
+/** A host on an interface, for one command. */
+export interface Client {
+  readonly host: Host;
+  readonly wire: Wire;
+  /** Closes the host, the interface and the capture. */
+  close(): Promise<void>;
+}
+
+/** Makes the host of a client command. @param command - its name, for what it says on stderr */
+export async function openClient(command: string, settings: InterfaceSettings): Promise<Client> {
+  const wire = await openWire(command, settings);
+  const host = createHost({ ...hostOptions(settings, wire), tcp: { noDelay: true } });
+  const close = async (): Promise<void> => {
+    await host.close();
+    wire.file?.close();
+  };
+  return { host, wire, close };
+}
+
+/** A family that an option asks for; undefined: whichever the target has. */
+export type Family = 4 | 6 | undefined;
+
+/** Options `-4` and `-6`. */
+export const FAMILY_OPTIONS = {
+  ipv4: { type: 'boolean', short: '4' },
+  ipv6: { type: 'boolean', short: '6' },
+} as const;
+
+export function readFamily(values: {
+  readonly ipv4?: boolean | undefined;
+  readonly ipv6?: boolean | undefined;
+}): Family {
+  if (values.ipv4 === true && values.ipv6 === true) throw new UsageError('expected one of -4 and -6, got both');
+  if (values.ipv4 === true) return 4;
+  return values.ipv6 === true ? 6 : undefined;
+}
+
+/**
+ * The address of `name`, of the family asked for. Every client command asks here.
+ * @throws NetError ENOTFOUND
+ */
+export async function lookupTarget(_host: Host, name: string, family: Family): Promise<IpAddress> {
+  const address = parseIp(name);
+  if (address === null) throw new NetError('ENOTFOUND', 'lookup', { address: name });
+  if (family !== undefined && address.family !== family) {
+    throw new UsageError(`${name}: expected an IPv${family} address, as -${family} says`);
+  }
+  return address;
+}
