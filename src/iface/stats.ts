@@ -205,7 +205,6 @@ export class Stats {
   /** @param count - packets dropped at once */
   drop(reason: DropReason, count = 1): void {
     this.drops[reason] = (this.drops[reason] ?? 0) + count;
-    this.onDrop?.(reason);
     this.#onDrop?.(reason);
   }
 
