@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { CommandError, UsageError } from './command.ts';
 import { accountToJson, formatAccount } from './lab/account.ts';
+import type { AddressesDetails, NamesDetails } from './lab/autoconfigure.ts';
 import type { BadInputDetails } from './lab/bad-input.ts';
 import type { BulkDetails } from './lab/bulk.ts';
 import type { EchoDetails, HttpDetails, PingDetails } from './lab/greet.ts';
@@ -30,8 +31,10 @@ interface Document {
   seed: number;
   lossPercent: number;
   ms: number;
-  hosts: { name: string; address: string; mac: string }[];
+  hosts: { name: string; mac: string; address: string; address6: string }[];
   phases: {
+    addresses: PhaseBase & AddressesDetails;
+    names: PhaseBase & NamesDetails;
     ping: PhaseBase & PingDetails;
     http: PhaseBase & HttpDetails;
     udpEcho: PhaseBase & EchoDetails;
@@ -59,29 +62,52 @@ async function document(seed: number, lossPercent?: number): Promise<Document> {
 }
 
 /** What does not depend on the machine: the phases in virtual time, but for how long they took outside of it. */
-const virtual = ({ phases: { lossy, badInput } }: Document): object => ({
-  lossy: { ...lossy, ms: 0 },
-  badInput: { ...badInput, ms: 0 },
+const virtual = ({ phases: { bulk, ...rest }, hosts, drops }: Document): object => ({
+  hosts,
+  drops,
+  ...Object.fromEntries(Object.entries(rest).map(([name, phase]) => [name, { ...phase, ms: 0 }])),
 });
+
+const ADDRESSES = ['10.0.0.100', '10.0.0.101', '10.0.0.102', '10.0.1.10', '198.51.100.80', '198.51.100.53'];
 
 test('lab: every phase does what it says, and memory comes back', async () => {
   const result = await document(1);
-  const { ping, http, udpEcho, bulk, lossy, badInput } = result.phases;
+  const { addresses, names, ping, http, udpEcho, bulk, lossy, badInput } = result.phases;
   assert.ok(result.ok, JSON.stringify(result));
   assert.equal(result.seed, 1);
   assert.equal(result.lossPercent, 1);
   assert.deepEqual(
-    result.hosts.map((host) => host.address),
-    ['10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.0.10'],
+    result.hosts.map((host) => `${host.name} ${host.address}`),
+    ['alice', 'bob', 'carol', 'server', 'www', 'ns'].map((name, i) => `${name} ${ADDRESSES[i]}`),
   );
-  assert.equal(ping.replies.length, 12);
-  assert.ok(ping.replies.every((reply) => reply.ttl === 64 && reply.timeMs > 0 && reply.firstMs > 0));
+  // What the router leased is what the hosts have, and the prefixes are the router's.
+  const leases = addresses.leases.map(({ host, address }) => [host, address]);
+  const hosts = result.hosts.slice(0, 4);
+  assert.deepEqual(
+    leases.sort(),
+    hosts.map(({ name, address }) => [name, address]),
+  );
+  assert.ok(hosts.slice(0, 3).every(({ address6 }) => /^fd00::[0-9a-f]+:/.test(address6)));
+  assert.match(hosts[3]!.address6, /^fd00::1:[0-9a-f]+:/);
+  assert.ok(addresses.virtualMs! > 1000, 'duplicates were looked for');
+  assert.equal(names.answers.at(-1)!.found[0], 'ENOTFOUND');
+  assert.deepEqual(new Set(names.answers[0]!.found), new Set([hosts[3]!.address, hosts[3]!.address6]));
+  assert.deepEqual(new Set(names.answers[2]!.found), new Set(['198.51.100.80', '2001:db8:80::80']));
+  assert.ok(names.farMs > 10 && names.cachedMs < 1, 'the router asked once, and remembers');
+  assert.equal(ping.replies.length, 24);
+  const hopLimit = ({ from, to }: { from: string; to: string }): number =>
+    from === 'server' || to === 'server' ? 63 : 64;
+  assert.ok(ping.replies.every((reply) => reply.ttl === hopLimit(reply) && reply.timeMs > 0 && reply.firstMs > 0));
   assert.equal(http.status, 'HTTP/1.1 200 OK');
-  assert.match(http.body, /10\.0\.0\.1/);
+  assert.match(http.body, /10\.0\.0\.100/);
+  assert.deepEqual(
+    http.requests.map(({ address }) => address),
+    [hosts[3]!.address, hosts[3]!.address6, 'www.example.net'],
+  );
   assert.equal(udpEcho.alike, udpEcho.datagrams);
   assert.equal(udpEcho.datagrams, 28);
   assert.equal(bulk.bytes, BULK_BYTES);
-  assert.ok(bulk.alike && bulk.bitsPerSecond > 0 && bulk.acks > 0);
+  assert.ok(bulk.alike && bulk.bitsPerSecondV4 > 0 && bulk.bitsPerSecondV6 > 0 && bulk.acks > 0);
   assert.ok(bulk.segments >= BULK_BYTES / 1460);
   assert.equal(lossy.bytes, 4 << 20);
   assert.ok(lossy.alike && lossy.framesLost > 0 && lossy.retransmits > 0 && lossy.fastRetransmits > 0);
@@ -155,14 +181,14 @@ test('lab: the pcapng has a section a LAN, its hosts as interfaces, and every ki
   const interfaces = blocks.filter(({ type }) => type === INTERFACE);
   assert.deepEqual(
     interfaces.map(({ body }) => body.readUInt16LE(0)),
-    [1, 1, 1, 1, 1, 1],
-    'Ethernet',
+    new Array(9 + 5).fill(1),
+    'Ethernet: six hosts and the router, which has three; then two',
   );
   const packets = blocks.filter(({ type }) => type === PACKET).map(({ body }) => body);
   assert.equal(packets.length, account.capturedPackets);
   assert.ok(packets.length > 2000, `${packets.length}`);
   const types = new Set(packets.map((body) => body.readUInt16BE(20 + 12)));
-  assert.deepEqual(types, new Set([0x0806, 0x0800]), 'ARP and IPv4');
+  assert.deepEqual(types, new Set([0x0806, 0x0800, 0x86dd]), 'ARP, IPv4 and IPv6');
   assert.ok(
     packets.some((body) => body.includes('GET / HTTP/1.1')),
     'the HTTP exchange',
@@ -191,7 +217,19 @@ test('lab: the account fits on a screen of 80 columns', async () => {
   );
   assert.ok(lines.length <= 50, `${lines.length} lines`);
   assert.match(lines.at(-1)!, /^All well, in /);
-  for (const name of ['ping', 'http', 'udp echo', 'bulk', 'lossy', 'bad input', 'dropped', 'memory', 'capture']) {
+  for (const name of [
+    'addresses',
+    'names',
+    'ping',
+    'http',
+    'udp echo',
+    'bulk',
+    'lossy',
+    'bad input',
+    'dropped',
+    'memory',
+    'capture',
+  ]) {
     assert.ok(
       lines.some((line) => line.startsWith(`${name} `)),
       name,
@@ -204,6 +242,7 @@ test('lab: what failed is named', async () => {
   const account: LabAccount = {
     ok: false,
     ms: 12,
+    hosts: [],
     rows: [{ ...row, name: 'http', ok: false }],
     drops: {},
     memory: { peakBytes: 4096, usedBytes: 2048 },

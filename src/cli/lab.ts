@@ -11,13 +11,14 @@ const SEED_DEFAULT = 1;
 /** Beyond it TCP is right to give up. */
 const LOSS_PERCENT_MAX = 50;
 const LOSS_PERCENT_DEFAULT = 1;
-const BULK_BYTES = 512 << 20;
+const BULK_BYTES = 256 << 20;
 
 const USAGE = `usage: ethertype lab [OPTION]...
 
-Runs four hosts on an Ethernet switch in memory, with real traffic between them:
-ping, HTTP, UDP echo, a bulk transfer, a lossy transfer in virtual time, and
-broken frames. Ends with an account of what happened. Needs no privilege.
+Runs hosts behind a router in memory, in virtual time: they get addresses from it
+by DHCP and SLAAC, and names by DNS; then ping, HTTP, UDP echo, a bulk transfer, a
+lossy transfer, and broken frames, over IPv4 and IPv6. Ends with an account of
+what happened. Needs no privilege.
 
   --pcap FILE     records the traffic, as pcapng, or as pcap where FILE ends so;
                   without the bulk transfer and the broken frames

@@ -1,6 +1,6 @@
 /** What a phase of the lab is. @module */
 import type { Capture } from '../../phy/pcap-writer.ts';
-import type { LanAccount } from './lan.ts';
+import type { NetworkAccount } from './network.ts';
 
 export interface LabOptions {
   /** From 0 to 2^32 - 1: everything random comes from it. */
@@ -14,8 +14,8 @@ export interface LabOptions {
 /** What a phase gets. */
 export interface Bench {
   readonly options: LabOptions;
-  /** A capture for one LAN whose clock is at 0 now, or for the machine's clock; null: nothing is recorded. */
-  capture(virtual: boolean): Capture | null;
+  /** A capture for one network whose clock is at 0 now; null: nothing is recorded. */
+  capture(): Capture | null;
   /** Shows how far the phase is, from 0 to 1. */
   progress(part: number): void;
 }
@@ -24,12 +24,12 @@ export interface Bench {
 export interface Result<Name extends string, Details extends object> {
   readonly name: Name;
   readonly ok: boolean;
-  /** Virtual time that passed, where the phase lives in it. */
+  /** Virtual time that passed; left out where it says nothing. */
   readonly virtualMs?: number;
   /** What was done, and what came of it, for people: a few short lines each. */
   readonly did: readonly string[];
   readonly saw: readonly string[];
   /** The same and more for programs. */
   readonly details: Details;
-  readonly lan: LanAccount;
+  readonly lan: NetworkAccount;
 }
