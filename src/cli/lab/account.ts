@@ -33,7 +33,7 @@ export function formatAccount(account: LabAccount, options: LabOptions, capture:
     row('phase', 'what', 'result', 'time'.padStart(TIME)),
     row('-'.repeat(NAME), '-'.repeat(DID), '-'.repeat(SAW), '-'.repeat(TIME)),
     ...rows.flatMap(formatRow),
-    '',
+    '* virtual'.padStart(WIDTH),
     ...formatDrops(account.drops),
     ...formatMemory(account),
     ...(capture === null ? [] : formatCapture(account, capture)),
@@ -50,10 +50,7 @@ const row = (name: string, did: string, saw: string, time: string): string =>
 
 function formatRow({ name, ok, did, saw, ms, virtualMs }: Row): string[] {
   const results = (ok ? saw : ['FAILED', ...saw]).flatMap((line) => wrapped(line.split(' '), SAW, '  '));
-  const times = [
-    inTime(ms).padStart(TIME),
-    ...(virtualMs === null ? [] : [inTime(virtualMs).padStart(TIME), 'virtual'.padStart(TIME)]),
-  ];
+  const times = [inTime(ms).padStart(TIME), ...(virtualMs === null ? [] : [`*${inTime(virtualMs)}`.padStart(TIME)])];
   const count = Math.max(did.length, results.length, times.length);
   return Array.from({ length: count }, (_, i) =>
     row(i === 0 ? name : '', did[i] ?? '', results[i] ?? '', times[i] ?? ''),
