@@ -47,7 +47,12 @@ interface Document {
   capture: { file: string; failure: string | null; packets: number; leftOut: string[] } | null;
 }
 
-const optionsOf = (seed: number, lossPercent = 1): LabOptions => ({ seed, lossPercent, bulkBytes: BULK_BYTES });
+const optionsOf = (seed: number, lossPercent = 1): LabOptions => ({
+  seed,
+  lossPercent,
+  scenario: null,
+  bulkBytes: BULK_BYTES,
+});
 
 const run = (options: LabOptions, recording: Recording | null = null): Promise<LabAccount> =>
   runLab({ options, recording, onProgress: () => {} });

@@ -86,8 +86,8 @@ export type ActivityDeclaration = {
 } & (
   | { readonly do: 'ping'; readonly to: string; readonly count?: number; readonly intervalMs?: number }
   | { readonly do: 'resolve'; readonly name: string }
-  | { readonly do: 'get'; readonly from: string; readonly bytes?: number; readonly port?: number }
-  | { readonly do: 'send'; readonly to: string; readonly bytes: number; readonly port?: number }
+  | { readonly do: 'get'; readonly from: string; readonly bytes?: number }
+  | { readonly do: 'send'; readonly to: string; readonly bytes: number }
   | { readonly do: 'echo'; readonly to: string; readonly count?: number; readonly bytes?: number }
 );
 

@@ -12,6 +12,7 @@ const HEAD_BYTES_MAX = 8192;
 /** UDP payloads sent: none, one byte, and up to what an Ethernet frame holds in either family. */
 const DATAGRAM_BYTES = [0, 1, 2, 17, 64, 255, 256, 512, 1000, 1024, 1399, 1400, 1451, 1452];
 const ANSWER_MS = 2000;
+const FILLER = new Uint8Array(1 << 16).fill(0x2e);
 const FAMILIES = [4, 6] as const;
 
 export interface PingDetails {
@@ -128,7 +129,8 @@ export async function serveHttp(listener: TcpListener): Promise<void> {
   }
 }
 
-async function answerHttp(stream: TcpStream): Promise<void> {
+/** Answers one request, for a greeting or for `/bytes/N`, and ends. */
+export async function answerHttp(stream: TcpStream): Promise<void> {
   let head = '';
   while (!head.includes('\r\n\r\n')) {
     const chunk = await stream.read();
@@ -136,13 +138,23 @@ async function answerHttp(stream: TcpStream): Promise<void> {
     head += textOf(chunk);
   }
   const isGet = /^GET \/\S* HTTP\/1\.[01]\r\n/.test(head);
+  const count = /^GET \/bytes\/(\d{1,11}) /.exec(head)?.[1];
   const body = isGet ? `Hello ${stream.remoteAddress}\nThis page came over ethertype.\n` : 'GET only\n';
   const status = isGet ? '200 OK' : '405 Method Not Allowed';
-  const fields = `Content-Type: text/plain\r\nContent-Length: ${body.length}\r\nConnection: close\r\n`;
-  await stream.write(bytesOf(`HTTP/1.1 ${status}\r\n${fields}\r\n${body}`));
+  const length = count === undefined ? body.length : Number(count);
+  const fields = `Content-Type: text/plain\r\nContent-Length: ${length}\r\nConnection: close\r\n`;
+  await stream.write(bytesOf(`HTTP/1.1 ${status}\r\n${fields}\r\n${count === undefined ? body : ''}`));
+  if (count !== undefined) await writeBytes(stream, length);
   await stream.end();
   while ((await stream.read()) !== null); // until the client has closed too
   await stream.close();
+}
+
+/** Writes so many bytes that nobody compares. */
+export async function writeBytes(stream: TcpStream, count: number): Promise<void> {
+  for (let left = count; left > 0; left -= FILLER.length) {
+    await stream.write(left < FILLER.length ? FILLER.subarray(0, left) : FILLER);
+  }
 }
 
 export interface EchoDetails {

@@ -1,6 +1,7 @@
 /** A transfer over a slow and lossy link, in virtual time: it takes no time, and is the same at every run. @module */
 import type { FaultOptions } from '../../phy/fault-injector.ts';
 import { Random, VirtualClock } from '../../sim/index.ts';
+import { cableTarget, ScenarioPlayer } from '../scenario.ts';
 import { DEFAULT_NETWORK, SERVER } from './default-network.ts';
 import { Network } from './network.ts';
 import type { Bench, Result } from './phase.ts';
@@ -51,7 +52,7 @@ export async function lossyTransfer(bench: Bench): Promise<Result<'lossy', Lossy
 }
 
 async function inNetwork(bench: Bench, clock: VirtualClock): Promise<Result<'lossy', LossyDetails>> {
-  const { seed, lossPercent } = bench.options;
+  const { seed, lossPercent, scenario } = bench.options;
   const random = new Random(seed);
   const network = await Network.build(DEFAULT_NETWORK, {
     clock,
@@ -67,7 +68,11 @@ async function inNetwork(bench: Bench, clock: VirtualClock): Promise<Result<'los
     // The hosts find each other before the loss begins: three ARP requests in vain would end the attempt to connect.
     await network.ready();
     for (const family of FAMILIES) await alice.ping(network.addressOf(SERVER, family));
-    cable.configure({ ...LINK, drop: lossPercent / 100 });
+    const faults = { ...LINK, drop: lossPercent / 100 };
+    cable.configure(faults);
+    const target = cableTarget(cable, faults);
+    const player = new ScenarioPlayer(clock, scenario ?? { changes: [], repeatMs: null }, () => [target]);
+    player.start();
     const pattern = new Pattern(random.fork());
     const done: Transfer[] = [];
     for (const family of FAMILIES) {
@@ -84,6 +89,7 @@ async function inNetwork(bench: Bench, clock: VirtualClock): Promise<Result<'los
       while (server.stack.tcp.connections.count > 0) await pass(clock, LOOK_MS);
     }
     const virtualMs = clock.now();
+    player.stop();
     cable.configure({}); // or closing would have to wait for what may be lost
     const details = detailsOf(lossPercent, network, done);
     return { name: 'lossy', ok: details.alike, virtualMs, ...lines(details), details, lan: await network.close() };

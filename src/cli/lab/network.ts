@@ -50,8 +50,10 @@ export interface NetworkOptions {
   /** What is built of the declaration's hosts; by default all. */
   readonly hosts?: readonly string[];
   readonly tcp?: Partial<TcpSettings>;
-  /** Wraps the device of a host, or of a router's interface `router.switch`. */
-  wrap?(name: string, device: Device): Device;
+  /** Whether cables without faults can get some later. Default false. */
+  readonly allCables?: boolean;
+  /** Wraps the device of a host, or of a router's interface `router.switch`; then there is no `host`. */
+  wrap?(name: string, device: Device, host: string | null): Device;
 }
 
 /** What a network leaves behind. */
@@ -140,6 +142,13 @@ export class Network {
     return `${addresses.find(isWanted)!.address}`;
   }
 
+  /** The families that a host can be reached by. */
+  familiesOf(name: string): (4 | 6)[] {
+    const { addresses } = this.host(name).iface!;
+    const reachable = addresses.filter(({ address }) => !address.isLinkLocal);
+    return [...new Set(reachable.map(({ address }) => address.family))];
+  }
+
   /** Waits until every host has what its declaration says it finds. @throws Error if one does not */
   async ready(): Promise<void> {
     const until = this.clock.now() + READY_MS_MAX;
@@ -166,7 +175,7 @@ export class Network {
   async #addHost(name: string, declared: HostDeclaration): Promise<void> {
     const { addresses, gateway, nameServers, dns, tcp } = declared;
     const host = createHost({
-      ...this.#common(name, declared),
+      ...this.#common(name, name, declared),
       addresses,
       ...(gateway === undefined ? {} : { gateway }),
       ...(nameServers === undefined ? {} : { nameServers }),
@@ -182,7 +191,7 @@ export class Network {
     const [first, ...others] = interfaces;
     const forward = dns?.forward ?? [];
     const router = createHost({
-      ...this.#common(`${name}.${first!.on}`, first!),
+      ...this.#common(`${name}.${first!.on}`, null, first!),
       addresses: first!.addresses,
       forward: true,
       nameServers: forward,
@@ -190,7 +199,7 @@ export class Network {
     this.routers.set(name, router);
     const ifaces: Interface[] = [router.iface!];
     for (const one of others) {
-      const { device, mac } = this.#common(`${name}.${one.on}`, one);
+      const { device, mac } = this.#common(`${name}.${one.on}`, null, one);
       ifaces.push(router.addInterface(device!, { name: `${name}.${one.on}`, mac: mac!, addresses: one.addresses }));
     }
     for (const to of gateway ?? []) router.stack.addDefaultRoute(IpAddress.parse(to));
@@ -206,10 +215,10 @@ export class Network {
   }
 
   /** What hosts and routers are made with alike. */
-  #common(name: string, attachment: AttachmentDeclaration): HostOptions {
+  #common(name: string, host: string | null, attachment: AttachmentDeclaration): HostOptions {
     const { clock, random, capture } = this.#options;
     const cable = this.#plug(name, attachment);
-    const wire = this.#options.wrap?.(name, cable) ?? cable;
+    const wire = this.#options.wrap?.(name, cable, host) ?? cable;
     const device = capture === null ? wire : new PcapWriter(wire, capture, { mode: 'tx', name });
     const mac = attachment.mac ?? `${new MacAddress(0x0200, ++this.#macs)}`;
     return { device, name, mac, clock, random: () => random.next(), memory: this.memory };
@@ -222,7 +231,7 @@ export class Network {
     this.#plugged.set(on, count + 1);
     if (link !== undefined) return count === 0 ? link.left : link.right;
     const port = this.switches.get(on)!.port();
-    if (faults === undefined) return port;
+    if (faults === undefined && this.#options.allCables !== true) return port;
     const cable = new FaultInjector(port, { seed: this.#options.random.next(), ...faults });
     this.cables.set(name, cable);
     return cable;

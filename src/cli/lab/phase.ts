@@ -1,5 +1,6 @@
 /** What a phase of the lab is. @module */
 import type { Capture } from '../../phy/pcap-writer.ts';
+import type { Scenario } from '../scenario.ts';
 import type { NetworkAccount } from './network.ts';
 
 export interface LabOptions {
@@ -7,6 +8,8 @@ export interface LabOptions {
   readonly seed: number;
   /** Loss of the lossy phase, each way. */
   readonly lossPercent: number;
+  /** Faults of the lossy phase over time; null: the loss alone. */
+  readonly scenario: Scenario | null;
   /** Bytes of the bulk transfer, at most. */
   readonly bulkBytes: number;
 }
