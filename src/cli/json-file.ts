@@ -147,7 +147,10 @@ export class Node {
       try {
         resolveFaults(NO_FAULTS, { [name]: node.value });
       } catch (error) {
-        throw node.error((error as Error).message.replace(/^fault: /, ''));
+        const { message } = error as Error;
+        throw node.error(
+          message.replace(/^fault: expected \w+ (from )?/, (_, from) => `expected ${from ? 'a number from ' : ''}`),
+        );
       }
     }
     return faults as FaultSettings;

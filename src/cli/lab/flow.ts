@@ -3,15 +3,15 @@
  * congestion window, comes from the trace of its socket. @module
  */
 import type { Snapshot, TraceEvent } from '../../core.ts';
+import { SSTHRESH_MAX } from '../../tcp/congestion/controller.ts';
 import { tcp } from '../../wire/index.ts';
 import { Series } from './series.ts';
 
-/** Messages kept of a connection, for its sequence diagram; later ones are only counted. */
-export const MESSAGES_MAX = 2000;
+/** Messages kept of a connection, for its sequence diagram: so many first ones and so many last ones. */
+export const FIRST_MESSAGES_MAX = 1800;
+export const LAST_MESSAGES_MAX = 200;
 /** Segments that wait for the acknowledgement that tells their round trip. */
 const TIMED_MAX = 1024;
-/** From here on a threshold is none. */
-const SSTHRESH_NONE = 0x4000_0000;
 
 export interface End {
   /** The name of the host. */
@@ -32,6 +32,8 @@ export interface Message {
   readonly isResent: boolean;
   /** When it came to the other side; null: it did not. */
   arrivedMs: number | null;
+  /** What it is found by; empty: it is kept for ever. */
+  key: string;
 }
 
 /** One direction: what one end sends. Sequence numbers count from its SYN, which is 0. */
@@ -109,7 +111,7 @@ export class Half {
     this.cwnd.push(atMs, event.cwnd);
     this.inFlight.push(atMs, event.inFlight);
     if (event.srttUs > 0) this.srtt.push(atMs, event.srttUs / 1000);
-    if (event.kind === 'window' && event.ssthresh < SSTHRESH_NONE) this.ssthresh.push(atMs, event.ssthresh);
+    if (event.kind === 'window' && event.ssthresh < SSTHRESH_MAX) this.ssthresh.push(atMs, event.ssthresh);
   }
 
   /** Bits a second from the first byte to the last acknowledgement. */
@@ -141,14 +143,20 @@ export class Flow {
   endMs: number;
   readonly forward = new Half();
   readonly backward = new Half();
-  readonly messages: Message[] = [];
+  /** Messages in the middle that were not kept. */
   messagesLeftOut = 0;
+  /** Segments of either side that came to the other. */
+  #arrived = 0;
+  readonly #first: Message[] = [];
+  /** A ring: the next place is that of the oldest. */
+  readonly #last: Message[] = [];
+  #lastAt = 0;
   /** Whether both sides have ended it, or one has reset it. */
   isOver = false;
   #ends = 0; // bit 0: the client's FIN was seen, bit 1: the server's
   #clientIsn = 0;
   #serverIsn = 0;
-  /** Segments under way, by what they are. */
+  /** Kept messages under way, or lost, by what they are. */
   readonly #underWay = new Map<string, Message[]>();
 
   constructor(number: number, family: 4 | 6, client: End, server: End, atMs: number) {
@@ -169,9 +177,14 @@ export class Flow {
     return this.forward.resent + this.backward.resent;
   }
 
-  /** Segments of either side that did not come to the other. */
+  /** Segments of either side that did not come to the other; what comes twice makes up for one. */
   get lost(): number {
-    return this.messages.reduce((total, { arrivedMs }) => total + (arrivedMs === null ? 1 : 0), 0);
+    return Math.max(0, this.forward.segments + this.backward.segments - this.#arrived);
+  }
+
+  /** The first and the last messages; between them {@link messagesLeftOut} are not kept. */
+  get messages(): readonly Message[] {
+    return [...this.#first, ...this.#last.slice(this.#lastAt), ...this.#last.slice(0, this.#lastAt)];
   }
 
   /**
@@ -199,10 +212,6 @@ export class Flow {
   }
 
   #leave(key: string, segment: tcp.Segment, isForward: boolean, isResent: boolean, atMs: number): void {
-    if (this.messages.length >= MESSAGES_MAX) {
-      this.messagesLeftOut++;
-      return;
-    }
     const [own, other] = isForward ? [this.#clientIsn, this.#serverIsn] : [this.#serverIsn, this.#clientIsn];
     const message: Message = {
       atMs,
@@ -213,14 +222,40 @@ export class Flow {
       flags: segment.flags,
       isResent,
       arrivedMs: null,
+      key: '',
     };
-    this.messages.push(message);
+    this.#keep(message, key);
     const alike = this.#underWay.get(key);
     if (alike === undefined) this.#underWay.set(key, [message]);
     else alike.push(message);
   }
 
+  #keep(message: Message, key: string): void {
+    if (this.#first.length < FIRST_MESSAGES_MAX) {
+      this.#first.push(message);
+      return;
+    }
+    const old = this.#last[this.#lastAt];
+    if (old !== undefined) {
+      this.messagesLeftOut++;
+      this.#forget(old);
+    }
+    message.key = key;
+    this.#last[this.#lastAt] = message;
+    this.#lastAt = (this.#lastAt + 1) % LAST_MESSAGES_MAX;
+  }
+
+  /** A message that is not kept any more need not be found. */
+  #forget(message: Message): void {
+    const alike = this.#underWay.get(message.key);
+    if (alike === undefined) return;
+    const rest = alike.filter((one) => one !== message);
+    if (rest.length === 0) this.#underWay.delete(message.key);
+    else this.#underWay.set(message.key, rest);
+  }
+
   #arrive(key: string, atMs: number): void {
+    this.#arrived++;
     const alike = this.#underWay.get(key);
     const message = alike?.shift();
     if (message !== undefined) message.arrivedMs = atMs;

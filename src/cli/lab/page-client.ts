@@ -98,7 +98,7 @@ export function plotSvg(plot: Plot, from: number, until: number, width: number, 
     }),
     ...ticks(from, until, 8).map((t) => {
       const at = (left + x(t)).toFixed(1);
-      return `<path class="grid" d="M${at} ${top}v${h}"/><text x="${at}" y="${height - 6}" text-anchor="middle">${short(t)} ms</text>`;
+      return `<path class="grid" d="M${at} ${top}v${h}"/><text x="${at}" y="${height - 6}" text-anchor="middle">${short(t / 1000)} s</text>`;
     }),
   ];
   const lines = plot.lines.map((line) => {
@@ -149,7 +149,7 @@ export function startPage(data: PageData, page: Document): void {
   const show = (): void => {
     const flow = data.flows[number - 1];
     plots.innerHTML = (flow?.plots ?? []).map((plot) => plotSvg(plot, from, until, 960, 240)).join('');
-    element('range').textContent = `${from.toFixed(1)} to ${until.toFixed(1)} ms`;
+    element('range').textContent = `${(from / 1000).toFixed(4)} to ${(until / 1000).toFixed(4)} s`;
     showPackets();
   };
   const reset = (): void => {
