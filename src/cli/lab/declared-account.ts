@@ -9,7 +9,7 @@ import { grouped, inBitsPerSecond, inBytes, inTime, wrapped } from './text.ts';
 const WIDTH = 80;
 const NAME = 10;
 const WHAT = 34;
-const FLOW = 30;
+const FLOW = 28;
 const BARS = ' ▁▂▃▄▅▆▇█';
 const SPARKS = 32;
 /** Flows in the table; the rest is counted. JSON has them all. */
@@ -75,14 +75,14 @@ function formatFlows(flows: readonly Flow[]): string[] {
     const rtt = main.roundTrips?.map((ms) => (ms < 10 ? ms.toFixed(1) : ms.toFixed(0))).join('/') ?? '-';
     const figures =
       `${inBytes(main.payloadBytes).padStart(8)}  ${inBitsPerSecond(main.goodput).padStart(11)}  ` +
-      `${rtt.padStart(13)}  ${grouped(resent).padStart(6)}`;
+      `${rtt.padStart(15)}  ${grouped(resent).padStart(6)}`;
     const first = `${String(number).padStart(3)}  ${name.padEnd(FLOW)}`;
     const head = first.length > FLOW + 5 ? [first, ' '.repeat(FLOW + 5) + figures] : [first + figures];
     const bars = sparkline(main, startMs, endMs, SPARKS);
     return [...head, `     IPv${family} ${inTime(endMs - startMs).padStart(8)}  |${bars}|`];
   });
   const more = flows.length > shown.length ? [`     and ${grouped(flows.length - shown.length)} more`] : [];
-  const title = `  #  ${'flow'.padEnd(FLOW)}${'bytes'.padStart(8)}  ${'goodput'.padStart(11)}  ${'RTT min/med/max'.padStart(13)}  resent`;
+  const title = `  #  ${'flow'.padEnd(FLOW)}${'bytes'.padStart(8)}  ${'goodput'.padStart(11)}  RTT min/med/max  resent`;
   return [title, ...lines, ...more];
 }
 

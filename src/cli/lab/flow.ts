@@ -42,7 +42,6 @@ export class Half {
   /** Payload, and payload that had been sent before. */
   sentBytes = 0;
   resent = 0;
-  ackedBytes = 0;
   firstDataMs = -1;
   lastAckMs = -1;
   /** Time, first and last byte of each segment that is new; of each that is not. */
@@ -60,6 +59,8 @@ export class Half {
   #isn: number | null = null;
   #next = 0;
   #acked = 0;
+  /** Behind the FIN; 0: there was none. */
+  #finEnd = 0;
   /** Scale of the windows that the other side grants. */
   #shift = 0;
   readonly #timed: { end: number; atMs: number }[] = [];
@@ -72,6 +73,7 @@ export class Half {
     const end = seq + segment.length + (isControl ? 1 : 0);
     this.segments++;
     this.sentBytes += segment.length;
+    if ((segment.flags & tcp.FIN) !== 0) this.#finEnd = end;
     const isNew = end > this.#next;
     if (end === seq) return false;
     if (segment.length > 0 && this.firstDataMs < 0) this.firstDataMs = atMs;
@@ -97,7 +99,6 @@ export class Half {
     const wnd = (segment.flags & tcp.SYN) === 0 ? segment.wnd * 2 ** this.#shift : segment.wnd;
     this.edge.push(atMs, ack + wnd);
     if (ack <= this.#acked) return;
-    this.ackedBytes += ack - this.#acked;
     this.#acked = ack;
     this.lastAckMs = atMs;
     this.acked.push(atMs, ack);
@@ -122,7 +123,8 @@ export class Half {
 
   /** What was acknowledged, without SYN and FIN. */
   get payloadBytes(): number {
-    return Math.max(0, Math.min(this.ackedBytes - 1, this.sentBytes));
+    const fin = this.#finEnd > 0 && this.#acked >= this.#finEnd ? 1 : 0;
+    return Math.max(0, this.#acked - 1 - fin);
   }
 
   /** Least, median and most of the round trips, in ms; null: there are none. */
