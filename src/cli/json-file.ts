@@ -14,7 +14,7 @@ const SHOWN_MAX = 60;
 export const FAULT_NAMES = Object.keys(NO_FAULTS) as (keyof FaultSettings)[];
 
 /** A value of a document, and where it stands. */
-export class Node {
+export class JsonNode {
   readonly value: unknown;
   /** `hosts.alice.faults`; empty: the whole document. */
   readonly path: string;
@@ -38,13 +38,13 @@ export class Node {
     return new UsageError(`${this.#file}: ${this.path === '' ? '' : `${this.path}: `}${message}`);
   }
 
-  child(name: string | number, value: unknown): Node {
+  child(name: string | number, value: unknown): JsonNode {
     const part = typeof name === 'number' ? `[${name}]` : this.path === '' ? name : `.${name}`;
-    return new Node(value, this.path + part, this.#file);
+    return new JsonNode(value, this.path + part, this.#file);
   }
 
   /** What stands under these names and no others; a name that is not there has undefined. */
-  fields<Name extends string>(names: readonly Name[]): Readonly<Record<Name, Node | undefined>> {
+  fields<Name extends string>(names: readonly Name[]): Readonly<Record<Name, JsonNode | undefined>> {
     const entries = this.#entries(`an object with ${names.join(', ')}`);
     for (const [name] of entries) {
       if ((names as readonly string[]).includes(name)) continue;
@@ -52,11 +52,11 @@ export class Node {
       const hint = near === null ? `: expected ${names.join(', ')}` : `: did you mean ${near}?`;
       throw this.error(`unknown name ${JSON.stringify(name)}${hint}`);
     }
-    return Object.fromEntries(entries) as Record<Name, Node | undefined>;
+    return Object.fromEntries(entries) as Record<Name, JsonNode | undefined>;
   }
 
   /** Values under names of the file's own. */
-  map<T>(read: (node: Node, name: string) => T): Record<string, T> {
+  map<T>(read: (node: JsonNode, name: string) => T): Record<string, T> {
     const entries = this.#entries('an object with names');
     return Object.fromEntries(
       entries.map(([name, node]) => {
@@ -69,17 +69,17 @@ export class Node {
   }
 
   /** Names of the file's own that are none of the network's. */
-  entries(): (readonly [string, Node])[] {
+  entries(): (readonly [string, JsonNode])[] {
     return this.#entries('an object with names');
   }
 
-  #entries(expected: string): (readonly [string, Node])[] {
+  #entries(expected: string): (readonly [string, JsonNode])[] {
     const { value } = this;
     if (typeof value !== 'object' || value === null || Array.isArray(value)) this.fail(expected);
     return Object.entries(value as object).map(([name, one]) => [name, this.child(name, one)] as const);
   }
 
-  list<T>(read: (node: Node) => T, max: number): T[] {
+  list<T>(read: (node: JsonNode) => T, max: number): T[] {
     const { value } = this;
     if (!Array.isArray(value)) this.fail('a list');
     const values = value as readonly unknown[];
@@ -158,7 +158,7 @@ export class Node {
 }
 
 /** Reads a file. @throws CommandError where it cannot be read, UsageError where it is no JSON */
-export function readJsonFile(path: string): Node {
+export function readJsonFile(path: string): JsonNode {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
@@ -169,7 +169,7 @@ export function readJsonFile(path: string): Node {
   }
   if (text.length > BYTES_MAX) throw new UsageError(`${path}: expected at most ${BYTES_MAX} bytes, got ${text.length}`);
   try {
-    return new Node(JSON.parse(text), '', path);
+    return new JsonNode(JSON.parse(text), '', path);
   } catch (error) {
     throw new UsageError(`${path}: no JSON: ${jsonError(error as Error, text)}`);
   }

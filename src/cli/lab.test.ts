@@ -269,6 +269,8 @@ test('lab: what failed is named', async () => {
   });
 });
 
+const EXAMPLE = fileURLToPath(new URL('../../../examples/lab.json', import.meta.url));
+
 const REFUSED: [string[], RegExp][] = [
   [['--seed', '-1'], /seed/],
   [['--seed', '1.5'], /seed.*whole number/],
@@ -280,7 +282,13 @@ const REFUSED: [string[], RegExp][] = [
   [['--lose', '1'], /--loss/],
   [['--json=1'], /json takes no value/],
   [['--pcap'], /pcap needs a value/],
-  [['lan'], /unexpected argument/],
+  [['lan.json', 'wan.json'], /unexpected argument/],
+  [['--html', 'page.html'], /--html: expected a file/],
+  [['--flow', '1'], /--flow: expected a file/],
+  [['--loss', '1', EXAMPLE], /--loss: expected none with a file/],
+  [['--rows', '0', EXAMPLE], /--rows: expected a whole number from 1/],
+  [['--flow', 'alice:bob', EXAMPLE], /--flow: expected the number of a flow, or its hosts.*1 \(laptop:\d+ > www:80\)/],
+  [['--scenario', EXAMPLE, EXAMPLE], /lab\.json: unknown name "seed": expected schedule, repeatMs/],
 ];
 
 for (const [args, expected] of REFUSED) {
@@ -297,6 +305,25 @@ test('lab: a capture that cannot be written ends it before it begins', async () 
   );
 });
 
+for (const args of [['none.json'], ['--scenario', 'none.json']]) {
+  test(`lab: ${args.join(' ')} that is not there is told`, async () => {
+    await assert.rejects(
+      command.run(args),
+      (error) => error instanceof CommandError && /^cannot read none\.json: no such file/.test(error.message),
+    );
+  });
+}
+
+test('lab: a scenario changes what the lossy phase meets, and memory comes back', async () => {
+  const cut = { atMs: 100, on: [], both: { down: true }, first: {}, second: {} };
+  const mended = { ...cut, atMs: 1100, both: { down: false, drop: 0 } };
+  const options = { ...optionsOf(1, 0), scenario: { changes: [cut, mended], repeatMs: null } };
+  const { ok, phases, memory } = documentOf(await run(options), options);
+  assert.ok(ok && memory.balanced);
+  assert.ok(phases.lossy.alike && phases.lossy.framesLost > 0 && phases.lossy.timeouts > 0);
+  assert.ok(phases.lossy.transferMs > 1000);
+});
+
 const MAIN = fileURLToPath(new URL('./main.js', import.meta.url));
 const tool = (...args: string[]) => spawnSync(process.execPath, [MAIN, 'lab', ...args], { encoding: 'utf8' });
 
@@ -311,6 +338,25 @@ test('lab: as a command, quiet in a pipe, one JSON document, and a capture', () 
     assert.deepEqual({ ok, seed, lossPercent }, { ok: true, seed: 2, lossPercent: 2 });
     const packets = blocksOf(readFileSync(path)).filter(({ type }) => type === PACKET).length;
     assert.deepEqual(capture, { file: path, failure: null, packets, leftOut: ['bulk', 'badInput'] });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('lab: as a command with a file: a document, a capture, and a page', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'lab-'));
+  try {
+    const [pcap, html] = [join(folder, 'lab.pcapng'), join(folder, 'lab.html')];
+    const { status, stdout, stderr } = tool(EXAMPLE, '--json', '--pcap', pcap, '--html', html, '--flow', '1');
+    assert.equal(stderr, '');
+    assert.equal(status, 0, stdout);
+    const document = JSON.parse(stdout);
+    assert.deepEqual([document.ok, document.seed, document.page], [true, 1, html]);
+    assert.equal(document.flows.length, 3);
+    const packets = blocksOf(readFileSync(pcap)).filter(({ type }) => type === PACKET).length;
+    assert.deepEqual(document.capture, { file: pcap, failure: null, packets });
+    assert.equal(packets, document.frames);
+    assert.match(readFileSync(html, 'utf8'), /^<!doctype html>[\s\S]*laptop:\d+ &gt; www:80[\s\S]*<\/html>\n$/);
   } finally {
     rmSync(folder, { recursive: true });
   }

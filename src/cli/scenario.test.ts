@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { FaultInjector, pipePair } from '../phy/index.ts';
 import { VirtualClock } from '../sim/index.ts';
 import { UsageError } from './command.ts';
-import { Node } from './json-file.ts';
+import { JsonNode } from './json-file.ts';
 import { type Change, cableTarget, type FaultTarget, readScenario, ScenarioPlayer } from './scenario.ts';
 
 const TARGETS = new Map([
@@ -12,7 +12,7 @@ const TARGETS = new Map([
   ['wan', { kind: 'link' }],
 ] as const);
 const read = (value: unknown, targets: typeof TARGETS | null = TARGETS) =>
-  readScenario(new Node(value, '', 'file'), targets);
+  readScenario(new JsonNode(value, '', 'file'), targets);
 
 test('scenario: what a file says is what changes', () => {
   const { changes, repeatMs } = read({

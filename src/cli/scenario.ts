@@ -5,7 +5,7 @@
 import type { FaultInjector, FaultOptions } from '../phy/fault-injector.ts';
 import { NO_FAULTS, type ResolvedFaults, resolveFaults } from '../phy/faults.ts';
 import type { Clock, FaultSettings, Link } from '../sim/index.ts';
-import type { Node } from './json-file.ts';
+import type { JsonNode } from './json-file.ts';
 
 /** Changes of a scenario, at most. */
 const CHANGES_MAX = 10_000;
@@ -44,7 +44,7 @@ const NAMES = { cable: ['rx', 'tx'], link: ['forward', 'backward'] } as const;
  * Reads `{ "schedule": [{ "atMs": 1000, "drop": 0.1, "rx": { "delayMs": 20 } }], "repeatMs": 5000 }`.
  * @param targets - by name; null: there is one, a cable, and changes do not say which
  */
-export function readScenario(node: Node, targets: ReadonlyMap<string, Directions> | null): Scenario {
+export function readScenario(node: JsonNode, targets: ReadonlyMap<string, Directions> | null): Scenario {
   const { schedule, repeatMs } = node.fields(['schedule', 'repeatMs']);
   if (schedule === undefined) throw node.error('expected a schedule, got none');
   const changes = readSchedule(schedule, targets);
@@ -55,7 +55,7 @@ export function readScenario(node: Node, targets: ReadonlyMap<string, Directions
 }
 
 /** Reads the changes alone. */
-export function readSchedule(node: Node, targets: ReadonlyMap<string, Directions> | null): Change[] {
+export function readSchedule(node: JsonNode, targets: ReadonlyMap<string, Directions> | null): Change[] {
   let last = 0;
   return node.list((one) => {
     const change = readChange(one, targets);
@@ -66,11 +66,11 @@ export function readSchedule(node: Node, targets: ReadonlyMap<string, Directions
   }, CHANGES_MAX);
 }
 
-function readChange(node: Node, targets: ReadonlyMap<string, Directions> | null): Change {
+function readChange(node: JsonNode, targets: ReadonlyMap<string, Directions> | null): Change {
   const own = targets === null ? ['atMs', 'rx', 'tx'] : ['atMs', 'on', 'rx', 'tx', 'forward', 'backward'];
   const both = node.faults(own);
   const read = node.value as Readonly<Record<string, unknown>>;
-  const field = (name: string): Node | undefined => (name in read ? node.child(name, read[name]) : undefined);
+  const field = (name: string): JsonNode | undefined => (name in read ? node.child(name, read[name]) : undefined);
   const atMs = (field('atMs') ?? node.child('atMs', undefined)).number(0, 365 * DAY_MS);
   const on = targets === null ? [] : readTargets(field('on') ?? node.child('on', undefined), targets);
   const kinds = new Set(on.map((name) => targets!.get(name)!.kind));
@@ -84,8 +84,8 @@ function readChange(node: Node, targets: ReadonlyMap<string, Directions> | null)
 }
 
 /** A name, or a list of them. */
-function readTargets(node: Node, targets: ReadonlyMap<string, Directions>): string[] {
-  const one = (name: Node): string => name.choice([...targets.keys()]);
+function readTargets(node: JsonNode, targets: ReadonlyMap<string, Directions>): string[] {
+  const one = (name: JsonNode): string => name.choice([...targets.keys()]);
   return Array.isArray(node.value) ? node.list(one, targets.size) : [one(node)];
 }
 

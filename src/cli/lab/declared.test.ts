@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Node } from '../json-file.ts';
+import { JsonNode } from '../json-file.ts';
 import type { Scenario } from '../scenario.ts';
 import { type DeclaredAccount, runDeclared } from './declared.ts';
 import { declaredToJson, formatDeclared } from './declared-account.ts';
@@ -14,7 +14,7 @@ interface RunOptions {
 
 const run = (value: object, { seed = 1, scenario, lists = false }: RunOptions = {}): Promise<DeclaredAccount> =>
   runDeclared({
-    file: readDeclaration(new Node(value, '', 'lab.json')),
+    file: readDeclaration(new JsonNode(value, '', 'lab.json')),
     seed,
     scenario: scenario ?? null,
     recording: null,

@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { CommandError, UsageError } from '../command.ts';
-import { Node, readJsonFile } from '../json-file.ts';
+import { JsonNode, readJsonFile } from '../json-file.ts';
 import { readDeclaration } from './read-declaration.ts';
 
-const read = (value: unknown) => readDeclaration(new Node(value, '', 'lab.json'));
+const read = (value: unknown) => readDeclaration(new JsonNode(value, '', 'lab.json'));
 
 const host = { on: 'lan', addresses: ['10.0.0.1/24'] };
 const router = { on: 'lan', addresses: ['10.0.0.254/24', 'fd00::1/64'] };

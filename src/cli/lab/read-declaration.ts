@@ -1,7 +1,7 @@
 /** Reads the file of `ethertype lab FILE`: what a declaration may be, and what belongs together in it. @module */
 import { ADDRESS_WORDS, type AddressWord, Cidr, type IpAddress } from '../../index.ts';
 import type { FaultSettings } from '../../sim/index.ts';
-import type { Node } from '../json-file.ts';
+import type { JsonNode } from '../json-file.ts';
 import { type Change, type Directions, readSchedule } from '../scenario.ts';
 import {
   type ActivityDeclaration,
@@ -36,7 +36,7 @@ export interface LabFile {
 }
 
 /** @throws UsageError that names the place */
-export function readDeclaration(root: Node): LabFile {
+export function readDeclaration(root: JsonNode): LabFile {
   const names = ['seed', 'seconds', 'switches', 'links', 'routers', 'hosts', 'schedule'] as const;
   const { seed, seconds, switches, links, routers, hosts, schedule } = root.fields(names);
   if (hosts === undefined) throw root.error('expected hosts, got none');
@@ -69,7 +69,7 @@ export function faultNames({ links, routers, hosts, switches }: LabDeclaration):
   return found;
 }
 
-function nodes<T>(node: Node, read: (one: Node, name: string) => T): Record<string, T> {
+function nodes<T>(node: JsonNode, read: (one: JsonNode, name: string) => T): Record<string, T> {
   const found = node.map(read);
   const count = Object.keys(found).length;
   if (count > NODES_MAX) throw node.error(`expected at most ${NODES_MAX}, got ${count}`);
@@ -82,11 +82,11 @@ const given = <T extends object>(fields: T): { [K in keyof T]: Exclude<T[K], und
     [K in keyof T]: Exclude<T[K], undefined>;
   };
 
-const mtuOf = (node: Node | undefined): number | undefined => node?.integer(MTU_MIN, MTU_MAX);
+const mtuOf = (node: JsonNode | undefined): number | undefined => node?.integer(MTU_MIN, MTU_MAX);
 
-const readSwitch = (node: Node) => given({ mtu: mtuOf(node.fields(['mtu']).mtu) });
+const readSwitch = (node: JsonNode) => given({ mtu: mtuOf(node.fields(['mtu']).mtu) });
 
-function readLink(node: Node): LinkDeclaration {
+function readLink(node: JsonNode): LinkDeclaration {
   const faults = node.faults(['mtu', 'forward', 'backward']);
   const { mtu, forward, backward } = node.value as Readonly<Record<string, unknown>>;
   const direction = (name: string, value: unknown): FaultSettings | undefined =>
@@ -100,12 +100,12 @@ function readLink(node: Node): LinkDeclaration {
 }
 
 const ATTACHMENT = ['on', 'addresses', 'mac', 'faults'] as const;
-type AttachmentNodes = Readonly<Record<(typeof ATTACHMENT)[number], Node | undefined>>;
+type AttachmentNodes = Readonly<Record<(typeof ATTACHMENT)[number], JsonNode | undefined>>;
 
 /** @param words - which words may stand among the addresses */
-function readAttachment(node: Node, fields: AttachmentNodes, words: readonly AddressWord[]): AttachmentDeclaration {
+function readAttachment(node: JsonNode, fields: AttachmentNodes, words: readonly AddressWord[]): AttachmentDeclaration {
   const { on, addresses, mac, faults } = fields;
-  const readAddress = (one: Node): string => {
+  const readAddress = (one: JsonNode): string => {
     const word = words.find((known) => known === one.value);
     if (word !== undefined) return word;
     if (typeof one.value === 'string' && one.value.includes('/')) return `${one.cidr()}`;
@@ -122,7 +122,7 @@ function readAttachment(node: Node, fields: AttachmentNodes, words: readonly Add
   });
 }
 
-function readCable(node: Node) {
+function readCable(node: JsonNode) {
   const both = node.faults(['rx', 'tx']);
   const { rx, tx } = node.value as Readonly<Record<string, unknown>>;
   const direction = (name: string, value: unknown): FaultSettings | undefined =>
@@ -130,14 +130,14 @@ function readCable(node: Node) {
   return given({ ...both, rx: direction('rx', rx), tx: direction('tx', tx) });
 }
 
-const addressList = (node: Node | undefined): string[] | undefined => node?.list((one) => `${one.ip()}`, LIST_MAX);
+const addressList = (node: JsonNode | undefined): string[] | undefined => node?.list((one) => `${one.ip()}`, LIST_MAX);
 
-function readRouter(node: Node): RouterDeclaration {
+function readRouter(node: JsonNode): RouterDeclaration {
   const { interfaces, gateway, routes, dns } = node.fields(['interfaces', 'gateway', 'routes', 'dns']);
   const list = (interfaces ?? node.child('interfaces', undefined)).list(readInterface, NODES_MAX);
   if (list.length === 0) interfaces!.fail('one interface or more');
   const own = list.flatMap(({ addresses }) => addresses.map((text) => parseCidr(text)));
-  const readRoute = (one: Node) => {
+  const readRoute = (one: JsonNode) => {
     const { to, via } = one.fields(['to', 'via']);
     const next = via ?? one.child('via', undefined);
     checkOnLink(next, next.ip(), own);
@@ -152,18 +152,18 @@ function readRouter(node: Node): RouterDeclaration {
   });
 }
 
-function checkOnLink(node: Node, address: IpAddress, own: readonly Cidr[]): void {
+function checkOnLink(node: JsonNode, address: IpAddress, own: readonly Cidr[]): void {
   if (!own.some((cidr) => cidr.contains(address))) node.fail('an address on a network of its own interfaces');
 }
 
 const parseCidr = (text: string): Cidr => Cidr.parse(text);
 
-function readInterface(node: Node): RouterInterfaceDeclaration {
+function readInterface(node: JsonNode): RouterInterfaceDeclaration {
   const fields = node.fields([...ATTACHMENT, 'dhcp', 'advertise']);
   const { dhcp, advertise } = fields;
   const attachment = readAttachment(node, fields, []);
   const own = attachment.addresses.map(parseCidr);
-  const prefix = (one: Node): string => {
+  const prefix = (one: JsonNode): string => {
     const cidr = one.cidr();
     return cidr.address.isV4 || cidr.prefixLength !== 64 ? one.fail('an IPv6 prefix of 64 bits') : `${cidr}`;
   };
@@ -174,7 +174,7 @@ function readInterface(node: Node): RouterInterfaceDeclaration {
   });
 }
 
-function readDhcp(node: Node, own: readonly Cidr[]): NonNullable<RouterInterfaceDeclaration['dhcp']> {
+function readDhcp(node: JsonNode, own: readonly Cidr[]): NonNullable<RouterInterfaceDeclaration['dhcp']> {
   const { pool, leaseSeconds, reservations } = node.fields(['pool', 'leaseSeconds', 'reservations']);
   const where = pool ?? node.child('pool', undefined);
   const [from, to] = where.list((one) => one.ip(), 2);
@@ -182,7 +182,7 @@ function readDhcp(node: Node, own: readonly Cidr[]): NonNullable<RouterInterface
   if (from === undefined || to === undefined || network === undefined || !network.contains(to) || to.d < from.d) {
     where.fail('the first and the last address to lease, on an IPv4 network of the interface');
   }
-  const reserve = (one: Node): string =>
+  const reserve = (one: JsonNode): string =>
     network!.contains(one.ip()) ? `${one.ip()}` : one.fail(`an address of ${network}`);
   return given({
     pool: [`${from}`, `${to}`] as const,
@@ -191,7 +191,7 @@ function readDhcp(node: Node, own: readonly Cidr[]): NonNullable<RouterInterface
   });
 }
 
-function readDns(node: Node): DnsDeclaration {
+function readDns(node: JsonNode): DnsDeclaration {
   const { domains, hosts, forward } = node.fields(['domains', 'hosts', 'forward']);
   const list = (domains ?? node.child('domains', undefined)).list(readName, LIST_MAX);
   if (list.length === 0) domains!.fail('one domain or more');
@@ -207,9 +207,9 @@ function readDns(node: Node): DnsDeclaration {
 }
 
 const isName = (text: string): boolean => text.length < 254 && /^([a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}$/i.test(text);
-const readName = (node: Node): string => (isName(node.text()) ? node.text() : node.fail('a name like example.net'));
+const readName = (node: JsonNode): string => (isName(node.text()) ? node.text() : node.fail('a name like example.net'));
 
-function readHost(node: Node): HostDeclaration {
+function readHost(node: JsonNode): HostDeclaration {
   const names = [...ATTACHMENT, 'gateway', 'nameServers', 'dns', 'tcp', 'serve', 'run'] as const;
   const fields = node.fields(names);
   const { gateway, nameServers, dns, tcp, serve, run } = fields;
@@ -227,7 +227,7 @@ function readHost(node: Node): HostDeclaration {
   });
 }
 
-function readTcp(node: Node): TcpDeclaration {
+function readTcp(node: JsonNode): TcpDeclaration {
   const names = [
     'congestion',
     'sendBufferBytes',
@@ -257,11 +257,11 @@ const ACTIVITIES = {
 } as const;
 type Kind = keyof typeof ACTIVITIES;
 
-function readActivity(node: Node): ActivityDeclaration {
+function readActivity(node: JsonNode): ActivityDeclaration {
   const value = node.value as { readonly do?: unknown } | null;
   const kind = node.child('do', value?.do).choice(Object.keys(ACTIVITIES) as Kind[]);
   const fields = node.fields(['do', 'atMs', 'family', ...ACTIVITIES[kind]] as string[]);
-  const need = (name: string): Node => fields[name] ?? node.child(name, undefined);
+  const need = (name: string): JsonNode => fields[name] ?? node.child(name, undefined);
   const { family } = fields;
   if (family !== undefined && family.value !== 4 && family.value !== 6) family.fail('4 or 6');
   const common = { atMs: fields.atMs?.number(0, TIME_MS_MAX), family: family?.value as 4 | 6 | undefined };
@@ -292,7 +292,7 @@ function readActivity(node: Node): ActivityDeclaration {
 }
 
 /** Nothing has the name of another thing. */
-function checkNames(root: Node, network: LabDeclaration): void {
+function checkNames(root: JsonNode, network: LabDeclaration): void {
   const seen = new Map<string, string>();
   for (const kind of ['switches', 'links', 'routers', 'hosts'] as const) {
     for (const name of Object.keys(network[kind])) {
@@ -304,7 +304,7 @@ function checkNames(root: Node, network: LabDeclaration): void {
 }
 
 /** Every cable leads somewhere, links have two ends, and no address is there twice. */
-function checkPlugs(root: Node, { switches, links, routers, hosts }: LabDeclaration): void {
+function checkPlugs(root: JsonNode, { switches, links, routers, hosts }: LabDeclaration): void {
   const plugs = [
     ...Object.entries(routers).flatMap(([name, { interfaces }]) =>
       interfaces.map((one, i) => ({ path: `routers.${name}.interfaces[${i}]`, one: one as AttachmentDeclaration })),
@@ -338,7 +338,7 @@ function checkPlugs(root: Node, { switches, links, routers, hosts }: LabDeclarat
 const SERVICE_OF: Readonly<Partial<Record<Kind, ServiceName>>> = { get: 'http', send: 'discard', echo: 'echo' };
 
 /** What hosts run can be: who is asked serves it, and who is reserved an address has a link address. */
-function checkHosts(root: Node, { hosts, routers }: LabDeclaration): void {
+function checkHosts(root: JsonNode, { hosts, routers }: LabDeclaration): void {
   for (const [name, { run: activities = [] }] of Object.entries(hosts)) {
     for (const [i, activity] of activities.entries()) {
       const peer = 'to' in activity ? activity.to : 'from' in activity ? activity.from : null;
