@@ -30,6 +30,7 @@ export function formatDeclared(account: DeclaredAccount, output: DeclaredOutput)
   const { hosts, done, observer, network, ms, virtualMs, readyMs } = account;
   const { flows } = observer;
   const complaints = done.filter((one) => !one.ok).map(({ host, what }) => `${host}: ${what}`);
+  if (output.capture?.failure) complaints.push('capture');
   if (network.usedBytes !== 0) complaints.push(`${inBytes(network.usedBytes)} of memory NEVER CAME BACK`);
   return [
     `ethertype lab: ${output.title}, seed ${output.seed}`,
@@ -90,7 +91,7 @@ function formatFlows(flows: readonly Flow[]): string[] {
 export function sparkline({ acked }: Half, fromMs: number, untilMs: number, count: number): string {
   const sums = new Array<number>(count).fill(0);
   const { values } = acked;
-  let before = 0;
+  let before = 1; // the SYN
   for (let i = 0; i < values.length; i += 2) {
     const part = Math.floor(((values[i]! - fromMs) / Math.max(untilMs - fromMs, 1e-9)) * count);
     sums[Math.min(Math.max(part, 0), count - 1)]! += values[i + 1]! - before;

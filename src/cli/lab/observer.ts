@@ -6,7 +6,6 @@ import type { TcpStream } from '../../index.ts';
 import { frameEnd, frameStart } from '../../memory/frame.ts';
 import type { Memory } from '../../memory/memory.ts';
 import type { Device, Medium } from '../../phy/device.ts';
-import { IpAddress } from '../../wire/address.ts';
 import { Dissection, dissect } from '../../wire/dissect.ts';
 import { tcp } from '../../wire/index.ts';
 import { PROTOCOL_TCP } from '../../wire/ip.ts';
@@ -91,6 +90,15 @@ export class Observer {
     });
   }
 
+  /** As texts, which are kept: of most packets they are those of the packet before. */
+  #addressesOf(dv: DataView, { network, version }: Dissection): [source: string, destination: string] {
+    const tools = this.#tools;
+    if (version === 4) return [tools.v4(dv.getInt32(network + 12)), tools.v4(dv.getInt32(network + 16))];
+    const at = (p: number): string =>
+      tools.v6(dv.getInt32(p), dv.getInt32(p + 4), dv.getInt32(p + 8), dv.getInt32(p + 12));
+    return [at(network + 8), at(network + 24)];
+  }
+
   /** Finds the flow of a segment, and tells it of the segment where `host` is one of its ends. */
   #flowOf(memory: Memory, d: Dissection, host: string | null, isOut: boolean, now: number): Flow | null {
     const { dv } = memory;
@@ -98,7 +106,7 @@ export class Observer {
     if (tcp.check(memory, d.transport, d.transportEnd, -1) !== null) return null;
     const segment = this.#segment;
     tcp.parse(dv, d.transport, d.transportEnd, segment);
-    const [source, destination] = addressesOf(dv, d);
+    const [source, destination] = this.#addressesOf(dv, d);
     const from = { address: source, port: tcp.sourcePort(dv, d.transport) };
     const to = { address: destination, port: tcp.destinationPort(dv, d.transport) };
     const key = keyOf(from.address, from.port, to.address, to.port);
@@ -124,14 +132,6 @@ export class Observer {
 function keyOf(a: string, aPort: number, b: string, bPort: number): string {
   const [one, two] = [`${a} ${aPort}`, `${b} ${bPort}`];
   return one < two ? `${one} ${two}` : `${two} ${one}`;
-}
-
-function addressesOf(dv: DataView, { network, version }: Dissection): [source: string, destination: string] {
-  if (version === 4)
-    return [`${IpAddress.v4(dv.getInt32(network + 12))}`, `${IpAddress.v4(dv.getInt32(network + 16))}`];
-  const at = (p: number): string =>
-    `${new IpAddress(dv.getInt32(p), dv.getInt32(p + 4), dv.getInt32(p + 8), dv.getInt32(p + 12))}`;
-  return [at(network + 8), at(network + 24)];
 }
 
 /** How a flow's end is written: `alice:80`. */

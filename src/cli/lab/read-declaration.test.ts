@@ -158,6 +158,16 @@ const WRONG: { name: string; value: unknown; expected: string }[] = [
     expected: 'hosts.a.run[0].to: expected a host (a), a name with a dot, or an address, got "b"',
   },
   {
+    name: 'an address of the other family',
+    value: lab({ hosts: { a: { ...host, run: [{ do: 'ping', to: '10.0.0.7', family: 6 }] } } }),
+    expected: 'hosts.a.run[0].to: expected an IPv6 address, got "10.0.0.7"',
+  },
+  {
+    name: 'a router that is plugged in twice',
+    value: lab({ routers: { r: { interfaces: [router, { on: 'lan', addresses: ['10.1.0.1/24'] }] } } }),
+    expected: 'routers.r.interfaces[1].on: expected networks of their own, lan is there twice',
+  },
+  {
     name: 'a host that does not serve',
     value: lab({
       hosts: { a: { ...host, run: [{ do: 'send', to: 'b', bytes: 3 }] }, b: { ...host, addresses: ['10.0.0.2/24'] } },

@@ -329,6 +329,13 @@ function checkPlugs(root: JsonNode, { switches, links, routers, hosts }: LabDecl
       owners.set(key, path);
     }
   }
+  for (const [name, { interfaces }] of Object.entries(routers)) {
+    const i = interfaces.findIndex(({ on }, at) => interfaces.findIndex((one) => one.on === on) < at);
+    if (i >= 0)
+      throw root.error(
+        `routers.${name}.interfaces[${i}].on: expected networks of their own, ${interfaces[i]!.on} is there twice`,
+      );
+  }
   for (const name of Object.keys(links)) {
     const ends = plugs.filter(({ one }) => one.on === name).length;
     if (ends !== 2) throw root.error(`links.${name}: expected two ends, got ${ends}`);
@@ -350,6 +357,8 @@ function checkHosts(root: JsonNode, { hosts, routers }: LabDeclaration): void {
       const isElsewhere = peer.includes('.') || peer.includes(':');
       if (target === undefined && !isElsewhere)
         at.fail(`a host (${Object.keys(hosts).join(', ')}), a name with a dot, or an address`);
+      const family = peer.includes(':') ? 6 : /^[\d.]+$/.test(peer) ? 4 : undefined;
+      if (family !== undefined && (activity.family ?? family) !== family) at.fail(`an IPv${activity.family} address`);
       if (target === undefined || service === undefined) continue;
       if (!(target.serve ?? []).includes(service))
         throw at.error(`expected a host that serves ${service}, ${peer} does not`);
