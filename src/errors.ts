@@ -36,6 +36,8 @@ const ERRORS = {
   ENOSYS: [38, 'function not implemented'],
   ENOTCONN: [107, 'socket is not connected'],
   ENOTFOUND: [3008, 'name not found'],
+  EEXIST: [17, 'file exists'],
+  ENOSPC: [28, 'no space left on device'],
   ENOTSOCK: [88, 'not a socket'],
   ENOTTY: [25, 'not a request for this descriptor'],
   EOPNOTSUPP: [95, 'operation not supported'],

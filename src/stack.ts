@@ -234,6 +234,7 @@ export class Stack {
       }
       taken += this.ip.looped.drain();
       if (this.ip.looped.count > 0) mayHoldMore = true;
+      if (this.ip.fragmenter.waitingCount > 0) this.ip.fragmenter.flush();
       const more = this.tcp.flush();
       const hasSent = stats.framesOut !== sentBefore;
       // Nothing came, and nothing is left to send, or there is no room for it.
@@ -246,7 +247,8 @@ export class Stack {
 
   /** When `poll` should next be called: ms of the same clock, Infinity: only when a device or a socket has something. */
   pollAt(): number {
-    let at = this.tcp.hasReady || this.ip.looped.count > 0 ? this.context.now : this.context.timers.nextAt;
+    const isReady = this.tcp.hasReady || this.ip.looped.count > 0 || this.ip.fragmenter.hasReady;
+    let at = isReady ? this.context.now : this.context.timers.nextAt;
     for (const { device } of this.ip.interfaces) at = Math.min(at, device.pollAt());
     return at;
   }
@@ -286,6 +288,8 @@ export class Stack {
     this.icmp.closeAll();
     this.ip.looped.close();
     this.raw.closeAll();
+    this.ip.reassembly.clear();
+    this.ip.fragmenter.clear();
     for (const iface of this.ip.interfaces) {
       iface.groups.close();
       iface.neighbours.close();

@@ -45,8 +45,8 @@ export const INTERFACE_OPTIONS = {
 
 /** The lines of {@link INTERFACE_OPTIONS} for the help of a command. */
 export const INTERFACE_USAGE = `  --tap NAME, --tun NAME   the interface; made if it is missing, and then goes with the command
-  --address CIDR           an address of the host, with its prefix, or what finds one: dhcp, link-local (TAP), slaac;
-                           may be repeated
+  --address CIDR           an address of the host, with its prefix, or what finds one: slaac, and on a TAP
+                           dhcp, link-local; may be repeated
   --host-address CIDR      an address for the Linux side of the interface; may be repeated
   --gateway IP             a router for everything else; one a family
   --mac MAC                the host's Ethernet address (TAP); by default 02:00 and the last four bytes of its address
@@ -104,9 +104,10 @@ export function readInterface(values: InterfaceValues, fallback: readonly string
   if (tun !== undefined && values.mac !== undefined) throw new UsageError('--mac is for --tap: a TUN has no Ethernet');
   const texts = values.address ?? fallback;
   const words = texts.filter(isWord);
-  const needsMac = words.find((word) => word !== 'slaac');
-  if (tun !== undefined && needsMac !== undefined)
-    throw new UsageError(`--address ${needsMac} is for --tap: a TUN has no Ethernet`);
+  const ofEthernet = words.find((word) => word !== 'slaac');
+  if (tun !== undefined && ofEthernet !== undefined) {
+    throw new UsageError(`--address ${ofEthernet} is for --tap: a TUN has no Ethernet`);
+  }
   const addresses = readAddresses(texts);
   return {
     kind: tap === undefined ? 'tun' : 'tap',

@@ -116,7 +116,8 @@ export class Resolver {
   }
 
   /**
-   * Sets the servers and the search list that one source knows: `static`, `dhcp` or `ra`, asked in that order. Empty
+   * Sets the servers and the search list that one source knows: `static`, `dhcp` or `ra`, asked in that order; a word
+   * behind it tells sources of one kind apart, `dhcp eth1`. Empty
    * lists take back what it said before. Where the servers change, the cache is emptied.
    * @param search - domains; what is no name is left out, for it may come from the network
    */
@@ -133,7 +134,10 @@ export class Resolver {
   }
 
   #inOrder(): Source[] {
-    const rank = (name: string): number => (SOURCES.indexOf(name) + SOURCES.length + 1) % (SOURCES.length + 1);
+    const rank = (name: string): number => {
+      const at = SOURCES.indexOf(name.split(' ', 1)[0]!);
+      return at < 0 ? SOURCES.length : at;
+    };
     return [...this.#sources].sort(([a], [b]) => rank(a) - rank(b)).map(([, source]) => source);
   }
 

@@ -243,6 +243,8 @@ test('icmp: identifiers are unique, and errors of a ping socket have codes', () 
   assert.throws(() => stack.icmpSocket().bind(sockets[0]!.identifier), { code: 'EADDRINUSE' });
   const [socket] = sockets;
   assert.throws(() => socket!.sendEcho(IpAddress.parse('192.168.0.1'), 1, new Uint8Array(1)), { code: 'ENETUNREACH' });
+  assert.throws(() => socket!.sendEcho(IpAddress.parse('10.0.0.2'), 1, new Uint8Array(65_508)), { code: 'EMSGSIZE' });
+  socket!.pathMtuDiscovery = 'do';
   assert.throws(() => socket!.sendEcho(IpAddress.parse('10.0.0.2'), 1, new Uint8Array(1473)), { code: 'EMSGSIZE' });
   assert.equal(socket!.sendEcho(IpAddress.parse('10.0.0.2'), 1, new Uint8Array(1472)), true);
   stack.close();

@@ -7,6 +7,7 @@ import type { Changed, Context } from '../iface/context.ts';
 import { type ErrorDetail, ErrorQueue } from '../iface/error-detail.ts';
 import { type ErrorReporter, type Ip, TTL_DEFAULT } from '../iface/ip.ts';
 import type { Packet } from '../iface/packet.ts';
+import { mayFragment, type PathMtuDiscovery, packetLimit } from '../iface/path-mtu.ts';
 import { covers } from '../iface/ports.ts';
 import type { Path } from '../iface/routes.ts';
 import { allocFrame } from '../memory/frame.ts';
@@ -29,8 +30,10 @@ const HEADER = v4.HEADER_LENGTH;
 const PROTOCOL_FRAGMENT = 44;
 /** Random identifiers tried before the bind fails. */
 const IDENTIFIER_DRAWS = 64;
-/** Bytes of replies that wait for a ping socket's reader. */
-const RECEIVE_BYTES = 1 << 16;
+/** Bytes of replies that wait for a ping socket's reader: more than the largest. */
+const RECEIVE_BYTES = 1 << 17;
+/** What the length fields of both versions can say; IPv4's counts the header too. */
+const LENGTH_MAX = 65_535;
 /** DS fields of errors: RFC 1812 §4.3.2.5: a router's have precedence 6; RFC 1122 §3.2.2: a host's are normal. */
 const ROUTER_DS = 0xc0;
 const SERVICE_BITS = 0x1c;
@@ -80,6 +83,10 @@ export class IcmpSocket implements Changed {
   port = 0;
   local: IpAddress = UNSPECIFIED_V6;
   ttl = TTL_DEFAULT;
+  /** What becomes of requests that the path does not carry whole: {@link PathMtuDiscovery}. */
+  pathMtuDiscovery: PathMtuDiscovery = 'want';
+  /** Whether errors about requests are kept for {@link takeErrorDetail}. */
+  receiveErrors = true;
   readonly #icmp: Icmp;
   readonly #queue: DatagramQueue;
   readonly #errors = new ErrorQueue();
@@ -125,10 +132,14 @@ export class IcmpSocket implements Changed {
     const context = { address: to.toString() };
     const path = this.#icmp.ip.path(to, null);
     if (path === null) throw new NetError('ENETUNREACH', 'send', context);
-    const mtu = to.isV4 ? path.iface.mtu : path.mtu; // routers may fragment what IPv4 sends
-    if (data.length + HEADER + (to.isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH) > mtu)
+    const mode = this.pathMtuDiscovery;
+    const header = to.isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH;
+    const length = HEADER + data.length;
+    const fits = length + header <= packetLimit(path, mode);
+    if (length > LENGTH_MAX - (to.isV4 ? header : 0) || !(fits || mayFragment(mode))) {
       throw new NetError('EMSGSIZE', 'send', context);
-    return this.#icmp.sendEcho(path, to, this.identifier, sequence, data, this.ttl);
+    }
+    return this.#icmp.sendEcho(path, to, sequence, data, this, fits);
   }
 
   /**
@@ -160,6 +171,7 @@ export class IcmpSocket implements Changed {
 
   /** Called by the stack: an error about the request to `to` whose data is quoted in `[p, end)`. */
   fail(code: ErrorCode, to: IpAddress, sequence: number, p: number, end: number): void {
+    if (!this.receiveErrors) return;
     const { context, ip } = this.#icmp;
     if (this.#errors.push(ip.cause, code, to, sequence, context.memory, p, end)) context.changed(this);
     else context.stats.drop('icmp-error-queue-full');
@@ -193,7 +205,7 @@ export class Icmp implements ErrorReporter {
   constructor(context: Context, ip: Ip) {
     this.context = context;
     this.ip = ip;
-    this.#limiter = new ErrorLimiter(context.random());
+    this.#limiter = new ErrorLimiter(context.random);
   }
 
   input(packet: Packet): void {
@@ -353,6 +365,14 @@ export class Icmp implements ErrorReporter {
     return field - packet.header;
   }
 
+  timeExceeded(packet: Packet, code: number): void {
+    this.report(packet, packet.version === 4 ? v4.TIME_EXCEEDED : v6.TIME_EXCEEDED, code, 0);
+  }
+
+  parameterProblem(packet: Packet, code: number, pointer: number): void {
+    if (packet.version === 6) this.report(packet, v6.PARAMETER_PROBLEM, code, pointer);
+  }
+
   /**
    * Tells the sender of `packet` what became of it, unless the rules forbid it or there were too many.
    * @param rest - the four bytes behind the checksum
@@ -379,7 +399,7 @@ export class Icmp implements ErrorReporter {
     const ds = isV4 && !isOurs ? ROUTER_DS | (packet.ds & SERVICE_BITS) : 0;
     const quote = (p: number): void => memory.copy(p, packet.header, quoted);
     stats.icmpErrorsOut++;
-    this.#send(path, to, type, code, rest, HEADER + quoted, quote, TTL_DEFAULT, ds);
+    this.#send(path, to, type, code, rest, HEADER + quoted, quote, null, ds);
   }
 
   hostUnreachable(from: IpAddress, to: IpAddress, quote: Uint8Array): void {
@@ -398,12 +418,13 @@ export class Icmp implements ErrorReporter {
     );
   }
 
-  sendEcho(path: Path, to: IpAddress, identifier: number, sequence: number, data: Uint8Array, ttl: number): boolean {
-    if (path.iface.device.room() <= 0) return false;
-    const rest = (identifier << 16) | sequence;
+  sendEcho(path: Path, to: IpAddress, sequence: number, data: Uint8Array, socket: IcmpSocket, fits: boolean): boolean {
+    const { iface } = path;
+    if (iface.device.room() <= 0 || (!fits && this.ip.fragmenter.isBusy(iface))) return false;
+    const rest = (socket.identifier << 16) | sequence;
     const type = to.isV4 ? v4.ECHO_REQUEST : v6.ECHO_REQUEST;
     const { u8 } = this.context.memory;
-    return this.#send(path, to, type, 0, rest, HEADER + data.length, (p) => u8.set(data, p), ttl);
+    return this.#send(path, to, type, 0, rest, HEADER + data.length, (p) => u8.set(data, p), socket);
   }
 
   /** Sends a message of `length` bytes whose body `fill` writes. */
@@ -415,7 +436,7 @@ export class Icmp implements ErrorReporter {
     rest: number,
     length: number,
     fill: (p: number) => void,
-    ttl = TTL_DEFAULT,
+    socket: IcmpSocket | null = null,
     ds = 0,
   ): boolean {
     const { memory } = this.context;
@@ -428,7 +449,9 @@ export class Icmp implements ErrorReporter {
     fill(p + HEADER);
     if (to.isV4) v4.emit(memory, p, type, code, rest, length);
     else v6.emit(memory, p, type, code, rest, length, pseudoHeaderSum(path.source, to, PROTOCOL_ICMPV6));
-    this.ip.send(path, frame, length, to.isV4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6, to, ttl, ds);
+    const protocol = to.isV4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6;
+    // What answers may be cut anywhere, as Linux has it; a ping may find the path's MTU out.
+    this.ip.send(path, frame, length, protocol, to, socket?.ttl ?? TTL_DEFAULT, ds, false, socket?.pathMtuDiscovery);
     return true;
   }
 

@@ -11,16 +11,17 @@ const DESTINATION_BURST = 20;
 const SLOTS = 256;
 
 export class ErrorLimiter {
-  readonly #secret: number;
+  readonly #random: () => number;
+  #secret = 0;
   readonly #addresses = new Int32Array(SLOTS * 4);
   readonly #tokens = new Float64Array(SLOTS);
   readonly #at = new Float64Array(SLOTS);
   #allTokens = ERRORS_BURST;
   #allAt = 0;
 
-  /** @param secret - keeps strangers from choosing which destinations share a slot */
-  constructor(secret: number) {
-    this.#secret = secret | 1;
+  /** @param random - gives a secret, once it is needed, that keeps strangers from choosing which destinations share a slot */
+  constructor(random: () => number) {
+    this.#random = random;
     this.#tokens.fill(DESTINATION_BURST);
   }
 
@@ -35,6 +36,7 @@ export class ErrorLimiter {
   }
 
   #takeEach({ a, b, c, d }: IpAddress, nowMs: number): boolean {
+    if (this.#secret === 0) this.#secret = this.#random() | 1;
     let hash = Math.imul(a ^ Math.imul(b, 0x9e3779b1) ^ this.#secret, 0x85ebca6b) ^ Math.imul(c, 0xc2b2ae35);
     hash = Math.imul(hash ^ d ^ (hash >>> 15), this.#secret);
     const slot = (hash >>> 16) & (SLOTS - 1);

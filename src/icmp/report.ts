@@ -54,18 +54,23 @@ function mayReportV6(dv: DataView, packet: Packet, type: number, code: number): 
   // (e.6): "a packet whose source address does not uniquely identify a single node"
   const { srcA, srcB, srcC, srcD } = packet;
   if (srcA >>> 24 === 0xff || (srcA === 0 && srcB === 0 && srcC === 0 && srcD === 0)) return false;
-  return !isErrorV6(dv, packet);
+  // RFC 8200 §4.5, RFC 7112 §5: what is wrong with a fragment is told of any; so is that it is too big.
+  const isToldAnyway = type === v6.PACKET_TOO_BIG || type === v6.PARAMETER_PROBLEM;
+  return !isErrorV6(dv, packet, isToldAnyway);
 }
 
-/** Whether an IPv6 packet is an ICMP error or redirect, (e.1) and (e.2), a later fragment, or nothing that can be told. */
-function isErrorV6(dv: DataView, packet: Packet): boolean {
+/**
+ * Whether an IPv6 packet is an ICMP error or redirect, (e.1) and (e.2), a later fragment, or nothing that can be told.
+ * @param isToldAnyway - of a later fragment and of a chain of headers that does not end: no error is so long
+ */
+function isErrorV6(dv: DataView, packet: Packet, isToldAnyway: boolean): boolean {
   const { end } = packet;
   let next = ipv6.nextHeader(dv, packet.header);
   let p = packet.header + ipv6.HEADER_LENGTH;
   for (let i = 0; ipv6.EXTENSION_HEADERS.includes(next); i++) {
-    if (i === EXTENSIONS_MAX || p + 8 > end) return true;
+    if (i === EXTENSIONS_MAX || p + 8 > end) return !isToldAnyway;
     const isFragment = next === FRAGMENT;
-    if (isFragment && (dv.getUint16(p + 2) & 0xfff8) !== 0) return true;
+    if (isFragment && (dv.getUint16(p + 2) & 0xfff8) !== 0) return !isToldAnyway;
     next = dv.getUint8(p);
     p += isFragment ? 8 : (dv.getUint8(p + 1) + 1) << 3;
   }

@@ -173,7 +173,7 @@ export class LocalAddresses {
     return null;
   }
 
-  /** The index of an interface that has this address without its zone, or 0. */
+  /** The index of the interface that has this address without its zone, or 0; of the first one where several have it. */
   zoneOf(a: number, c: number, d: number): number {
     for (const { address, isAssigned } of this.#all) {
       if (isAssigned && address.d === d && address.c === c && address.a === a) return address.zone;

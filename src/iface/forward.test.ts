@@ -184,6 +184,38 @@ test('forward: RFC 1191 §4, RFC 4443 §3.2: too big for the next link', () => {
   });
 });
 
+test('forward: RFC 791 §3.2: IPv4 without DF is fragmented, and so are fragments', () => {
+  withRig({ mtu: [1500, 576, 1500] }, (rig) => {
+    const options = [7, 7, 4, 0, 0, 0, 0, 1, 148, 4, 0, 0]; // a record route for the first, a router alert for all
+    const whole = udpPacket({ length: 1300, options });
+    for (const [packet, first, more] of [
+      [whole, 0, false],
+      [udpPacket({ length: 1300, options, flags: 0x2000 | 100 }), 800, true],
+    ] as const) {
+      rig.put(0, packet);
+      const pieces = rig.taken(1);
+      assert.equal(pieces.length, 3);
+      let at = first;
+      const data: number[] = [];
+      pieces.forEach((bytes, i) => {
+        const o = octetsOf(bytes);
+        assert.equal(ipv4.check(o, 0, bytes.length), null);
+        assert.ok(bytes.length <= 576);
+        assert.deepEqual([ipv4.ttl(o.dv, 0), ipv4.identification(o.dv, 0)], [63, 7]);
+        assert.equal(ipv4.fragmentOffset(o.dv, 0), at);
+        assert.equal(ipv4.moreFragments(o.dv, 0), more || i < 2);
+        const seen = i === 0 ? options : [1, 1, 1, 1, 1, 1, 1, 1, 148, 4, 0, 0];
+        assert.deepEqual([...bytes.subarray(20, 32)], seen);
+        data.push(...bytes.subarray(32));
+        at += bytes.length - 32;
+      });
+      assert.deepEqual(Uint8Array.from(data), packet.subarray(32));
+    }
+    assert.equal(rig.stack.stats.ipForwarded, 2);
+    assert.deepEqual(rig.drops(), {});
+  });
+});
+
 test('forward: RFC 3704: reverse paths', () => {
   const cases = [
     ['off', '10.0.2.9', 1],

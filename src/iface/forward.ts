@@ -30,7 +30,7 @@ import { cutSegments, headersOf } from './segment.ts';
 
 /** How a stack forwards. */
 export interface ForwardOptions {
-  /** Whether a host is told of a better first hop on its own link. Default false. */
+  /** Whether a host is told of a better first hop on its own link, in IPv4. Default false. */
   readonly redirects?: boolean | undefined;
   /**
    * RFC 3704: drops packets whose way back would not be where they came from (`strict`, for routers whose routes are
@@ -216,14 +216,16 @@ export class Forwarder {
     }
     const length = packet.end - packet.header;
     const wireLength = packet.gsoSize === 0 ? length : Math.min(length, headers + packet.gsoSize);
-    if (wireLength > out.mtu) {
+    const isCut = wireLength > out.mtu;
+    if (isCut && !this.#mayCut(packet, headers, out)) {
       this.#tooBig(packet, out.mtu);
       return;
     }
     if (isV4) ipv4.decrementTtl(memory.dv, packet.header);
     else ipv6.decrementHopLimit(memory.dv, packet.header);
     stats.ipForwarded++;
-    if (packet.gsoSize !== 0 && !out.offload) this.#cut(packet, headers, out, neighbour);
+    if (isCut) this.#fragment(packet, frame, out, neighbour);
+    else if (packet.gsoSize !== 0 && !out.offload) this.#cut(packet, headers, out, neighbour);
     else this.#move(packet, frame, out, neighbour);
   }
 
@@ -232,6 +234,25 @@ export class Forwarder {
     this.#context.stats.drop('ip-too-big');
     if (packet.version === 6) this.#ip.icmp.report(packet, icmpv6.PACKET_TOO_BIG, 0, mtu);
     else this.#ip.icmp.report(packet, icmpv4.UNREACHABLE, icmpv4.CODE_FRAGMENTATION_NEEDED, mtu & 0xffff);
+  }
+
+  /** RFC 791 §3.2, RFC 1812 §5.2.6: only IPv4 without DF is fragmented on the way; a super-segment is not, it has DF. */
+  #mayCut(packet: Packet, headers: number, out: Interface): boolean {
+    if (packet.version === 6 || headers !== 0) return false;
+    // RFC 791: 68 bytes hold any header and 8 bytes of data.
+    return out.mtu >= ipv4.MTU_MIN && !ipv4.doesNotFragment(this.#context.memory.dv, packet.header);
+  }
+
+  /** What the next link does not carry whole leaves in fragments. */
+  #fragment(packet: Packet, frame: number, out: Interface, neighbour: Neighbour | null): void {
+    const { memory } = this.#context;
+    setFrameBounds(memory, frame, packet.header, packet.end);
+    if (frameChecksum(memory, frame) === CHECKSUM_PARTIAL) completeChecksum(memory, frame, 'ip');
+    this.#frame = 0;
+    const { destination } = packet;
+    const { generation } = this.#ip.routes;
+    const path = { iface: out, neighbour, source: destination, mtu: out.mtu, flowLabel: 0, generation };
+    this.#ip.fragmenter.send(path, frame, out.mtu, destination);
   }
 
   /** The frame itself goes on; only one with too little room in front is copied. */

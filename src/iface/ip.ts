@@ -1,15 +1,16 @@
 /**
  * The IP layer: takes packets from interfaces to the transports, and from the transports to the interface a route
  * names. RFC 791, RFC 1122 §3, RFC 8200.
- * Missing for now: fragments, IPv6 extension headers and neighbour discovery. @module
+ * @module
  */
 import type { ErrorCode } from '../errors.ts';
 import { frameEnd, frameStart, HEADROOM, setFrameBounds } from '../memory/frame.ts';
 import { inputIgmp } from '../multicast/igmp.ts';
 import { LoopQueue } from '../multicast/loop-queue.ts';
-import { groupPath, sendToGroup } from '../multicast/output.ts';
+import { groupPath, loopToMembers, sendToGroup } from '../multicast/output.ts';
 import { SipHash } from '../tcp/isn.ts';
 import { IpAddress, isMapped, LINK_LOCAL, parseIp } from '../wire/address.ts';
+import * as fragment from '../wire/fragment.ts';
 import * as icmpv4 from '../wire/icmpv4.ts';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_IGMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip.ts';
 import * as ipv4 from '../wire/ipv4.ts';
@@ -22,9 +23,11 @@ import type { Context } from './context.ts';
 import { ErrorCause } from './error-detail.ts';
 import { passExtensions } from './extension-headers.ts';
 import type { Forwarder } from './forward.ts';
+import { Fragmenter } from './fragmenter.ts';
 import type { Interface } from './interface.ts';
 import { Packet } from './packet.ts';
-import { PathMtus } from './path-mtu.ts';
+import { believedMtu, forbidsFragments, type PathMtuDiscovery, PathMtus, packetLimit } from './path-mtu.ts';
+import { Reassembly } from './reassembly.ts';
 import { type Path, Routes } from './routes.ts';
 
 /** RFC 1700: the recommended initial TTL. */
@@ -55,6 +58,12 @@ export interface DatagramTransport extends Transport {
   error(local: IpAddress, remote: IpAddress, p: number, code: ErrorCode, end: number, isTransient: boolean): void;
 }
 
+/** UDP, which may be told of the MTU of a path. */
+export interface UdpTransport extends DatagramTransport {
+  /** A datagram of ours was too big for its path, whose MTU is known now; the quote as in {@link ErrorTransport.error}. */
+  tooBig(local: IpAddress, remote: IpAddress, p: number): void;
+}
+
 /** Sockets that get whole packets. */
 export interface RawTransport {
   /** Gives a copy of the packet to every socket that wants it; says whether there was one. */
@@ -77,6 +86,10 @@ export interface ErrorReporter extends DatagramTransport {
   errorOfUdp(local: IpAddress, p: number): void;
   /** The protocol or the port of `packet` is not served here. */
   unreachable(packet: Packet, what: 'protocol' | 'port'): void;
+  /** Time exceeded for `packet`: code 0 on the way, 1 in reassembly. */
+  timeExceeded(packet: Packet, code: number): void;
+  /** Something in `packet` is wrong, `pointer` bytes from its beginning: IPv6 only. */
+  parameterProblem(packet: Packet, code: number, pointer: number): void;
   /** Tells `to` that the host it sent `quote`, the beginning of a packet, to cannot be reached through us. */
   hostUnreachable(from: IpAddress, to: IpAddress, quote: Uint8Array): void;
 }
@@ -88,6 +101,13 @@ function quotedAddress(dv: DataView, p: number, isV6: boolean, isSource: boolean
   return new IpAddress(word(dv, p, 0), word(dv, p, 1), word(dv, p, 2), word(dv, p, 3)).withZone(zone);
 }
 
+/** What stands behind the headers of a quoted packet, which are `header` bytes long: see `#quotedHeader`. */
+function quotedProtocol(dv: DataView, p: number, header: number): number {
+  if (header > 0) return ipv4.protocol(dv, p);
+  if (header === -ipv6.HEADER_LENGTH) return ipv6.nextHeader(dv, p);
+  return fragment.nextHeader(dv, p + ipv6.HEADER_LENGTH);
+}
+
 export class Ip {
   readonly routes = new Routes();
   readonly addresses = new LocalAddresses(this.routes);
@@ -95,8 +115,10 @@ export class Ip {
   /** Own datagrams on their way back to this host. */
   readonly looped: LoopQueue;
   readonly pathMtus: PathMtus;
+  readonly reassembly: Reassembly;
+  readonly fragmenter: Fragmenter;
   tcp!: StreamTransport;
-  udp!: DatagramTransport;
+  udp!: UdpTransport;
   icmp!: ErrorReporter;
   /** Where there are raw sockets; else null. */
   raw: RawTransport | null = null;
@@ -118,6 +140,8 @@ export class Ip {
     this.#context = context;
     this.looped = new LoopQueue(context, this);
     this.pathMtus = new PathMtus(context, this.routes);
+    this.reassembly = new Reassembly(context, () => this.icmp);
+    this.fragmenter = new Fragmenter(context, (path, frame, destination) => this.#transmit(path, frame, destination));
   }
 
   /**
@@ -175,7 +199,7 @@ export class Ip {
     if (packet.payload - p > ipv4.HEADER_LENGTH && !this.#optionsPass(packet)) return;
     if (!this.#addressed(packet)) return;
     if (ipv4.isFragment(dv, p)) {
-      stats.drop('ip-fragment');
+      this.#inputFragment(packet, p, 0, PROTOCOL_ICMP);
       return;
     }
     this.#dispatch(packet, PROTOCOL_ICMP);
@@ -214,6 +238,15 @@ export class Ip {
       return;
     }
     if (this.#addressed(packet)) this.#dispatch(packet, PROTOCOL_ICMPV6);
+  }
+
+  /** What a fragment completes goes on as if it had come in one piece. @param nextAt - see {@link Reassembly.input} */
+  #inputFragment(packet: Packet, p: number, nextAt: number, icmpProtocol: number): void {
+    if (this.reassembly.input(packet, p, nextAt)) {
+      if (packet.version === 6 && packet.protocol === fragment.PROTOCOL_FRAGMENT) this.reassembly.input(packet, 0);
+      else this.#dispatch(packet, icmpProtocol);
+    }
+    this.reassembly.release(packet);
   }
 
   /**
@@ -275,11 +308,16 @@ export class Ip {
     }
   }
 
-  /** Goes past the extension headers to the protocol above. Fragments are not reassembled yet. */
+  /** Goes past the extension headers to the protocol above. */
   #inputExtended(packet: Packet): void {
+    if (packet.protocol === FRAGMENT) {
+      this.#inputFragment(packet, packet.payload, packet.header + ipv6.NEXT_HEADER_OFFSET, PROTOCOL_ICMPV6);
+      return;
+    }
     const drop = passExtensions(this.#context.memory, packet, this.#chain, this.icmp);
     if (drop !== null) this.#context.stats.drop(drop);
-    else if (packet.protocol === FRAGMENT) this.#context.stats.drop('ip-fragment');
+    else if (packet.protocol === FRAGMENT)
+      this.#inputFragment(packet, packet.payload, this.#chain.nextHeaderAt, PROTOCOL_ICMPV6);
     else this.#dispatch(packet, PROTOCOL_ICMPV6);
   }
 
@@ -402,7 +440,8 @@ export class Ip {
    * RFC 4007 §6. Others are given back as they are.
    */
   zoned(address: IpAddress, source: IpAddress | null = null): IpAddress {
-    if (!address.lacksZone) return address;
+    // The zone of a group is the interface, which is chosen elsewhere: by the socket, the source or a route.
+    if (!address.lacksZone || address.isMulticast) return address;
     if (source !== null && source.zone !== 0) return address.withZone(source.zone);
     const own = this.addresses.zoneOf(address.a, address.c, address.d);
     if (own !== 0) return address.withZone(own);
@@ -491,6 +530,7 @@ export class Ip {
    * Puts the IP header in front of `length` payload bytes that stand at {@link payloadOffset} of `frame`, and sends it.
    * The frame is the IP layer's from now on.
    * @param loops - whether this host gets it too, if it goes to a group that the interface is in
+   * @param discovery - what becomes of a packet that is too large: see {@link PathMtuDiscovery}
    */
   send(
     path: Path,
@@ -501,27 +541,55 @@ export class Ip {
     ttl: number,
     ds: number,
     loops = false,
+    discovery: PathMtuDiscovery = 'dont',
   ): void {
     const { memory } = this.#context;
     const p = frame + HEADROOM;
+    const limit = packetLimit(path, discovery);
+    // TCP's segments fit: it never lets itself be fragmented.
+    const isTcp = protocol === PROTOCOL_TCP;
     let end: number;
+    let mark = 0;
     if (destination.isV4) {
       end = p + ipv4.HEADER_LENGTH + length;
-      // RFC 6864 §4: what may be fragmented on the way needs an identification; at random, it tells nobody how many
-      // packets others are sent (RFC 7739 §3). TCP never lets itself be fragmented.
-      const isWhole = protocol === PROTOCOL_TCP;
-      const id = isWhole ? 0 : this.#context.random() & 0xffff;
-      const flags = isWhole ? ipv4.DONT_FRAGMENT : 0;
+      // RFC 6864 §4: what may be fragmented needs an identification, which tells nobody how many packets others are sent
+      // (RFC 7739 §3); what may not has one by chance, for routers that do it all the same, and to know it in a report.
+      const whole = isTcp || forbidsFragments(discovery, end - p <= limit);
+      const { source } = path;
+      const flags = whole ? ipv4.DONT_FRAGMENT : 0;
+      let id = 0;
+      if (!isTcp)
+        id = whole ? this.#context.random() & 0xffff : this.fragmenter.identification(source.d, destination.d);
+      mark = whole ? (id << 16) | (end - p) : 0;
       ipv4.emit(memory.dv, p, end - p, ds, id, flags, ttl, protocol, path.source.d, destination.d);
     } else {
       end = p + ipv6.HEADER_LENGTH + length;
       const hops = ttl === TTL_DEFAULT ? path.iface.hopLimit : ttl;
       ipv6.emit(memory.dv, p, length, ds, hops, protocol, path.source, destination, path.flowLabel);
+      mark = memory.dv.getInt32(p + ipv6.HEADER_LENGTH);
     }
     setFrameBounds(memory, frame, p, end);
+    if (!isTcp) {
+      if (end - p > limit) {
+        // What comes back to this host comes back whole.
+        if (loops && destination.isMulticast) loopToMembers(this.looped, path.iface, frame, destination);
+        mark = this.fragmenter.send(path, frame, limit, destination);
+        if (!destination.isV4) this.pathMtus.noteSent(destination, mark, end - p);
+        return;
+      }
+      if (mark !== 0) this.pathMtus.noteSent(destination, mark, end - p);
+    }
+    this.#transmit(path, frame, destination, loops);
+  }
+
+  #transmit(path: Path, frame: number, destination: IpAddress, loops = false): void {
     const { iface } = path;
-    if (destination.isMulticast) sendToGroup(this.#context, this.looped, iface, frame, destination, ttl, loops);
-    else if (iface.isBroadcast(destination.a, destination.b, destination.c, destination.d)) iface.broadcast(frame);
+    if (destination.isMulticast) {
+      const { dv } = this.#context.memory;
+      const p = frameStart(this.#context.memory, frame);
+      const ttl = destination.isV4 ? ipv4.ttl(dv, p) : ipv6.hopLimit(dv, p);
+      sendToGroup(this.#context, this.looped, iface, frame, destination, ttl, loops);
+    } else if (iface.isBroadcast(destination.a, destination.b, destination.c, destination.d)) iface.broadcast(frame);
     else iface.transmit(frame, path.neighbour);
   }
 
@@ -557,7 +625,7 @@ export class Ip {
     const transport = p + Math.abs(header);
     const local = quotedAddress(dv, p, isV6, true, zone);
     const remote = quotedAddress(dv, p, isV6, false, zone);
-    const protocol = isV6 ? ipv6.nextHeader(dv, p) : ipv4.protocol(dv, p);
+    const protocol = quotedProtocol(dv, p, header);
     if (protocol === PROTOCOL_TCP) this.tcp.error(local, remote, transport, code, endsHandshake);
     else this.#tellDatagrams(protocol, local, remote, transport, code, end, isTransient);
   }
@@ -568,7 +636,7 @@ export class Ip {
     if (header === 0) return;
     const { dv } = this.#context.memory;
     const isV6 = header < 0;
-    const protocol = isV6 ? ipv6.nextHeader(dv, p) : ipv4.protocol(dv, p);
+    const protocol = quotedProtocol(dv, p, header);
     if (protocol === PROTOCOL_TCP) return;
     const local = quotedAddress(dv, p, isV6, true, zone);
     const remote = quotedAddress(dv, p, isV6, false, zone);
@@ -601,15 +669,32 @@ export class Ip {
     if (header === 0) return;
     const { dv } = this.#context.memory;
     const isV6 = header < 0;
-    const protocol = isV6 ? ipv6.nextHeader(dv, p) : ipv4.protocol(dv, p);
-    if (protocol !== PROTOCOL_TCP) return; // only TCP fits its packets to the path
+    const protocol = quotedProtocol(dv, p, header);
     const length = isV6 ? ipv6.HEADER_LENGTH + ipv6.payloadLength(dv, p) : ipv4.totalLength(dv, p);
     const local = quotedAddress(dv, p, isV6, true, zone);
-    this.tcp.tooBig(local, quotedAddress(dv, p, isV6, false, zone), p + Math.abs(header), mtu, length);
+    const remote = quotedAddress(dv, p, isV6, false, zone);
+    const transport = p + Math.abs(header);
+    if (protocol === PROTOCOL_TCP) {
+      this.tcp.tooBig(local, remote, transport, mtu, length);
+      return;
+    }
+    let mark = dv.getInt32(transport);
+    if (!isV6) mark = (ipv4.identification(dv, p) << 16) | length;
+    else if (header !== -ipv6.HEADER_LENGTH) mark = fragment.identification(dv, p + ipv6.HEADER_LENGTH);
+    const { stats } = this.#context;
+    const path = this.pathMtus.wasSent(remote, mark) ? this.path(remote, local) : null;
+    const believed = path === null ? 0 : believedMtu(!isV6, path.mtu, mtu, length);
+    if (believed === 0) {
+      stats.drop('icmp-bad-mtu');
+      return;
+    }
+    stats.pathMtuChanges++;
+    this.pathMtus.set(remote, believed);
+    if (protocol === PROTOCOL_UDP) this.udp.tooBig(local, remote, transport);
   }
 
   /**
-   * Length of the header of the packet quoted in `[p, end)`, negative for IPv6; 0 for a quote too short to name a
+   * Length of the headers of the packet quoted in `[p, end)`, negative for IPv6; 0 for a quote too short to name a
    * socket. RFC 1122 §3.2.2: at least the header and 8 bytes are quoted.
    */
   #quotedHeader(p: number, end: number): number {
@@ -617,7 +702,11 @@ export class Ip {
     const isV6 = p < end && ipv6.version(dv, p) === 6;
     const headerMin = isV6 ? ipv6.HEADER_LENGTH : ipv4.HEADER_LENGTH;
     if (end - p < headerMin + 8) return 0;
-    const header = isV6 ? headerMin : ipv4.headerLength(dv, p);
+    let header = isV6 ? headerMin : ipv4.headerLength(dv, p);
+    if (isV6 && ipv6.nextHeader(dv, p) === fragment.PROTOCOL_FRAGMENT) {
+      if (fragment.offset(dv, p + header) !== 0) return 0;
+      header += fragment.HEADER_LENGTH;
+    }
     if (header < headerMin || p + header + 8 > end) return 0;
     if (!isV6 && ipv4.fragmentOffset(dv, p) !== 0) return 0;
     return isV6 ? -header : header;

@@ -32,6 +32,8 @@ export class Packet {
   trusted = false;
   /** Payload bytes a segment, where the packet is a super-segment; else 0. */
   gsoSize = 0;
+  /** Whether it came in fragments, or as one: RFC 6980 wants no neighbour discovery in such. See reassembly.ts. */
+  fragmented = false;
   /** Whether it was sent to a multicast or broadcast address, of the link or of IP. */
   toGroup = false;
   /** Value of the router alert in its hop-by-hop options: RFC 2711; -1: none. IPv6 only. */

@@ -62,7 +62,19 @@ type StackDrop =
   | 'nd-redirect-refused' // not from the first hop, or not wanted: RFC 4861 §8.1
   | 'nd-bad-prefix' // no address can be made of it: RFC 4862 §5.5.3
   | 'nd-table-full' // more routers, prefixes, routes or addresses than are remembered
-  | 'ip-fragment' // fragments are not reassembled yet
+  | 'ip-fragment-truncated' // no room for the fragment header: RFC 8200 §4.5
+  | 'ip-fragment-bad-length' // not a multiple of 8 although more follow
+  | 'ip-fragment-empty'
+  | 'ip-fragment-too-long' // the whole would be above 65535 bytes
+  | 'ip-fragment-tiny' // made to get past filters: RFC 1858, RFC 3128
+  | 'ip-fragment-header-chain' // the first one does not hold all headers: RFC 7112
+  | 'ip-fragment-nested' // fragments of a fragment
+  | 'ip-fragment-overlap' // RFC 5722: all of the datagram goes, and what still comes of it
+  | 'ip-fragment-duplicate'
+  | 'ip-fragment-ecn' // a mixture that no path makes: RFC 3168 §5.3
+  | 'ip-fragment-shed' // too many incomplete datagrams
+  | 'ip-fragment-timeout'
+  | 'fragment-queue-full' // cut packets that wait for room
   | 'ip-unknown-protocol'
   | 'dhcp-other-client' // of another exchange: its transaction, link address or client identifier is not ours
   | 'dhcp-other-server' // not from the server that was chosen
@@ -125,6 +137,11 @@ export class Stats {
   ndOut = 0;
   ndRedirects = 0;
   ndDuplicates = 0;
+  /** Fragments in and out; datagrams put together of the ones and cut into the others. */
+  fragmentsIn = 0;
+  fragmentsOut = 0;
+  datagramsReassembled = 0;
+  datagramsFragmented = 0;
   icmpErrorsOut = 0;
   icmpErrorsIn = 0;
   /** Messages of IGMP and MLD, for routers too. */
@@ -168,8 +185,13 @@ export class Stats {
   tcpSynsRejected = 0;
   /** Connections reset when their user let go, because there were too many without one. */
   tcpOrphansReset = 0;
-  /** Path MTUs lowered because a router said so. */
+  /** Path MTUs lowered because a router said so, about datagrams; about TCP's segments. */
+  pathMtuChanges = 0;
   tcpPathMtuChanges = 0;
+  /** Times full-sized segments were taken for lost on account of their size; larger ones tried, and those that arrived. */
+  tcpBlackHoles = 0;
+  tcpMtuProbes = 0;
+  tcpMtuProbesPassed = 0;
   /** TIME-WAIT records given up early because the table was full. */
   tcpTimeWaitOverflows = 0;
 
@@ -181,8 +203,9 @@ export class Stats {
     this.bytesOut = 0;
   }
 
-  drop(reason: DropReason): void {
-    this.drops[reason] = (this.drops[reason] ?? 0) + 1;
+  /** @param count - packets dropped at once */
+  drop(reason: DropReason, count = 1): void {
+    this.drops[reason] = (this.drops[reason] ?? 0) + count;
     this.onDrop?.(reason);
   }
 }

@@ -1,4 +1,9 @@
 /** Devices of the Linux kernel: TUN, TAP and packet sockets, through the optional package koffi. @module */
 export { FdDevice, type FdDeviceStats } from './fd-device.ts';
-export { openPacketSocket, PacketSocketDevice, type PacketSocketOptions } from './packet-socket.ts';
+export {
+  openPacketSocket,
+  PacketSocketDevice,
+  type PacketSocketOptions,
+  type PacketSocketStats,
+} from './packet-socket.ts';
 export { openTap, openTun, TunDevice, type TunOptions } from './tun.ts';

@@ -84,6 +84,8 @@ export interface Libc {
   socket(domain: number, type: number, protocol: number): number;
   bind(fd: number, address: number, length: number): number;
   setsockopt(fd: number, level: number, name: number, address: number, length: number): number;
+  /** `length` is the address of the room there is, a u32, which the kernel changes. */
+  getsockopt(fd: number, level: number, name: number, address: number, length: number): number;
   errno(): number;
   /** Where the first byte of `bytes` lies; stable as long as the array lives. */
   address(bytes: Uint8Array): number;
@@ -128,6 +130,7 @@ async function bindLibc(): Promise<Libc> {
     socket: bind<Libc['socket']>('int socket(int, int, int)'),
     bind: bind<Libc['bind']>('int bind(int, uintptr_t, uint32_t)'),
     setsockopt: bind<Libc['setsockopt']>('int setsockopt(int, int, int, uintptr_t, uint32_t)'),
+    getsockopt: bind<Libc['getsockopt']>('int getsockopt(int, int, int, uintptr_t, uintptr_t)'),
     errno: () => koffi.errno(),
     address: (bytes) => Number(koffi.address(bytes)),
     watch: (fd) => {

@@ -12,6 +12,7 @@ import * as c from './libc.ts';
 const ETH_P_ALL = 0x0003;
 const SOL_PACKET = 263;
 const PACKET_ADD_MEMBERSHIP = 1;
+const PACKET_STATISTICS = 6;
 const PACKET_VNET_HDR = 15;
 const PACKET_IGNORE_OUTGOING = 23;
 const PACKET_MR_PROMISC = 1;
@@ -26,20 +27,62 @@ export interface PacketSocketOptions {
   readonly interface: string;
   /** Whether to get frames for every Ethernet address: needed for a stack that has one of its own. Default true. */
   readonly promiscuous?: boolean;
+  /** Whether to see too what this machine sends through the interface, as a sniffer does. Default false. */
+  readonly outgoing?: boolean;
   /** Whether to hand super-segments to the interface too; it may always give some. Default true. */
   readonly offload?: boolean;
 }
 
-/** An open packet socket. It sees what arrives at the interface, not what Linux sends through it. */
+/** What the kernel did with frames for a packet socket. */
+export interface PacketSocketStats {
+  /** Frames seen, those below included. */
+  readonly packets: number;
+  /** Frames dropped because nobody had read those before them. */
+  readonly drops: number;
+}
+
+/**
+ * An open packet socket. It sees what arrives at the interface, and where asked what Linux sends through it; what it
+ * transmits itself goes out as it is, and is never seen.
+ */
 export class PacketSocketDevice extends FdDevice {
   readonly name: string;
   /** The interface's Ethernet address, which Linux's own stack answers to. */
   readonly hostMac: MacAddress;
+  readonly #libc: c.Libc;
+  readonly #fd: number;
+  #packets = 0;
+  #drops = 0;
+  #isClosed = false;
 
   constructor(options: FdDeviceOptions, name: string, hostMac: MacAddress) {
     super(options);
     this.name = name;
     this.hostMac = hostMac;
+    this.#libc = options.libc;
+    this.#fd = options.fd;
+  }
+
+  /** What the kernel has counted since the socket was opened; from its close on what was asked for last. */
+  kernelStats(): PacketSocketStats {
+    if (!this.#isClosed) this.#readStats();
+    return { packets: this.#packets, drops: this.#drops };
+  }
+
+  /** struct tpacket_stats: u32 packets, u32 drops; the kernel begins anew after each look. */
+  #readStats(): void {
+    const answer = new Struct(this.#libc, 12);
+    answer.dv.setUint32(8, 8, true);
+    const { address } = answer;
+    if (this.#libc.getsockopt(this.#fd, SOL_PACKET, PACKET_STATISTICS, address, address + 8) < 0) return;
+    this.#packets += answer.dv.getUint32(0, true);
+    this.#drops += answer.dv.getUint32(4, true);
+  }
+
+  override close(): void {
+    if (!this.#isClosed) this.#readStats();
+    this.#isClosed = true;
+    super.close();
   }
 }
 
@@ -60,7 +103,7 @@ export async function openPacketSocket(options: PacketSocketOptions): Promise<Pa
       throw new NetError('ENODEV', syscall, { detail: `no interface ${name}: ip link shows which exist` });
     fd = openSocket(libc, syscall);
     bind(libc, fd, index, name, syscall);
-    setOption(libc, fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
+    if (options.outgoing !== true) setOption(libc, fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
     setOption(libc, fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES);
     if (options.promiscuous ?? true) setPromiscuous(libc, fd, index, name, syscall);
     const vnet = setOption(libc, fd, SOL_PACKET, PACKET_VNET_HDR, 1);

@@ -59,6 +59,12 @@ export function groupPath(ip: Ip, group: IpAddress, source: IpAddress | null, ch
   return { iface, neighbour: null, source: from, mtu: iface.mtu, flowLabel: 0, generation: ip.routes.generation };
 }
 
+/** Gives this host a copy of the packet in `frame`, where the interface is in `group`. What leaves by the loopback comes back by itself. */
+export function loopToMembers(looped: LoopQueue, iface: Interface, frame: number, group: IpAddress): void {
+  if (iface.isLoopback || !iface.groups.has(group.a, wireWord(group.a, group.b), group.c, group.d)) return;
+  looped.push(iface, frame);
+}
+
 /**
  * Sends the packet in `frame` to `group`; the frame is the callee's from now on.
  * @param loops - whether this host gets a copy, where the interface is in the group
@@ -72,9 +78,7 @@ export function sendToGroup(
   ttl: number,
   loops: boolean,
 ): void {
-  // What leaves by the loopback comes back by itself.
-  if (loops && !iface.isLoopback && iface.groups.has(group.a, wireWord(group.a, group.b), group.c, group.d))
-    looped.push(iface, frame);
+  if (loops) loopToMembers(looped, iface, frame, group);
   // RFC 1112 §6.1: a datagram with a time to live of 0 stays on this host.
   if ((ttl === 0 || isNodeLocal(group)) && !iface.isLoopback) context.memory.free(frame);
   else iface.transmit(frame, null);

@@ -3,6 +3,7 @@
  * would return; on a descriptor with O_NONBLOCK at once. @module
  */
 import type { SockAddr } from './address.ts';
+import { type EpollEvent, epollPlan } from './epoll.ts';
 import {
   type Message,
   Reading,
@@ -101,7 +102,20 @@ export class Blocking {
     return this.#until(pollPlan(fds, timeoutMs, (fd) => this.#posix.pollable(fd)));
   }
 
+  /** @param timeoutMs - negative: for ever */
+  async epollWait(epfd: number, most: number, timeoutMs = -1): Promise<EpollEvent[]> {
+    return this.#until(epollPlan(this.#posix.epollSet(epfd, 'epoll_wait', most), most, timeoutMs));
+  }
+
   // Calls that never wait.
+
+  async epollCreate(flags = 0): Promise<number> {
+    return this.#posix.epollCreate(flags);
+  }
+
+  async epollCtl(epfd: number, operation: number, fd: number, event?: EpollEvent): Promise<0> {
+    return this.#posix.epollCtl(epfd, operation, fd, event);
+  }
 
   async socket(domain: number, type: number, protocol = 0): Promise<number> {
     return this.#posix.socket(domain, type, protocol);

@@ -1,5 +1,6 @@
 /** A UDP socket behind a descriptor: Linux's rules over a `UdpSocket` of the core. @module */
 import { type ErrorCode, NetError } from '../errors.ts';
+import { PATH_MTU_MODES } from '../iface/path-mtu.ts';
 import { Source } from '../udp/datagram-queue.ts';
 import type { UdpSocket } from '../udp/udp.ts';
 import type { IpAddress } from '../wire/address.ts';
@@ -245,6 +246,7 @@ export class DatagramSocket implements PosixSocket {
     const core = this.#core;
     if (option.setting === 'ttl') core.ttl = value as number;
     else if (option.setting === 'tos') core.tos = value as number;
+    else if (option.setting === 'pathMtuDiscovery') core.pathMtuDiscovery = PATH_MTU_MODES[value as number]!;
     else if (option.setting === 'receiveBufferBytes') core.setReceiveBytes(powerOfTwo(value as number));
     else if (option.level === L.SOL_UDP && value === 0) this.#uncork();
     core.reuse = this.options.isOn(L.SOL_SOCKET, L.SO_REUSEADDR) || this.options.isOn(L.SOL_SOCKET, L.SO_REUSEPORT);

@@ -7,6 +7,7 @@ import { LINUX } from './constants.ts';
 export type { SockAddr } from './address.ts';
 export { Blocking } from './blocking.ts';
 export { CONSTANTS, LINUX } from './constants.ts';
+export type { EpollEvent } from './epoll.ts';
 export type { ControlMessage, Message, Received, ReceivedMessage } from './message.ts';
 export { type Linger, OPTION_SETTINGS, type OptionInput, type OptionValue, type Timeval } from './options.ts';
 export type { PollFd } from './plans.ts';
@@ -188,6 +189,25 @@ export const {
   POLLWRNORM,
   POLLWRBAND,
   POLLRDHUP,
+  EPOLL_CLOEXEC,
+  EPOLL_CTL_ADD,
+  EPOLL_CTL_DEL,
+  EPOLL_CTL_MOD,
+  EPOLLIN,
+  EPOLLPRI,
+  EPOLLOUT,
+  EPOLLERR,
+  EPOLLHUP,
+  EPOLLRDNORM,
+  EPOLLRDBAND,
+  EPOLLWRNORM,
+  EPOLLWRBAND,
+  EPOLLMSG,
+  EPOLLRDHUP,
+  EPOLLEXCLUSIVE,
+  EPOLLWAKEUP,
+  EPOLLONESHOT,
+  EPOLLET,
   SK_MEMINFO_RMEM_ALLOC,
   SK_MEMINFO_RCVBUF,
   SK_MEMINFO_WMEM_ALLOC,

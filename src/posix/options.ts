@@ -33,7 +33,7 @@ export interface Option {
   readonly least: number;
   readonly most: number;
   /** Only streams, or only datagram sockets, have it. */
-  readonly only: 'stream' | 'datagram' | null;
+  readonly only: 'stream' | 'datagram' | 'raw' | null;
   /** The setting that carries it out: a field of `TcpSettings`, or of the UDP socket. */
   readonly setting: string | null;
   /** What one of the option is in the setting. */
@@ -157,7 +157,7 @@ const ROWS: readonly Option[] = [
 
   tcpFlag(L.TCP_NODELAY, { setting: 'noDelay' }),
   tcpFlag(L.TCP_CORK, { setting: 'cork' }),
-  tcpFlag(L.TCP_QUICKACK, { initial: 1, setting: 'quickAck' }),
+  tcp(L.TCP_QUICKACK, { initial: 1 }),
   tcp(L.TCP_INQ, { least: 0, most: 1 }),
   tcp(L.TCP_THIN_LINEAR_TIMEOUTS, { least: 0, most: 1, setting: 'thinLinearTimeouts' }),
   tcp(L.TCP_THIN_DUPACK, { least: 0, most: 1 }), // of no effect in Linux either, since 4.15
@@ -192,6 +192,7 @@ const ROWS: readonly Option[] = [
   ip(L.IP_MINTTL, { least: 0, most: 255, setting: 'minTtl' }),
   ip(L.IP_MTU_DISCOVER, { initial: L.IP_PMTUDISC_WANT, least: 0, most: 5, setting: 'pathMtuDiscovery' }),
   ip(L.IP_MTU, { refusal: 'ENOPROTOOPT' }),
+  row('flag', L.SOL_IP, { only: 'raw' })(L.IP_HDRINCL),
   ipFlag(L.IP_RECVERR),
   ipFlag(L.IP_RECVTTL),
   ipFlag(L.IP_RECVTOS),
@@ -223,10 +224,10 @@ export const OPTION_SETTINGS: readonly { readonly level: number; readonly name: 
 /** What the options of one socket are set to. */
 export class OptionStore {
   readonly #domain: number;
-  readonly #kind: 'stream' | 'datagram';
+  readonly #kind: 'stream' | 'datagram' | 'raw';
   readonly #values: Map<Option, number | string | Linger | Timeval>;
 
-  constructor(domain: number, kind: 'stream' | 'datagram', from?: OptionStore) {
+  constructor(domain: number, kind: 'stream' | 'datagram' | 'raw', from?: OptionStore) {
     this.#domain = domain;
     this.#kind = kind;
     this.#values = new Map(from === undefined ? [] : from.#values);

@@ -4,6 +4,7 @@
  */
 import { type ErrorCode, NetError } from '../errors.ts';
 import type { IcmpSocket } from '../icmp/icmp.ts';
+import { PATH_MTU_MODES } from '../iface/path-mtu.ts';
 import { Source } from '../udp/datagram-queue.ts';
 import type { IpAddress } from '../wire/address.ts';
 import * as v4 from '../wire/icmpv4.ts';
@@ -45,6 +46,7 @@ export class PingSocket implements PosixSocket {
     this.options = new OptionStore(domain, 'datagram');
     this.#core = shared.stack.icmpSocket();
     this.#core.owner = this;
+    this.#core.receiveErrors = false;
   }
 
   get #isV4(): boolean {
@@ -165,6 +167,7 @@ export class PingSocket implements PosixSocket {
 
   applied(option: Option, value: OptionValue): void {
     if (option.setting === 'ttl') this.#core.ttl = value as number;
+    else if (option.setting === 'pathMtuDiscovery') this.#core.pathMtuDiscovery = PATH_MTU_MODES[value as number]!;
   }
 
   accepts(): void {}

@@ -12,6 +12,7 @@ import { Blocking } from './blocking.ts';
 import { LINUX as L } from './constants.ts';
 import { DatagramSocket } from './datagram.ts';
 import { Descriptors } from './descriptors.ts';
+import { type EpollEvent, EpollSet, epollPlan } from './epoll.ts';
 import {
   type Message,
   Reading,
@@ -25,6 +26,7 @@ import type { OptionInput, OptionValue } from './options.ts';
 import { PingSocket } from './ping.ts';
 import { acceptPlan, connectPlan, type PollFd, pollPlan, receivePlan, sendPlan } from './plans.ts';
 import { Ports } from './ports.ts';
+import { RawSocket } from './raw.ts';
 import { getOption, type PosixSocket, setOption } from './socket.ts';
 import { type Shared, StreamSocket } from './stream.ts';
 import { Waits } from './waits.ts';
@@ -299,6 +301,31 @@ export class Posix {
     return pollPlan(fds, 0, (fd) => this.pollable(fd)).late();
   }
 
+  /** A set for {@link epollWait}. @param flags - EPOLL_CLOEXEC  @throws NetError EINVAL, EMFILE */
+  epollCreate(flags = 0): number {
+    if ((flags & ~L.EPOLL_CLOEXEC) !== 0) throw new NetError('EINVAL', 'epoll_create1');
+    return this.descriptors.open(new EpollSet((set) => this.waits.serve(set)), false, flags !== 0);
+  }
+
+  /** @param event - ignored by EPOLL_CTL_DEL  @throws NetError EBADF, EEXIST, ENOENT, EINVAL, ENOSPC */
+  epollCtl(epfd: number, operation: number, fd: number, event: EpollEvent = { events: 0, data: fd }): 0 {
+    const set = this.epollSet(epfd, 'epoll_ctl');
+    set.control(operation, fd, this.descriptors.get(fd, 'epoll_ctl'), event);
+    return 0;
+  }
+
+  /** What is ready of a set, `most` events at most. @param _timeoutMs - for the blocking twin only */
+  epollWait(epfd: number, most: number, _timeoutMs = 0): EpollEvent[] {
+    return this.waits.now(epollPlan(this.epollSet(epfd, 'epoll_wait', most), most, 0));
+  }
+
+  /** @throws NetError EBADF, EINVAL: no such set, or no room for events */
+  epollSet(epfd: number, syscall: string, most = 1): EpollSet {
+    const socket = this.#socket(epfd, syscall);
+    if (!(socket instanceof EpollSet) || most <= 0) throw new NetError('EINVAL', syscall);
+    return socket;
+  }
+
   /** The socket that poll() looks at, or null: POLLNVAL. */
   pollable(fd: number): PosixSocket | null {
     return this.descriptors.has(fd) ? this.#socket(fd, 'poll') : null;
@@ -306,7 +333,10 @@ export class Posix {
 }
 
 const isSocket = (owner: unknown): owner is PosixSocket =>
-  owner instanceof StreamSocket || owner instanceof DatagramSocket || owner instanceof PingSocket;
+  owner instanceof StreamSocket ||
+  owner instanceof DatagramSocket ||
+  owner instanceof PingSocket ||
+  owner instanceof RawSocket;
 
 /** Linux's order of checks: the range of the numbers, the family, the type, the protocol. */
 function makeSocket(shared: Shared, domain: number, type: number, protocol: number): PosixSocket {
@@ -319,6 +349,8 @@ function makeSocket(shared: Shared, domain: number, type: number, protocol: numb
     const ping = domain === L.AF_INET ? L.IPPROTO_ICMP : L.IPPROTO_ICMPV6;
     if (protocol === ping) return new PingSocket(shared, domain);
   }
+  // Without a protocol a raw socket would get nothing: IPPROTO_IP is none.
+  if (type === L.SOCK_RAW && protocol > 0 && protocol <= 255) return new RawSocket(shared, domain, protocol);
   const isKnown = type === L.SOCK_STREAM || type === L.SOCK_DGRAM || type === L.SOCK_RAW;
   throw new NetError(isKnown ? 'EPROTONOSUPPORT' : 'ESOCKTNOSUPPORT', 'socket');
 }

@@ -5,6 +5,7 @@
  */
 import { type ErrorCode, NetError } from '../errors.ts';
 import type { Stack } from '../stack.ts';
+import { hasMuchUnsent } from '../tcp/burst.ts';
 import type { Connection } from '../tcp/connection.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import type { TcpSocket } from '../tcp/socket.ts';
@@ -237,7 +238,7 @@ export class StreamSocket implements PosixSocket {
     this.#phase = 'listening';
     try {
       if (!ports.isFree(this.#claim!)) throw new NetError('EADDRINUSE', 'listen', { port });
-      this.#core.listen({ port, address, backlog: count });
+      this.#core.listen({ port, address, backlog: count, keepsReset: true });
     } catch (error) {
       this.#phase = 'unconnected';
       throw error;
@@ -448,6 +449,7 @@ export class StreamSocket implements PosixSocket {
     const c = this.#core.connection;
     if (c === null) return true;
     const queued = this.#core.sendQueue();
+    if (c.settings.linux && hasMuchUnsent(c, 1)) return false;
     return 2 * (c.settings.sendBufferBytes - queued) >= queued;
   }
 

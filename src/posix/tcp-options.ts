@@ -1,6 +1,7 @@
 /** What the options of a stream mean for its connection. @module */
 import { NetError } from '../errors.ts';
 import type { TcpInfo } from '../tcp/info.ts';
+import { setQuickAck } from '../tcp/quick-ack.ts';
 import { TCP_DEFAULTS, type TcpSettings } from '../tcp/settings.ts';
 import type { TcpSocket } from '../tcp/socket.ts';
 import { isSynchronized } from '../tcp/state.ts';
@@ -17,7 +18,12 @@ const isTcp = (option: Option, name: number): boolean => option.level === L.SOL_
 export function applyOption(core: TcpSocket, options: OptionStore, option: Option): void {
   const value = options.get(option);
   const isKeepAlive = option.level === L.SOL_SOCKET && option.name === L.SO_KEEPALIVE;
-  if (isKeepAlive || isTcp(option, L.TCP_KEEPIDLE)) applyKeepAlive(core, options);
+  const { connection } = core;
+  if (isTcp(option, L.TCP_QUICKACK)) {
+    if (connection !== null && connection.acks !== null) setQuickAck(connection, value as number);
+  } else if (isTcp(option, L.TCP_WINDOW_CLAMP) && core.settings.linux) {
+    applyClamp(core, value as number);
+  } else if (isKeepAlive || isTcp(option, L.TCP_KEEPIDLE)) applyKeepAlive(core, options);
   else if (isTcp(option, L.TCP_CONGESTION)) applyCongestion(core, value as string);
   else if (option.name === L.SO_RCVBUF && option.level === L.SOL_SOCKET && core.settings.linux) {
     core.configure(receiveBufferAsLinux(value as number, core.settings));
@@ -30,6 +36,13 @@ export function applyOption(core: TcpSocket, options: OptionStore, option: Optio
         : Math.max(1, Math.round(value * option.unit)),
     );
   }
+}
+
+/** TCP_WINDOW_CLAMP: no larger window, and no larger scale than it needs. */
+function applyClamp(core: TcpSocket, bytes: number): void {
+  if (bytes === 0) return;
+  const least = Math.min(core.settings.receiveBufferBytes, bytes);
+  core.configure({ ...receiveBufferAsLinux(2 * bytes, core.settings), receiveBufferBytes: least });
 }
 
 /** SO_RCVBUF fixes the scale too: what half of the buffer needs, Linux's ilog2(space) - 15. */
@@ -70,6 +83,9 @@ export function readTcpOption(core: TcpSocket, options: OptionStore, option: Opt
   if (option.level === L.SOL_TCP) {
     if (option.name === L.TCP_INFO) return infoOf(core);
     if (option.name === L.TCP_MAXSEG && connection !== null && isSynchronized(connection.state)) return connection.mss;
+    if (option.name === L.TCP_QUICKACK && connection !== null && connection.acks !== null) {
+      return connection.acks.isPingPong ? 0 : 1;
+    }
     if (option.name === L.TCP_CONGESTION) return congestionOf(settings);
     if (option.name === L.TCP_TIMESTAMP) {
       const { nowMs } = connection?.context ?? { nowMs: 0 };

@@ -44,7 +44,8 @@ export class RawSocket implements Changed {
   owner: unknown = null;
   readonly family: 4 | 6;
   readonly protocol: number;
-  readonly headerIncluded: boolean;
+  /** Whether {@link send} is given whole packets; may be changed at any time. */
+  headerIncluded: boolean;
   /** Time to live of what is sent without a header of its own, 1 to 255. */
   ttl = TTL_DEFAULT;
   /** The DS field of the same. */

@@ -48,7 +48,7 @@ export interface HostOptions extends AutoconfigOptions, NamesOptions {
   /** Whether IPv4 addresses are announced by gratuitous ARP. Default true. */
   readonly announce?: boolean;
   /** How IPv6 behaves: temporary addresses, a secret for stable ones, probes for duplicates, whether routers are listened to. */
-  readonly ipv6?: Omit<Ipv6Options, 'onDns' | 'autoconfigure'>;
+  readonly ipv6?: Omit<Ipv6Options, 'onDns' | 'onManaged' | 'autoconfigure'>;
   /** Routers for what no network of ours holds, at most one a family. */
   readonly gateway?: string | readonly string[];
   /** The Ethernet address; random by default. */
@@ -319,7 +319,7 @@ export class Host {
       ipv6,
     });
     const onConfigured = (found: Configuration): void => {
-      this.#learnServers(iface, found);
+      this.#learnServers(found);
       options.onConfigured?.(found);
     };
     const autoconfig = new Autoconfig(this.#loop, iface, words, { ...options, onConfigured });
@@ -331,14 +331,6 @@ export class Host {
       this.stack.addAddress(iface, cidr, { probe, announce, onAdded, onConflict });
     }
     return iface;
-  }
-
-  /** What DHCP says of name servers; of the first interface they rank before those of others. */
-  #learnServers(iface: Interface, { source, dnsServers, search }: Configuration): void {
-    if (source !== 'dhcp' && source !== 'dhcpv6') return;
-    const isFirst = this.#autoconfigs[0]?.iface === iface;
-    const servers = dnsServers.map((text) => ({ address: IpAddress.parse(text).withZone(iface.index) }));
-    this.#names.resolver.setServers(isFirst ? source : `${source} ${iface.name}`, servers, search);
   }
 
   /** How IPv6 behaves on an interface with these addresses; undefined: it has none. */
@@ -353,18 +345,20 @@ export class Host {
       linkLocal: !fixed.some(({ address }) => !address.isV4 && address.isLinkLocal),
       autoconfigure,
       ...ipv6,
-      onDns: (servers, search) => {
-        // RFC 8106: what routers say, behind what was set by hand and by DHCP.
-        const asked = servers.map((address) => ({ address }));
-        this.#names.resolver.setServers('ra', asked, search);
-        autoconfig().routersChanged();
-      },
-      // RFC 4861 §4.2: either flag says that a server knows more than the advertisement.
+      onDns: () => autoconfig().routersChanged(),
+      // RFC 4861 §4.2: "other configuration information is available via DHCPv6"; M alone says so too.
       onManaged: (managed, other) => {
         if (managed || other) autoconfig().startDhcpv6();
-        ipv6?.onManaged?.(managed, other);
       },
     };
+  }
+
+  /** The name servers of the first interface rank before those of others. */
+  #learnServers({ source, interface: name, dnsServers, search }: Configuration): void {
+    const isFirst = this.#autoconfigs[0]?.iface.name === name;
+    const servers = dnsServers.map((text) => ({ address: this.stack.ip.parse(text)! }));
+    const rank = source === 'slaac' ? 'ra' : source; // RFC 8106: behind what was set by hand and by DHCP
+    this.#names.resolver.setServers(isFirst ? rank : `${rank} ${name}`, servers, search);
   }
 
   /**

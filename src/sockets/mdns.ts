@@ -57,6 +57,8 @@ export class HostMdns implements LinkResolver {
   readonly #groups: readonly MdnsPeer[];
   readonly #source = new Source();
   readonly #named: (() => void)[] = [];
+  /** Ends the questions that are under way. */
+  readonly #enders = new Set<() => void>();
   #timer = 0;
   #timerAt = Number.POSITIVE_INFINITY;
   #addressTimer = 0;
@@ -175,21 +177,31 @@ export class HostMdns implements LinkResolver {
     });
   }
 
+  /** RFC 4007 §11.2: what a host of the link says of its link-local addresses is about this link. */
+  #zoned(record: ResourceRecord): ResourceRecord {
+    return record.type === 'AAAA' ? { ...record, address: record.address.withZone(this.#iface.index) } : record;
+  }
+
   /** The records of a name of the link: what is known, or comes within a short while. */
   query(name: string, type: RecordType, signal: AbortSignal): Promise<Answer> {
     const own = this.#mdns.responder.own(name, type).map(({ record }) => record);
     if (own.length > 0) return Promise.resolve({ rcode: NOERROR, records: own });
     const { clock } = this.#loop;
+    if (this.#isClosed) return Promise.reject(new NetError('ECANCELED', 'resolve', { detail: 'the host is closed' }));
     return new Promise((resolve, reject) => {
       const records = new Map<string, ResourceRecord>();
       const timers: number[] = [];
       const end = (action: () => void): void => {
         for (const timer of timers) clock.clearTimer(timer);
         signal.removeEventListener('abort', onAbort);
+        this.#enders.delete(onClose);
         unwatch();
         this.#turn();
         action();
       };
+      const onClose = (): void =>
+        end(() => reject(new NetError('ECANCELED', 'resolve', { detail: 'the host is closed' })));
+      this.#enders.add(onClose);
       const onAbort = (): void => end(() => reject(signal.reason));
       const finish = (): void => {
         const found = [...records.values()];
@@ -203,7 +215,7 @@ export class HostMdns implements LinkResolver {
         if (event === 'removed') records.delete(key);
         else if (event === 'denied') after(0, () => end(() => resolve({ rcode: NOERROR, records: [] })));
         else {
-          records.set(key, record);
+          records.set(key, this.#zoned(record));
           // Unique records come all in one message (RFC 6762 §10.2); to shared ones others may add.
           if (records.size === 1) after(record.flush ? 0 : SHARED_MS, finish);
         }
@@ -334,6 +346,7 @@ export class HostMdns implements LinkResolver {
     this.#mdns.close();
     this.#send();
     this.#isClosed = true;
+    for (const end of [...this.#enders]) end();
     const { clock } = this.#loop;
     if (this.#timer !== 0) clock.clearTimer(this.#timer);
     clock.clearTimer(this.#addressTimer);

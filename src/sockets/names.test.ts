@@ -114,6 +114,7 @@ describe('host.resolve', () => {
     for (const [name, options] of [
       ['server', { nameServers: ['ns.example.org'] }],
       ['port', { nameServers: ['10.0.0.1:70000'] }],
+      ['search', { searchDomains: ['a..b'] }],
       ['hosts', { hosts: { x: 'y' } }],
     ] as const) {
       assert.throws(() => createHost({ device, ...options }), TypeError, name);

@@ -3,7 +3,7 @@ import { type HostsTable, type LookupOptions, type RecordOf, type RecordType, Re
 import { NetError } from '../errors.ts';
 import { sortDestinations } from '../iface/address-selection.ts';
 import { IpAddress, parseIp } from '../wire/address.ts';
-import { PORT as DNS_PORT } from '../wire/dns.ts';
+import { PORT as DNS_PORT, isName } from '../wire/dns.ts';
 import { type DialOptions, dial } from './dial.ts';
 import { HostTransport } from './dns-transport.ts';
 import { Race } from './happy-eyeballs.ts';
@@ -57,6 +57,10 @@ export class Names {
     this.#loop = loop;
     this.resolver = new Resolver(new HostTransport(loop), { hosts: options.hosts, ndots: options.ndots });
     const { nameServers = [], searchDomains = [] } = options;
+    const wrong = searchDomains.find((domain) => typeof domain !== 'string' || !isName(domain));
+    if (wrong !== undefined) {
+      throw new TypeError(`searchDomains: expected domain names, got ${JSON.stringify(wrong)}`);
+    }
     this.resolver.setServers('static', nameServers.map(readServer), searchDomains);
   }
 

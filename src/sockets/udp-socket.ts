@@ -1,6 +1,7 @@
 /** A UDP socket with promises. @module */
 import { NetError } from '../errors.ts';
 import type { Interface } from '../iface/interface.ts';
+import { PATH_MTU_MODES, type PathMtuDiscovery } from '../iface/path-mtu.ts';
 import { Source } from '../udp/datagram-queue.ts';
 import { type UdpSocket as CoreUdpSocket, type MembershipOptions, READABLE } from '../udp/udp.ts';
 import { IpAddress, parseIp } from '../wire/address.ts';
@@ -60,9 +61,30 @@ export class UdpSocket implements Notified {
   }
 
   /**
+   * What becomes of datagrams that the path does not carry whole; Linux's IP_MTU_DISCOVER. `want`, the default: they leave
+   * in fragments, and what fits may not be cut by routers. `do`: they are refused with EMSGSIZE. `dont`: routers may cut.
+   * `probe`: like `do`, but only the interface's MTU counts.
+   */
+  get pathMtuDiscovery(): PathMtuDiscovery {
+    return this.#socket.pathMtuDiscovery;
+  }
+
+  set pathMtuDiscovery(mode: PathMtuDiscovery) {
+    if (!PATH_MTU_MODES.includes(mode)) {
+      throw new RangeError(`pathMtuDiscovery: expected ${PATH_MTU_MODES.join(', ')}, got ${mode}`);
+    }
+    this.#socket.pathMtuDiscovery = mode;
+  }
+
+  /** Bytes of the largest IP packet that the path to the peer is known to carry; null for a socket without a peer. */
+  get pathMtu(): number | null {
+    return this.#socket.pathMtu;
+  }
+
+  /**
    * Sends one datagram; the bytes are copied. Resolves when it has left for the device, or for the neighbour's queue.
    * @param to - not needed on a connected socket
-   * @throws NetError EMSGSIZE above the MTU, ENETUNREACH, ECONNREFUSED reported by a connected peer, ...
+   * @throws NetError EMSGSIZE above 65507 bytes (IPv6: 65527), or told by a path that takes less, ENETUNREACH, ECONNREFUSED reported by a connected peer, ...
    */
   async send(data: Uint8Array, to?: Destination): Promise<void> {
     assertBytes('send', data);

@@ -35,6 +35,7 @@ const isQuiet = (c: Connection, segment: wire.Segment): boolean =>
   segment.sackCount === 0 &&
   c.ecn === 0 &&
   !c.isTlpPending &&
+  c.probedMtu === 0 &&
   c.trace === null &&
   c.congestion.sample === undefined;
 

@@ -10,11 +10,12 @@ import { answerOld, challenge } from './answer.ts';
 import { type Connection, CWR, LOSS, OPEN, RECOVERY, UNSET } from './connection.ts';
 import { arriveEcn } from './ecn.ts';
 import { setChrono } from './info.ts';
+import { probeArrived } from './mtu-probe.ts';
 import { updatePacingRate } from './pacing.ts';
 import { armProbe, rackAdvance } from './rack.ts';
 import { acksUnsent } from './receive.ts';
 import { growWindow, judge, probeAcked, reduceProportionally } from './recovery.ts';
-import { echoedRtt, sampleRtt, updateMinRtt } from './rtt.ts';
+import { backedOffRto, echoedRtt, sampleRtt, updateMinRtt } from './rtt.ts';
 import { late, noteReordering, sackArrived } from './sack.ts';
 import { END, EVER_RETRANS, FLAGS, LOST, RETRANS, SACKED, SENT_US, segmentsIn } from './scoreboard.ts';
 import { restartRetransmitTimer } from './send.ts';
@@ -103,6 +104,7 @@ function acknowledge(c: Connection, ack: Seq, acked: Acked): void {
   takeOff(c, ack, acked);
   if (!c.useSack && c.sackedBytes > 0) forgetDuplicates(c, advance, acked);
   c.sndUna = ack;
+  if (c.probedMtu !== 0) probeArrived(c);
   c.bytesAcked += advance;
   releaseAcknowledged(c, ack);
 }
@@ -208,8 +210,10 @@ function updateSendWindow(c: Connection, segment: wire.Segment, wnd: number, isA
   const ack = segment.ack as Seq;
   if (!isAdvance && !(seqLt(c.sndWl1, seq) || (c.sndWl1 === seq && seqLe(c.sndWl2, ack)))) return;
   if (wnd > c.sndWnd && c.persistAt !== UNSET) {
-    c.persistAt = UNSET;
-    c.backoff = 0;
+    // Linux goes on as it was where no segment fits.
+    const isLittle = c.settings.linux && wnd < Math.min(c.mss, seqDiff(c.txEnd, c.sndNxt));
+    c.persistAt = isLittle ? c.context.nowMs + backedOffRto(c) : UNSET;
+    if (!isLittle) c.backoff = 0;
   }
   c.sndWnd = wnd;
   if (wnd > c.sndWndMax) {

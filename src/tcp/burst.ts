@@ -2,13 +2,27 @@
  * New data in bursts, as Linux hands them to a device that segments (tcp_write_xmit): a burst is several segments, the last
  * with PSH; what may be in one, and when one waits for more, are rules of its own. The setting `linux` asks for it. @module
  */
-import { type Connection, RECOVERY } from './connection.ts';
+import { type Connection, RECOVERY, withinHalfWindow } from './connection.ts';
+import { WRITABLE } from './events.ts';
 import { CHRONO_BUFFER, CHRONO_BUSY, CHRONO_WINDOW, setChrono } from './info.ts';
 import { isPaced, usualPacingRate } from './pacing.ts';
 import { dataSent } from './quick-ack.ts';
+import { armProbe } from './rack.ts';
+import { validateWindow } from './recovery.ts';
 import { SENT_US } from './scoreboard.ts';
-import { BLOCKED, emitNew, IDLE, MORE, noteSent, startFlight, startPersistTimer, turnBytes } from './send.ts';
-import { seqDiff, seqGt, seqLe } from './seq.ts';
+import {
+  BLOCKED,
+  emitNew,
+  IDLE,
+  MORE,
+  noteSent,
+  startFlight,
+  startPersistTimer,
+  startRetransmitTimer,
+  turnBytes,
+} from './send.ts';
+import { seqDiff, seqGt, seqLe, seqLt } from './seq.ts';
+import { maySendIn } from './state.ts';
 
 /** What 64 KiB leave when all headers there may be are taken off: sk_gso_max_size. */
 const BURST_BYTES_MAX = 65_215;
@@ -30,8 +44,59 @@ export function burstSegments(c: Connection): number {
   return Math.max(Math.floor(Math.min(bytes, BURST_BYTES_MAX) / c.mss), SEGMENTS_MIN);
 }
 
-/** Sends new data and the FIN, burst by burst. Says why it stopped, as `output` does. */
-export function sendBursts(c: Connection): number {
+/** Bytes that wait together as one packet buffer of Linux: whole segments, no more than half of the peer's window. */
+const goalBytes = (c: Connection): number =>
+  Math.max(Math.floor(Math.min(BURST_BYTES_MAX, withinHalfWindow(BURST_BYTES_MAX, c.sndWndMax)) / c.mss), 1) * c.mss;
+
+/** TCP_NOTSENT_LOWAT: as much as the limit waits; to wake a writer, half of it (`shift` 1). */
+export function hasMuchUnsent(c: Connection, shift: number): boolean {
+  const { notSentLowBytes } = c.settings;
+  return notSentLowBytes > 0 && seqDiff(c.txEnd, c.sndNxt) * 2 ** shift >= notSentLowBytes;
+}
+
+/**
+ * Queues `data`, as tcp_sendmsg does: each time a packet buffer is full, some of it leaves before the rest is copied, so that
+ * bursts end where buffers do. Returns bytes taken.
+ */
+export function queueAsLinux(c: Connection, data: Uint8Array, from: number, to: number): number {
+  const ring = c.txRing();
+  const isOpen = maySendIn(c.state);
+  let taken = 0;
+  while (from + taken < to) {
+    const goal = goalBytes(c);
+    if (seqLt(c.tailStart, c.sndNxt) || seqGt(c.tailStart, c.txEnd)) c.tailStart = c.sndNxt;
+    let room = goal - seqDiff(c.txEnd, c.tailStart);
+    if (room <= 0 || room === goal) {
+      if (hasMuchUnsent(c, 0)) break; // a new packet buffer would begin
+      c.tailStart = c.txEnd;
+      room = goal;
+    }
+    const count = ring.append(data, from + taken, Math.min(room, to - from - taken));
+    taken += count;
+    if (count < room || from + taken === to) break;
+    if (!isOpen) continue;
+    if (seqDiff(c.txEnd, c.pushedEnd) > c.sndWndMax >> 1) {
+      c.pushedEnd = c.txEnd;
+      push(c, Number.POSITIVE_INFINITY);
+    } else if (seqLe(c.tailStart, c.sndNxt)) {
+      push(c, 1);
+    }
+  }
+  c.pushedEnd = c.txEnd;
+  return taken;
+}
+
+/** Sends `bursts` at once, in the middle of a write. */
+function push(c: Connection, bursts: number): void {
+  const before = c.sndNxt;
+  sendBursts(c, bursts);
+  if (c.sndNxt === before) return;
+  validateWindow(c);
+  if (!armProbe(c)) startRetransmitTimer(c);
+}
+
+/** Sends new data and the FIN, burst by burst, `bursts` at most. Says why it stopped, as `output` does. */
+export function sendBursts(c: Connection, bursts = Number.POSITIVE_INFINITY): number {
   let budget = turnBytes(c);
   let most = 0;
   for (;;) {
@@ -56,6 +121,7 @@ export function sendBursts(c: Connection): number {
     const stopped = sendBurst(c, length, fin);
     if (stopped !== IDLE || fin) return stopped === NO_FRAME ? IDLE : stopped;
     budget -= length;
+    if (--bursts <= 0) return MORE;
   }
 }
 
@@ -109,6 +175,7 @@ function emitBurst(c: Connection, length: number, fin: boolean): number {
   const { device, offload } = c.path.iface;
   const isPushed = length > c.mss || c.overrideSws;
   let left = length;
+  c.beginsBurst = true;
   do {
     if (device.room() <= 0) return BLOCKED;
     const part = offload ? left : Math.min(left, c.mss);
@@ -118,5 +185,9 @@ function emitBurst(c: Connection, length: number, fin: boolean): number {
   } while (left > 0);
   dataSent(c);
   if (length % c.mss !== 0) c.sndSml = c.sndNxt;
+  if (c.wantsRoom && c.settings.notSentLowBytes > 0 && !hasMuchUnsent(c, 1)) {
+    c.wantsRoom = false;
+    c.socket?.report(WRITABLE);
+  }
   return IDLE;
 }

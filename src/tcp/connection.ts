@@ -15,6 +15,7 @@ import * as ipv6 from '../wire/ipv6.ts';
 import * as wire from '../wire/tcp.ts';
 import { type CongestionControl, SSTHRESH_MAX } from './congestion/controller.ts';
 import type { Listener } from './listener.ts';
+import { beginProbing } from './mtu-probe.ts';
 import { AckState } from './quick-ack.ts';
 import type { Reassembly } from './reassembly.ts';
 import type { Scoreboard } from './scoreboard.ts';
@@ -46,6 +47,7 @@ export const LOSS = 4;
 export const DUP_THRESH = 3;
 
 const ZERO = 0 as Seq;
+const SEGMENT_MAX = 0xffff;
 
 /** Acknowledgements sent at once when a connection begins; Linux has as many. */
 const QUICK_ACKS = 16;
@@ -65,7 +67,7 @@ export const mssOf = (mtu: number, isV4: boolean, mssMax: number): number =>
  * Linux's tcp_bound_to_half_wnd: of a peer with a small window no segment takes more than half, so that two are under way; of
  * a tiny one not even that.
  */
-function withinHalfWindow(mss: number, sndWndMax: number): number {
+export function withinHalfWindow(mss: number, sndWndMax: number): number {
   const most = sndWndMax > MSS_DEFAULT_V4 ? sndWndMax >> 1 : sndWndMax;
   return sndWndMax > 0 && mss > most ? Math.max(most, MSS_MIN) : mss;
 }
@@ -113,15 +115,32 @@ export class Connection implements Flow, Timed {
   sndWndMax = 0;
   /** Snd.Sml: end of the last segment that was not full: Minshall's variant of Nagle, where the settings ask for it. */
   sndSml = ZERO;
+  /** Where the packet buffer of Linux begins that the next write fills, and how far writes were pushed: burst.ts. */
+  tailStart = ZERO;
+  pushedEnd = ZERO;
+  /** What is sent next does not belong to the record before it. */
+  beginsBurst = false;
   /** Shift of the windows the peer sends (Snd.Wind.Shift) and of those we send (Rcv.Wind.Shift). */
   sndShift = 0;
   rcvShift = 0;
   /** The peer's SYN had a window scale option: RFC 7323 §2.2, both or neither scale. */
   peerScales = false;
+  /** The handshake is done but for text that the listener waits for. */
+  isDeferred = false;
   /** SendMSS: what the peer's SYN said, or the default. */
   peerMss = MSS_DEFAULT_V4;
   /** Eff.snd.MSS: payload bytes of a full segment, the options of every segment taken off. */
   mss = MSS_DEFAULT_V4;
+  /**
+   * Path MTU without ICMP, mtu-probe.ts: what is known to arrive (0: not in doubt), what may; the probe under way, its MTU
+   * and where it stands; when the search last began.
+   */
+  mtuLow = 0;
+  mtuHigh = 0;
+  probedMtu = 0;
+  probedStart = ZERO;
+  probedEnd = ZERO;
+  mtuProbedAt = 0;
   /** Bytes not yet acknowledged; the oldest has sequence number `txSeq`. Null until the first byte. */
   tx: Ring | null = null;
   /** What the send buffer may hold now; see autotune.ts. */
@@ -421,7 +440,9 @@ export class Connection implements Flow, Timed {
   }
 
   rxRing(): Ring {
-    this.rx ??= new Ring(this.context.memory, this.rxBytes);
+    // Linux takes all of a segment that begins inside the window.
+    const beyond = this.settings.linux ? SEGMENT_MAX : 0;
+    this.rx ??= new Ring(this.context.memory, this.rxBytes + beyond);
     return this.rx;
   }
 
@@ -443,20 +464,19 @@ export class Connection implements Flow, Timed {
   setMss(fromPeer: number): void {
     const byDefault = this.local.isV4 ? MSS_DEFAULT_V4 : MSS_DEFAULT_V6;
     this.peerMss = fromPeer === 0 ? byDefault : Math.max(fromPeer, MSS_MIN);
+    beginProbing(this);
     this.fitMss();
     this.rcvMss = this.settings.linux ? Math.min(this.mss, MSS_DEFAULT_V4) : this.mss; // until a segment says more
     const segment = this.mss + (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
-    // Linux begins with whole segments, options taken off, in whole units of the scale.
+    // Linux begins with whole segments, options taken off.
     if (this.settings.linux) this.fitWindow(this.advertisedMss - (segment - this.mss));
     if (this.settings.bsd) this.rxBytes = Math.ceil(this.rxBytes / segment) * segment;
   }
 
-  /** Linux: the buffer is offered in whole segments, rounded up to what the scale can say. */
+  /** Linux: the buffer is offered in whole segments. */
   fitWindow(segment: number): void {
     const bytes = this.settings.receiveBufferBytes;
-    const unit = 1 << this.rcvShift;
-    const whole = bytes > segment ? bytes - (bytes % segment) : bytes;
-    this.rxBytes = Math.ceil(whole / unit) * unit;
+    this.rxBytes = bytes > segment ? bytes - (bytes % segment) : bytes;
   }
 
   /**
@@ -464,7 +484,8 @@ export class Connection implements Flow, Timed {
    * Eff.snd.MSS = min(SendMSS + 20, MMS_S) - TCPhdrsize - IPoptionsize.
    */
   fitMss(): void {
-    const most = Math.min(this.peerMss, mssOf(this.path.mtu, this.local.isV4, this.settings.mssMax));
+    const mtu = this.mtuLow === 0 ? this.path.mtu : Math.min(this.path.mtu, this.mtuLow);
+    const most = Math.min(this.peerMss, mssOf(mtu, this.local.isV4, this.settings.mssMax));
     this.mss = most - (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
     if (this.settings.linux) this.mss = withinHalfWindow(this.mss, this.sndWndMax);
   }

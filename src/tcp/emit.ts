@@ -167,7 +167,7 @@ export function emitSyn(c: Connection, flags: number): boolean {
   const wnd = Math.min(settings.linux ? c.rxBytes : settings.receiveBufferBytes, 0xffff);
   const ecn = isAnswer ? synAckFlags(c) : synFlags(c);
   wire.emit(memory.dv, p, c.portsOut, c.iss, isAnswer ? c.rcvNxt : 0, header, flags | ecn, wnd);
-  c.rcvAdv = seqAdd(c.rcvNxt, wnd);
+  c.rcvAdv = seqAdd(c.rcvNxt, settings.linux && c.listener === null ? c.rxBytes : wnd);
   acknowledged(c);
   if (c.listener === null || !settings.linux) c.segsOut++; // Linux counts no SYN-ACK of a listener's
   if (c.trace !== null) traceOut(c, c.iss, flags | ecn, 0, wnd);

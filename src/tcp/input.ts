@@ -28,7 +28,7 @@ import { rttOfHandshake } from './rtt.ts';
 import { finAcknowledged } from './send.ts';
 import { type Seq, seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt } from './seq.ts';
 import { CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, mayReceiveIn, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from './state.ts';
-import { retrySoon, rtoAfterHandshake, startKeepAlive } from './timers.ts';
+import { deferRetries, retrySoon, rtoAfterHandshake, startKeepAlive } from './timers.ts';
 import { traceIn } from './trace.ts';
 
 const { ACK, FIN, RST, SYN } = wire;
@@ -68,7 +68,7 @@ export function segmentArrives(c: Connection, segment: wire.Segment, packet: Pac
   if (c.useTimestamps && segment.hasTimestamps) updateTsRecent(c, segment);
   if (c.ecn !== 0) arriveCodepoint(c, segment, packet);
   if (!arriveAck(c, segment) || (finAcknowledged(c) && !finIsAcknowledged(c))) return;
-  if (segment.length > 0 || (flags & FIN) !== 0) arriveText(c, segment);
+  if (segment.length > 0 || (flags & FIN) !== 0) arriveText(c, segment, packet);
   if (c.ackNow) c.tcp.ready(c);
 }
 
@@ -217,7 +217,7 @@ function arriveInSynSent(c: Connection, segment: wire.Segment, packet: Packet): 
     c.transition('receive-syn-ack');
     c.ackNow = true;
     established(c);
-    if (!c.settings.linux) textOfSyn(c, segment); // without Fast Open Linux lets it come again
+    if (!c.settings.linux) textOfSyn(c, segment, packet); // without Fast Open Linux lets it come again
   } else {
     c.transition('receive-syn'); // simultaneous open: MUST-10
     c.sndNxt = c.iss;
@@ -226,11 +226,11 @@ function arriveInSynSent(c: Connection, segment: wire.Segment, packet: Packet): 
 }
 
 /** RFC 9293 §3.10.7.3: text and FIN that came with the SYN-ACK are "queued for processing after ESTABLISHED", which is now. */
-function textOfSyn(c: Connection, segment: wire.Segment): void {
+function textOfSyn(c: Connection, segment: wire.Segment, packet: Packet): void {
   if (segment.length === 0 && (segment.flags & FIN) === 0) return;
   segment.seq = c.rcvNxt;
   segment.flags &= ~SYN;
-  arriveText(c, segment);
+  arriveText(c, segment, packet);
 }
 
 /** Takes what the peer's SYN says: its sequence number, window and options. */
@@ -259,8 +259,11 @@ function established(c: Connection): void {
   const synTimeouts = c.retransmits;
   rtoAfterHandshake(c);
   c.retransmitAt = UNSET;
-  if (c.settings.linux) c.fitMss(); // now that there is a window
-  c.sndSml = c.sndUna;
+  if (c.settings.linux) {
+    c.fitMss(); // now that there is a window
+    c.rcvAdv = seqAdd(c.rcvNxt, c.rxBytes);
+  }
+  c.sndSml = c.tailStart = c.pushedEnd = c.sndUna;
   c.congestion.init(c);
   limitPacing(c);
   // RFC 6928 §2: after more than one lost SYN the initial window is one segment.
@@ -268,7 +271,7 @@ function established(c: Connection): void {
   c.initialCwnd = c.cwnd;
   c.recovery = OPEN;
   c.dupAcks = 0;
-  c.recover = c.iss; // RFC 6582 §3.2 (1)
+  c.recover = c.rackDsackRound = c.cwndUsageSeq = c.iss; // RFC 6582 §3.2 (1)
   c.probes = 0;
   startKeepAlive(c);
   startRightSizing(c);
@@ -276,6 +279,17 @@ function established(c: Connection): void {
   // CLOSE was called before: RFC 9293 §3.10.4, "queue for processing after entering ESTABLISHED state".
   if (c.finQueued) c.transition('close');
 }
+
+/**
+ * TCP_DEFER_ACCEPT: the third segment alone opens nothing; the SYN-ACK is not sent again until the time is nearly over.
+ */
+function defersAccept(c: Connection): boolean {
+  if (c.settings.deferAcceptMs === 0 || c.retransmits >= deferRetries(c.settings)) return false;
+  c.isDeferred = true;
+  return true;
+}
+
+const isBare = (segment: wire.Segment): boolean => segment.length === 0 && (segment.flags & FIN) === 0;
 
 /** RFC 9293 §3.10.7.4 fifth, SYN-RECEIVED: the acknowledgement of our SYN-ACK. */
 function completeHandshake(c: Connection, segment: wire.Segment, packet: Packet): boolean {
@@ -285,7 +299,7 @@ function completeHandshake(c: Connection, segment: wire.Segment, packet: Packet)
     resetStray(c.tcp, packet, segment);
     return false;
   }
-  if (c.listener !== null && !c.listener.admit(c)) return false;
+  if (c.listener !== null && ((isBare(segment) && defersAccept(c)) || !c.listener.admit(c))) return false;
   c.transition('receive-syn-ack');
   rttOfHandshake(c, segment.hasTimestamps, segment.tsEcr);
   c.sndUna = seqAdd(c.iss, 1);
@@ -314,7 +328,7 @@ function finIsAcknowledged(c: Connection): boolean {
 }
 
 /** RFC 9293 §3.10.7.4 seventh and eighth: the text and the FIN. */
-function arriveText(c: Connection, segment: wire.Segment): void {
+function arriveText(c: Connection, segment: wire.Segment, packet: Packet): void {
   if (!mayReceiveIn(c.state)) {
     // "This should not occur since a FIN has been received from the remote side. Ignore the segment text."
     c.ackNow = true;
@@ -322,7 +336,8 @@ function arriveText(c: Connection, segment: wire.Segment): void {
   }
   if (c.rcvClosed && seqGt(seqAdd(segment.seq as Seq, segment.length), c.rcvNxt)) {
     // RFC 2525 §2.17, RFC 9293 §3.6.1: bytes that nobody will read are answered with a RST.
-    emitReset(c);
+    if (c.settings.linux) resetStray(c.tcp, packet, segment);
+    else emitReset(c);
     c.tcp.remove(c, 'ECONNABORTED');
     return;
   }
@@ -335,7 +350,7 @@ function arriveText(c: Connection, segment: wire.Segment): void {
   c.lastDataInAt = nowMs;
   if (arrived > 0) {
     if (c.acks === null) scheduleAck(c, arrived, segment.gsoSize);
-    else dataArrived(c, segment, sinceMs);
+    else if (segment.length > 0) dataArrived(c, segment, sinceMs);
     if (seqGe(c.rcvNxt, c.rcvRoundEnd)) rcvRoundDone(c, segment.hasTimestamps, segment.tsEcr);
   }
   if (c.acks !== null) decideAck(c);

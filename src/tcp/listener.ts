@@ -34,6 +34,8 @@ export class Listener {
   settings: TcpSettings;
   readonly socket: TcpSocket;
   readonly onSyn: OnSyn | null;
+  /** What was reset before it was accepted is handed out all the same, as on Linux. */
+  readonly keepsReset: boolean;
   /** When the last SYN cookie was sent, ms. */
   #cookieAt = Number.NEGATIVE_INFINITY;
   readonly #halfOpen = new Set<Connection>();
@@ -47,6 +49,7 @@ export class Listener {
     backlog: number,
     settings: TcpSettings,
     onSyn: OnSyn | null,
+    keepsReset = false,
   ) {
     this.tcp = tcp;
     this.socket = socket;
@@ -55,6 +58,7 @@ export class Listener {
     this.backlog = backlog;
     this.settings = settings;
     this.onSyn = onSyn;
+    this.keepsReset = keepsReset;
   }
 
   get pending(): number {
@@ -192,7 +196,7 @@ export class Listener {
 
   /** `c` is gone before it was accepted. */
   forget(c: Connection): void {
-    if (this.#halfOpen.delete(c)) return;
+    if (this.#halfOpen.delete(c) || this.keepsReset) return;
     const index = this.#accepted.indexOf(c);
     if (index >= 0) this.#accepted.splice(index, 1);
   }

@@ -3,10 +3,10 @@ import { test } from 'node:test';
 import { errorV6, fragmentationNeeded } from '../../test/icmp-errors.ts';
 import { established, PORT, patternBytes, REMOTE, synSent, type TestPeer } from '../../test/peer.ts';
 import { established6, lengths6 } from '../../test/peer6.ts';
+import { believedMtu } from '../iface/path-mtu.ts';
 import { IpAddress } from '../wire/address.ts';
 import { PACKET_TOO_BIG } from '../wire/icmpv6.ts';
 import { octetsOf } from '../wire/octets.ts';
-import { believedMtu } from './path-mtu.ts';
 
 const TEN_MINUTES = 600_000;
 /** Without Nagle's rule, which would hold small tails back. */
@@ -222,20 +222,6 @@ test('path MTU: the cache is bounded, and forgets the oldest first', () => {
   peer.pass(TEN_MINUTES);
   assert.equal(pathMtus.count, 0);
   assert.equal(peer.stack.pollAt(), Number.POSITIVE_INFINITY);
-  peer.end();
-});
-
-test('path MTU: datagrams of IPv4 may be fragmented on the way, those of IPv6 must fit', () => {
-  const peer = established6({ tcp });
-  const udp = peer.stack.udpSocket();
-  const v6 = IpAddress.parse('fd00::2');
-  const { pathMtus } = peer.stack.ip;
-  pathMtus.set(REMOTE, 1000);
-  pathMtus.set(v6, 1300);
-  assert.equal(udp.send(new Uint8Array(1400), { address: REMOTE, port: 9 }), true);
-  assert.throws(() => udp.send(new Uint8Array(1253), { address: v6, port: 9 }), { code: 'EMSGSIZE' });
-  assert.equal(udp.send(new Uint8Array(1252), { address: v6, port: 9 }), true);
-  udp.close();
   peer.end();
 });
 

@@ -7,7 +7,7 @@ import * as wire from '../wire/tcp.ts';
 import { type Connection, UNSET } from './connection.ts';
 import { newWindow } from './receive.ts';
 import { seqDiff } from './seq.ts';
-import { ESTABLISHED, SYN_RECEIVED } from './state.ts';
+import { CLOSE_WAIT, ESTABLISHED, SYN_RECEIVED } from './state.ts';
 
 /** TCP_MAX_QUICKACKS. */
 const QUICK_MAX = 16;
@@ -60,13 +60,39 @@ export function enterQuickAck(c: Connection): void {
   s.isScheduled = true;
 }
 
+/** TCP_QUICKACK: 0 has acknowledgements wait for data of ours; else they do not, for a while, and what waits leaves if `value` is odd. */
+export function setQuickAck(c: Connection, value: number): void {
+  const s = stateOf(c);
+  s.isPingPong = value === 0;
+  if (value === 0 || !s.isScheduled || (c.state !== ESTABLISHED && c.state !== CLOSE_WAIT)) return;
+  s.pushes = Math.max(s.pushes, 1);
+  if (readAcks(c)) {
+    c.ackNow = true;
+    c.tcp.ready(c);
+  }
+  if ((value & 1) === 0) s.isPingPong = true;
+}
+
 const isQuick = (c: Connection, s: AckState): boolean => c.quickAcks > 0 && !s.isPingPong;
+
+/** What a packet of so much payload costs Linux: its headroom, headers and bookkeeping, in a power of two, and its descriptor. */
+const costOf = (size: number): number => 2 ** Math.ceil(Math.log2(size + 104 + 320)) + 256;
+
+/**
+ * Linux offers as much of its buffer as payload is of the cost of packets (tcp_measure_rcv_mss, scaling_ratio): half until it
+ * knows. What is more than was offered at first is offered later, as the window grows.
+ */
+function fitBuffer(c: Connection, size: number): void {
+  const share = Math.floor((size * 256) / costOf(size)) / 256;
+  c.rxBytes = Math.min(c.rxBytes, Math.floor(2 * c.settings.receiveBufferBytes * share));
+}
 
 /** What the segments' sizes say: rcv_mss, and whether the peer waits for an answer. */
 function measureMss(c: Connection, s: AckState, segment: wire.Segment, size: number): void {
   const isPushed = (segment.flags & wire.PSH) !== 0;
   if (size >= c.rcvMss) {
     c.rcvMss = Math.min(size, c.advertisedMss - (c.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0));
+    fitBuffer(c, size);
     if (isPushed) s.pushes = Math.max(s.pushes, 1);
     return;
   }

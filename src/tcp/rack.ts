@@ -131,7 +131,7 @@ export function armProbe(c: Connection, isAdvance = false): boolean {
   if (!c.settings.tailLossProbe || !c.useSack || c.sent === null) return false;
   if (c.recovery !== OPEN && c.recovery !== CWR) return false;
   if (c.isTlpPending) return false;
-  const isSingle = seqDiff(c.sndNxt, c.sndUna) <= c.mss;
+  const isSingle = c.sent.count === 1 && seqDiff(c.sndNxt, c.sndUna) <= c.mss;
   const pto =
     c.srttUs === 0
       ? c.settings.rtoInitialMs

@@ -58,7 +58,8 @@ const isUnderPressure = (c: Connection): boolean =>
  */
 function newEdge(c: Connection): Seq {
   // RFC 7323 §2.2: RCV.WND is what was offered, and 16 bits with a scale offer no more.
-  const room = Math.min(roomBytes(c), WINDOW_MAX << c.rcvShift);
+  // Linux goes by what it would offer: segments beyond what the field can say are taken.
+  const room = Math.min(roomBytes(c), c.settings.linux ? c.rxBytes : WINDOW_MAX << c.rcvShift);
   const edge = seqAdd(c.rcvNxt, room);
   // A window that is wide open anyway cannot become silly: there it follows the buffer. What Linux does; BSD goes by what
   // room is left alone.
@@ -112,8 +113,9 @@ export function receiveText(c: Connection, segment: wire.Segment): boolean {
     if (c.acks !== null && length === 0) enterQuickAck(c);
   }
   const beyond = seqDiff(end, c.rcvAdv);
-  if (beyond > 0) length = Math.max(0, length - beyond);
-  if (hasFin && beyond <= 0) {
+  const isLinux = c.settings.linux;
+  if (beyond > 0 && !isLinux) length = Math.max(0, length - beyond);
+  if (hasFin && (beyond <= 0 || isLinux)) {
     // A FIN behind a hole is remembered, so that it need not come twice.
     c.finSeen = true;
     c.finSeq = end;
@@ -126,7 +128,8 @@ export function receiveText(c: Connection, segment: wire.Segment): boolean {
   c.finSeen = false;
   c.rcvNxt = seqAdd(c.rcvNxt, 1);
   c.rcvAdv = seqGe(c.rcvAdv, c.rcvNxt) ? c.rcvAdv : c.rcvNxt;
-  if (c.acks === null) c.ackNow = true;
+  if (c.acks === null || !hasFin)
+    c.ackNow = true; // it had come before what was missing
   else finArrived(c);
   return true;
 }
@@ -178,6 +181,7 @@ function store(c: Connection, start: Seq, p: number, length: number): void {
   }
   rx.length += seqDiff(next, c.rcvNxt);
   c.rcvNxt = next;
+  if (seqLt(c.rcvAdv, next)) c.rcvAdv = next;
   c.socket?.report(READABLE);
 }
 

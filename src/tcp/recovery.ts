@@ -7,11 +7,15 @@ import { Acked } from './acked.ts';
 import type { Cause } from './congestion/controller.ts';
 import { CWND_MAX, initialWindow } from './congestion/controller.ts';
 import { type Connection, CWR, DISORDER, LOSS, OPEN, RECOVERY, UNSET } from './connection.ts';
+import { probeLost } from './mtu-probe.ts';
 import { detectLoss, isRecent, markLost, updateReorderingWindow } from './rack.ts';
 import { FLAGS, LOST, SACKED } from './scoreboard.ts';
 import { restartRetransmitTimer, startRetransmitTimer } from './send.ts';
 import { type Seq, seqAdd, seqDiff, seqGe, seqGt } from './seq.ts';
 import { traceWindow } from './trace.ts';
+
+/** TCP_THIN_LINEAR_RETRIES. */
+const THIN_RETRIES = 6;
 
 /** What the acknowledgement in hand brought has been written down; now it is judged. Linux's tcp_fastretrans_alert. */
 export function judge(c: Connection, acked: Acked, tsEcr: number, hasTimestamps: boolean): void {
@@ -40,6 +44,7 @@ function beforeRecovery(c: Connection, acked: Acked): void {
   if (c.recovery <= DISORDER) undoByDsack(c);
   identifyLoss(c, acked);
   if (c.lostBytes > 0) {
+    if (c.probedMtu !== 0 && probeLost(c)) return;
     enterRecovery(c);
     c.tcp.ready(c);
   } else if (c.recovery !== CWR) {
@@ -96,11 +101,15 @@ function inLoss(c: Connection, acked: Acked, isDelayed: boolean): boolean {
   return true;
 }
 
+/** Exactly at it: what came before may still speak. Linux waits for more even where nothing more was sent. */
+const isAtRecover = (c: Connection): boolean =>
+  c.sndUna === c.recover && (c.settings.linux || seqGt(c.sndNxt, c.sndUna));
+
 /** SND.UNA has reached the recovery point. Returns whether nothing is left to judge. */
 function leave(c: Connection, acked: Acked, isDelayed: boolean): boolean {
   switch (c.recovery) {
     case CWR:
-      if (c.sndUna === c.recover && seqGt(c.sndNxt, c.sndUna)) return false;
+      if (isAtRecover(c)) return false;
       endReduction(c);
       c.recovery = OPEN;
       return false;
@@ -114,12 +123,12 @@ function leave(c: Connection, acked: Acked, isDelayed: boolean): boolean {
         endReduction(c);
       }
       // RFC 6582 §4: without SACK a duplicate of old data may still come: not before more is acknowledged.
-      if (!c.useSack && c.sndUna === c.recover && seqGt(c.sndNxt, c.sndUna)) return true;
+      if (!c.useSack && isAtRecover(c)) return true;
       c.recovery = OPEN; // a D-SACK that comes later may undo it still
       return false;
     case LOSS:
       if (undoLoss(c, mayUndo(c, isDelayed) || (c.isFrto && acked.isOriginal))) return true;
-      if (!c.useSack && c.sndUna === c.recover && seqGt(c.sndNxt, c.sndUna)) return true;
+      if (!c.useSack && isAtRecover(c)) return true;
       finishLoss(c);
       return false;
     default:
@@ -347,9 +356,14 @@ export function retransmissionTimeout(c: Connection): void {
   enterLoss(c);
   if (c.trace !== null) traceWindow(c);
   c.retransmits++;
-  c.backoff++;
+  if (isThin(c)) c.backoff = 0;
+  else c.backoff++;
   c.tcp.ready(c);
 }
+
+/** A flow with less than four segments under way cannot repair a loss but by timeouts. */
+const isThin = (c: Connection): boolean =>
+  c.settings.thinLinearTimeouts && c.retransmits <= THIN_RETRIES && seqDiff(c.sndNxt, c.sndUna) < 4 * c.mss;
 
 function enterLoss(c: Connection): void {
   const isNew = c.recovery < RECOVERY;
@@ -406,6 +420,7 @@ const timedOut = new Acked();
 export function onReorderingTimer(c: Connection): void {
   c.reorderAt = UNSET;
   if (detectLoss(c, null)) {
+    if (c.probedMtu !== 0 && probeLost(c)) return;
     if (c.recovery < RECOVERY) enterRecovery(c);
     timedOut.begin(c);
     timedOut.newlyDelivered = c.mss;

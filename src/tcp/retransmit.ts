@@ -3,6 +3,7 @@
  * the tail loss probe (RFC 8985 §7.3). @module
  */
 import * as wire from '../wire/tcp.ts';
+import { burstSegments } from './burst.ts';
 import { type Connection, CWR, RECOVERY } from './connection.ts';
 import { emitSegment } from './emit.ts';
 import { isPaced, paceAfter } from './pacing.ts';
@@ -43,7 +44,7 @@ export function retransmitLost(c: Connection): number {
     if (c.path.iface.device.room() <= 0) return BLOCKED;
     if (budget <= 0) return MORE;
     const most = Math.max(wanted, Math.min(fullLength, room - (room % c.mss), Math.max(usable, wanted)));
-    if (!retransmit(c, board, i, most)) return IDLE;
+    if (!retransmit(c, board, i, c.settings.linux ? burstAgain(c, board, i, most, room) : most)) return IDLE;
     budget -= most;
   }
   return IDLE;
@@ -89,13 +90,48 @@ function countRetransmit(c: Connection, occupied: number): void {
   if (c.pacingRate > 0) paceAfter(c, occupied);
 }
 
-/** Emits `[start, end)` of the stream again, the FIN included where it was. */
+/**
+ * How much of record `i` Linux sends again at once: as much of the burst as the windows take. A segment that is not full takes
+ * those behind it along (tcp_retrans_try_collapse).
+ */
+function burstAgain(c: Connection, board: Scoreboard, i: number, most: number, room: number): number {
+  const start = board.start(i);
+  const { mss } = c;
+  if (seqDiff(board.end(i), start) < mss) {
+    while (i + 1 < board.count && seqDiff(seqMin(board.end(i + 1), c.txEnd), start) <= mss) {
+      const flags = board.flags(i + 1);
+      if ((flags & SACKED) !== 0) break;
+      const length = seqDiff(board.end(i + 1), board.start(i + 1));
+      if ((flags & LOST) === 0) c.lostBytes += length;
+      if ((flags & RETRANS) !== 0) c.retransBytes -= length;
+      board.join(i);
+    }
+    return mss + 1; // with the FIN
+  }
+  const usable = seqDiff(seqAdd(c.sndUna, c.sndWnd), start);
+  const bytes = Math.min(room, usable, burstSegments(c) * mss);
+  return Math.max(most, bytes - (bytes % mss));
+}
+
+/** Emits `[start, end)` of the stream again, the FIN included where it was; in segments, as Linux does with a burst. */
 function emitAgain(c: Connection, start: Seq, end: Seq): boolean {
+  if (c.settings.linux && !c.path.iface.offload) {
+    const stop = seqMin(end, c.txEnd);
+    let from = start;
+    for (; seqDiff(stop, from) > c.mss; from = seqAdd(from, c.mss)) {
+      if (!emitSegment(c, from, c.mss, wire.ACK)) return false;
+    }
+    return emitPart(c, from, end, from === start ? 0 : wire.PSH);
+  }
+  return emitPart(c, start, end, 0);
+}
+
+function emitPart(c: Connection, start: Seq, end: Seq, pushed: number): boolean {
   const stop = seqMin(end, c.txEnd);
   const length = Math.max(0, seqDiff(stop, start));
   const fin = c.finQueued && stop !== end;
   const push = length > 0 && seqGe(stop, c.txEnd) ? wire.PSH : 0;
-  return emitSegment(c, start, length, wire.ACK | push | (fin ? wire.FIN : 0));
+  return emitSegment(c, start, length, wire.ACK | push | pushed | (fin ? wire.FIN : 0));
 }
 
 /**
@@ -131,5 +167,6 @@ function sendProbeData(c: Connection): boolean {
   const length = Math.min(seqDiff(c.txEnd, c.sndNxt), c.mss);
   if (length <= 0 || seqDiff(c.sndNxt, c.sndUna) + length > c.sndWnd || !emitNew(c, length, false)) return false;
   noteSent(c, seqAdd(c.sndNxt, -length));
+  if (length < c.mss) c.sndSml = c.sndNxt;
   return true;
 }

@@ -109,6 +109,16 @@ export class Scoreboard {
     this.words[this.at(i) + END] = seq;
   }
 
+  /** Makes records `i` and `i + 1` one, with the words of the first. */
+  join(i: number): void {
+    this.words[this.at(i) + END] = this.end(i + 1);
+    for (let j = i + 1; j < this.count - 1; j++) {
+      const from = this.at(j + 1);
+      this.words.copyWithin(this.at(j), from, from + (1 << WORDS_SHIFT));
+    }
+    this.count--;
+  }
+
   /** The first record at or behind `i` that begins or ends at `seq` is cut there if it does not; returns the one behind the cut. */
   cut(seq: Seq): number {
     const i = this.find(seq);

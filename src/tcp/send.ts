@@ -7,6 +7,7 @@ import { sendBursts } from './burst.ts';
 import { type Connection, CWR, RECOVERY, UNSET } from './connection.ts';
 import { emitSegment, emitSyn } from './emit.ts';
 import { CHRONO_BUFFER, CHRONO_BUSY, CHRONO_WINDOW, setChrono } from './info.ts';
+import { probePath } from './mtu-probe.ts';
 import { isPaced, paceAfter } from './pacing.ts';
 import { armProbe } from './rack.ts';
 import { validateWindow } from './recovery.ts';
@@ -108,11 +109,13 @@ export const turnBytes = (c: Connection): number => (c.path.iface.offload ? TURN
 
 /** Sends data and the FIN as far as both windows, Nagle and the turn allow. */
 function sendData(c: Connection): number {
+  const begin = c.sndNxt;
+  if (c.mtuLow > 0 && probePath(c)) return IDLE;
   const before = c.sndNxt;
   const { linux } = c.settings;
   const stopped = linux ? sendBursts(c) : sendNew(c);
-  if (c.sndNxt !== before) {
-    if (!linux) noteSent(c, before);
+  if (c.sndNxt !== begin) {
+    if (!linux && c.sndNxt !== before) noteSent(c, before);
     validateWindow(c);
     if (!armProbe(c)) startRetransmitTimer(c);
   }
@@ -216,13 +219,12 @@ export function noteSent(c: Connection, from: Seq): void {
 function record(c: Connection, from: Seq, occupied: number, nowUs: number): void {
   const board = c.board();
   const { words } = board;
-  if (board.count > 0) {
+  if (board.count > 0 && !c.beginsBurst) {
     const last = board.at(board.count - 1);
     const length = seqDiff(from, board.start(board.count - 1));
     if (
       words[last + SENT_US] === nowUs &&
-      words[last + FLAGS] === 0 &&
-      !c.isAppLimited &&
+      words[last + FLAGS] === (c.isAppLimited ? APP_LIMITED : 0) &&
       length % c.mss === 0 &&
       length < RECORD_BYTES_MAX &&
       words[last + DELIVERED] === (c.delivered | 0)
@@ -232,6 +234,7 @@ function record(c: Connection, from: Seq, occupied: number, nowUs: number): void
       return;
     }
   }
+  c.beginsBurst = false;
   const at = board.push();
   fill(c, board.words, at, nowUs);
   board.words[at + END] = c.sndNxt;

@@ -17,6 +17,13 @@ export interface TcpSettings {
   readonly sendBufferMaxBytes: number;
   /** The largest MSS announced and used, 88 to 65535 bytes; 0, the default: what the interface gives. */
   readonly mssMax: number;
+  /**
+   * RFC 4821: 1, the default: where full-sized segments do not arrive and nobody says why, smaller ones are tried; 2: every
+   * connection begins with smaller ones and finds out how large they may be; 0, as on Linux: never.
+   */
+  readonly mtuProbing: number;
+  /** The MSS to begin with then, 88 to 65535; Linux's tcp_base_mss. Default 1024. */
+  readonly mtuProbeBaseMss: number;
   /** RFC 7323 timestamps. Default true. */
   readonly timestamps: boolean;
   /** RFC 7323 window scaling. Default true. */
@@ -121,6 +128,12 @@ export interface TcpSettings {
   readonly reorderingMax: number;
   /** RFC 5681 §4.1: after idleness of a timeout the window opens anew. Default true. */
   readonly slowStartAfterIdle: boolean;
+  /** TCP_NOTSENT_LOWAT: no more is taken while so many bytes have not been sent. Default 0: no limit. With `linux` only. */
+  readonly notSentLowBytes: number;
+  /** TCP_DEFER_ACCEPT: a connection is handed out once it has brought text, or after so long. Default 0: at once. */
+  readonly deferAcceptMs: number;
+  /** TCP_THIN_LINEAR_TIMEOUTS: the first six timeouts of a flow of few segments are not doubled. Default false. */
+  readonly thinLinearTimeouts: boolean;
   /** Spreads segments over the round trip, for algorithms that do not do it themselves. Default false. */
   readonly pacing: boolean;
   /** Bytes a second, at most; 0: no limit. */
@@ -154,6 +167,8 @@ export const TCP_DEFAULTS: TcpSettings = {
   sendBufferBytes: 1 << 17,
   sendBufferMaxBytes: 1 << 22,
   mssMax: 0,
+  mtuProbing: 1,
+  mtuProbeBaseMss: 1024,
   timestamps: true,
   windowScaling: true,
   sack: true,
@@ -198,6 +213,9 @@ export const TCP_DEFAULTS: TcpSettings = {
   reordering: 3,
   reorderingMax: 300,
   slowStartAfterIdle: true,
+  notSentLowBytes: 0,
+  deferAcceptMs: 0,
+  thinLinearTimeouts: false,
   pacing: false,
   maxPacingRate: 0,
   congestion: cubic,
@@ -218,6 +236,7 @@ const bounded = (bytes: number): number => Math.trunc(Math.min(Math.max(bytes, B
 /** Durations that may be 0: off. All others are at least 1 ms. */
 const MAY_BE_ZERO: readonly string[] = [
   'keepAliveMs',
+  'deferAcceptMs',
   'delayedAckMs',
   'sackDelayMs',
   'userTimeoutMs',
@@ -281,6 +300,12 @@ function checkSetting(name: string, value: unknown): void {
   if (typeof value !== 'number') return;
   if (name === 'mssMax' && value !== 0 && !(value >= MSS_MAX_LEAST && value <= 0xffff)) {
     throw new RangeError(`mssMax: expected 0 or ${MSS_MAX_LEAST} to 65535, got ${value}`);
+  }
+  if (name === 'mtuProbeBaseMss' && !(value >= MSS_MAX_LEAST && value <= 0xffff)) {
+    throw new RangeError(`mtuProbeBaseMss: expected ${MSS_MAX_LEAST} to 65535, got ${value}`);
+  }
+  if (name === 'mtuProbing' && ![0, 1, 2].includes(value)) {
+    throw new RangeError(`mtuProbing: expected 0, 1 or 2, got ${value}`);
   }
   if (name === 'windowShift' && (value > WINDOW_SCALE_MAX || !Number.isInteger(value) || value < -1)) {
     throw new RangeError(`windowShift: expected -1 to ${WINDOW_SCALE_MAX}, got ${value}`);

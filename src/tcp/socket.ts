@@ -8,6 +8,7 @@ import type { IpAddress } from '../wire/address.ts';
 import { UNSPECIFIED_V6 } from '../wire/address.ts';
 import { checkPort } from '../wire/ip.ts';
 import { resizeBuffers, sendCapacity } from './autotune.ts';
+import { queueAsLinux } from './burst.ts';
 import type { CongestionControl } from './congestion/controller.ts';
 import type { Connection } from './connection.ts';
 import { infoOf, type TcpInfo } from './info.ts';
@@ -49,6 +50,8 @@ export interface ListenOptions {
   readonly backlog?: number | undefined;
   /** Decides about each SYN before it is answered. */
   readonly onSyn?: OnSyn | undefined;
+  /** Connections that were reset before they were accepted are handed out all the same, as Linux does. Default false. */
+  readonly keepsReset?: boolean | undefined;
 }
 
 /** Whether everything queued, and the FIN if there is one, was sent and acknowledged. */
@@ -84,7 +87,8 @@ export class TcpSocket implements Changed {
     }
     const port = options.port === 0 ? this.#tcp.ephemeralListenPort() : options.port;
     const backlog = Math.max(1, Math.trunc(options.backlog ?? BACKLOG_DEFAULT) || BACKLOG_DEFAULT);
-    const listener = new Listener(this.#tcp, this, address, port, backlog, this.#settings, options.onSyn ?? null);
+    const { onSyn = null, keepsReset } = options;
+    const listener = new Listener(this.#tcp, this, address, port, backlog, this.#settings, onSyn, keepsReset);
     const error = port === 0 ? 'EADDRINUSE' : this.#tcp.listen(listener);
     if (error !== null) throw new NetError(error, 'listen', context);
     this.#listener = listener;
@@ -151,9 +155,10 @@ export class TcpSocket implements Changed {
     const c = this.#open('send');
     if (!canQueue(c)) throw new NetError(c.error ?? 'EPIPE', 'write', this.#context());
     if (to <= from) return 0;
-    if (c.settings.linux && seqDiff(c.txEnd, c.sndNxt) < c.mss) noteAppLimited(c);
+    const isLinux = c.settings.linux;
+    if (isLinux && seqDiff(c.txEnd, c.sndNxt) < c.mss) noteAppLimited(c);
     const ring = c.txRing();
-    let taken = ring.append(data, from, to - from);
+    let taken = isLinux ? queueAsLinux(c, data, from, to) : ring.append(data, from, to - from);
     // No room for all of it: the buffer may be larger by now.
     if (taken < to - from && c.txBytes < sendCapacity(c)) taken += ring.append(data, from + taken, to - from - taken);
     if (taken < to - from) c.wantsRoom = true;

@@ -419,7 +419,8 @@ export class Tcp implements StreamTransport {
     c.tx?.release();
     // Out-of-order bytes will never be in order now; in-order ones may still be read.
     c.reassembly = null;
-    if (c.readable === 0 || c.socket === null) c.rx?.release();
+    const isHandedOut = c.socket !== null || (c.listener?.keepsReset === true && isSynchronized(c.state));
+    if (c.readable === 0 || !isHandedOut) c.rx?.release();
     else this.unread.add(c);
   }
 

@@ -3,11 +3,12 @@ import * as wire from '../wire/tcp.ts';
 import { type Connection, UNSET } from './connection.ts';
 import { emitReset, emitSegment } from './emit.ts';
 import { WRITABLE } from './events.ts';
+import { suspectBlackHole } from './mtu-probe.ts';
 import { onPace } from './pacing.ts';
 import { delayMissed } from './quick-ack.ts';
 import { countTimeout, endTimeouts, onReorderingTimer, retransmissionTimeout } from './recovery.ts';
 import { backedOffRto } from './rtt.ts';
-import { restartRetransmitTimer } from './send.ts';
+import { restartRetransmitTimer, startRetransmitTimer } from './send.ts';
 import { seqAdd, seqDiff } from './seq.ts';
 import type { TcpSettings } from './settings.ts';
 import { CLOSED, isSynchronized, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from './state.ts';
@@ -20,8 +21,8 @@ const RTO_AFTER_SYN_LOSS_MS = 3000;
 /** After so long a user for whom memory had no send buffer tries again. */
 const ROOM_RETRY_MS = 20;
 
-/** Two ticks of Linux's clock, of 250 a second. */
-const RETRY_MS = 8;
+/** Two ticks of Linux's clock, of 250 a second, and what it rounds up: as measured. */
+const RETRY_MS = 16;
 
 const isDue = (at: number, nowMs: number): boolean => at !== UNSET && at <= nowMs;
 
@@ -102,6 +103,7 @@ function onRetransmit(c: Connection): void {
     return;
   }
   if (isSynchronized(c.state)) {
+    suspectBlackHole(c);
     retransmissionTimeout(c);
     return;
   }
@@ -111,8 +113,21 @@ function onRetransmit(c: Connection): void {
   c.retransmits++;
   if (c.state !== SYN_SENT || c.retransmits > settings.synLinearTimeouts) c.backoff++;
   c.isTiming = false; // Karn's algorithm
+  if (c.isDeferred && c.retransmits < deferRetries(settings)) {
+    startRetransmitTimer(c); // the peer has our SYN-ACK
+    return;
+  }
   c.sndNxt = c.iss;
   c.tcp.ready(c);
+}
+
+/** Timeouts of the SYN-ACK that fit into the time a listener waits for text. */
+export function deferRetries({ deferAcceptMs, rtoInitialMs, rtoMaxMs }: TcpSettings): number {
+  let retries = 0;
+  let timeoutMs = rtoInitialMs;
+  for (let sumMs = 0; sumMs < deferAcceptMs; sumMs += timeoutMs, timeoutMs = Math.min(2 * timeoutMs, rtoMaxMs))
+    retries++;
+  return retries;
 }
 
 /** The peer has a connection of old, which our RST ends: Linux sends its SYN again after two ticks of its clock. */
@@ -139,7 +154,7 @@ export function giveUp(c: Connection): void {
 
 /** RFC 6298 (5.7): called when the handshake completes. */
 export function rtoAfterHandshake(c: Connection): void {
-  if (c.backoff > 0 && c.srttUs === 0) c.rtoMs = Math.max(c.rtoMs, RTO_AFTER_SYN_LOSS_MS);
+  if (c.retransmits > 0 && c.srttUs === 0) c.rtoMs = Math.max(c.rtoMs, RTO_AFTER_SYN_LOSS_MS);
   c.backoff = 0;
   c.retransmits = 0;
   endTimeouts(c);

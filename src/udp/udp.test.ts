@@ -197,14 +197,14 @@ test('udp: RFC 1122 §4.1.3.3: an error comes once to the connected socket it is
   stack.close();
 });
 
-test('udp: sizes up to the MTU, and errors of a send', () => {
+test('udp: sizes, and errors of a send', () => {
   const { stack, device } = rig();
   const socket = stack.udpSocket();
   const to = { address: REMOTE, port: 53 };
   assert.equal(socket.send(new Uint8Array(1472), to), true);
   assert.equal(device.sent[0]!.length, 1500);
   assert.ok(socket.port >= 32_768, 'bound by the first send');
-  assert.throws(() => socket.send(new Uint8Array(1473), to), {
+  assert.throws(() => socket.send(new Uint8Array(65_508), to), {
     code: 'EMSGSIZE',
     syscall: 'send',
     address: '10.0.0.2',

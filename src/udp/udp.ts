@@ -5,8 +5,9 @@ import type { Changed, Context } from '../iface/context.ts';
 import { type ErrorDetail, ErrorQueue } from '../iface/error-detail.ts';
 import { type Flow, FlowTable, portsIn } from '../iface/flow-table.ts';
 import type { Interface } from '../iface/interface.ts';
-import { type DatagramTransport, type Ip, TTL_DEFAULT } from '../iface/ip.ts';
+import { type Ip, TTL_DEFAULT, type UdpTransport } from '../iface/ip.ts';
 import type { Packet } from '../iface/packet.ts';
+import { mayFragment, type PathMtuDiscovery, packetLimit } from '../iface/path-mtu.ts';
 import { clashes, covers, drawPort } from '../iface/ports.ts';
 import type { Path } from '../iface/routes.ts';
 import { allocFrame, CHECKSUM_PARTIAL, setFrameOffload } from '../memory/frame.ts';
@@ -28,8 +29,9 @@ export const WRITABLE = 2;
 
 /** Bytes that wait for a reader, at most; a datagram counts its payload and 32 more. */
 const RECEIVE_BYTES_DEFAULT = 1 << 18;
-/** RFC 768: what the length field can say, less the header. */
-const PAYLOAD_MAX = 65_535 - wire.HEADER_LENGTH;
+/** RFC 768: what the length field can say, less the header; IPv4's own length field counts its header too. */
+const PAYLOAD_MAX_V6 = 65_535 - wire.HEADER_LENGTH;
+const PAYLOAD_MAX_V4 = PAYLOAD_MAX_V6 - ipv4.HEADER_LENGTH;
 
 /** Which membership: of which interface, and of which source of the group. */
 export interface MembershipOptions {
@@ -49,6 +51,8 @@ export class UdpSocket implements Changed, Flow {
   ttl = TTL_DEFAULT;
   /** The DS field of what is sent, its two low bits ECN. */
   tos = 0;
+  /** What becomes of datagrams that the path does not carry whole: {@link PathMtuDiscovery}. */
+  pathMtuDiscovery: PathMtuDiscovery = 'want';
   /** Whether the port may be shared with others that say so too; the last one bound then gets what is not for a group. */
   reuse = false;
   /** Whether datagrams to everybody on a network may be sent; otherwise EACCES. */
@@ -148,14 +152,13 @@ export class UdpSocket implements Changed, Flow {
     if (path === null) throw new NetError('ENETUNREACH', 'send', { address: address.toString(), port });
     this.#checkBroadcast(address, 'send');
     const header = (address.isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH) + wire.HEADER_LENGTH;
-    // Fragments are not made yet: what the path does not carry whole is refused.
-    // Routers may fragment what IPv4 sends; what IPv6 sends must fit the whole path.
-    const mtu = address.isV4 ? path.iface.mtu : path.mtu;
-    if (data.length > PAYLOAD_MAX || data.length + header > mtu) {
+    const mode = this.pathMtuDiscovery;
+    const fits = data.length + header <= packetLimit(path, mode);
+    if (data.length > (address.isV4 ? PAYLOAD_MAX_V4 : PAYLOAD_MAX_V6) || !(fits || mayFragment(mode))) {
       throw new NetError('EMSGSIZE', 'send', { address: address.toString(), port });
     }
     const ttl = address.isMulticast ? this.multicastTtl : this.ttl;
-    return this.#udp.output(path, data, address, this.#port, port, ttl, this.tos, this.multicastLoopback);
+    return this.#udp.output(path, data, address, this.#port, port, ttl, this.tos, this.multicastLoopback, mode, fits);
   }
 
   /** SO_BROADCAST: RFC 1122 §4.1.3.6 lets the host guard against broadcasts by mistake. */
@@ -251,6 +254,19 @@ export class UdpSocket implements Changed, Flow {
   acceptsGroup(packet: Packet): boolean {
     if (this.#memberships !== null) return this.#memberships.accepts(packet);
     return isBuiltIn(packet.dstA, packet.dstB, packet.dstC, packet.dstD);
+  }
+
+  /**
+   * Bytes of the largest IP packet that the path to the peer is known to carry, or that to `address`; null where no way
+   * leads there, or there is no peer. A datagram may have 28 less in IPv4, 48 in IPv6, to stay whole.
+   */
+  pathMtuTo(address: IpAddress): number | null {
+    const path = this.#pathFor(address);
+    return path === null ? null : packetLimit(path, this.pathMtuDiscovery);
+  }
+
+  get pathMtu(): number | null {
+    return this.#isConnected ? this.pathMtuTo(this.remote) : null;
   }
 
   /** Lets go of the peer. @param local - the address that was bound, if one was */
@@ -383,7 +399,7 @@ export class UdpSocket implements Changed, Flow {
 const isFrom = ({ srcA, srcB, srcC, srcD }: Packet, ports: number, { remote, remotePort }: UdpSocket): boolean =>
   ports >>> 16 === remotePort && remote.d === srcD && remote.c === srcC && remote.b === srcB && remote.a === srcA;
 
-export class Udp implements DatagramTransport {
+export class Udp implements UdpTransport {
   readonly context: Context;
   readonly ip: Ip;
   readonly #connected: FlowTable<UdpSocket>;
@@ -406,23 +422,15 @@ export class Udp implements DatagramTransport {
     stats.udpIn++;
     const ports = memory.dv.getInt32(p);
     const length = wire.length(memory.dv, p) - wire.HEADER_LENGTH;
-    if (packet.toGroup) {
-      this.#deliverGroup(packet, ports, p + wire.HEADER_LENGTH, length);
+    const data = p + wire.HEADER_LENGTH;
+    if (packet.toGroup ? this.#deliverGroup(packet, ports, data, length) : this.#deliver(packet, ports, data, length)) {
       return;
     }
-    const connected = this.#connected.count === 0 ? null : this.#connected.find(packet, ports);
-    if (connected !== null) {
-      connected.deliver(packet, ports >>> 16, p + wire.HEADER_LENGTH, length);
-      return;
-    }
-    if (!this.#deliverBound(packet, ports, p + wire.HEADER_LENGTH, length)) {
-      const data = p + wire.HEADER_LENGTH;
-      if (deliverConfig(packet, ports >>> 16, ports & 0xffff, data, data + length)) return;
-      stats.drop('udp-no-socket');
-      // RFC 1122 §4.1.3.1: port unreachable.
-      if (packet.trusted) this.#complete(packet);
-      this.ip.icmp.unreachable(packet, 'port');
-    }
+    if (deliverConfig(packet, ports >>> 16, ports & 0xffff, data, data + length)) return;
+    stats.drop('udp-no-socket');
+    // RFC 1122 §4.1.3.1: port unreachable; icmp makes none for what was sent to a group.
+    if (packet.trusted) this.#complete(packet);
+    this.ip.icmp.unreachable(packet, 'port');
   }
 
   /** Makes the checksum that was left to the device, so that an error quotes what a wire would show. */
@@ -434,8 +442,13 @@ export class Udp implements DatagramTransport {
     wire.emit(memory, p, wire.sourcePort(dv, p), wire.destinationPort(dv, p), wire.length(dv, p), packet.pseudoSum);
   }
 
-  /** To the socket of the port with the most specific address. */
-  #deliverBound(packet: Packet, ports: number, p: number, length: number): boolean {
+  /** To the socket connected to the peer, else to that of the port with the most specific address. */
+  #deliver(packet: Packet, ports: number, p: number, length: number): boolean {
+    const connected = this.#connected.count === 0 ? null : this.#connected.find(packet, ports);
+    if (connected !== null) {
+      connected.deliver(packet, ports >>> 16, p, length);
+      return true;
+    }
     const sockets = this.#bound.get(ports & 0xffff);
     if (sockets === undefined) return false;
     const { destination } = packet;
@@ -449,22 +462,21 @@ export class Udp implements DatagramTransport {
   }
 
   /** RFC 1122 §4.1.3.1, RFC 1112 §7.1: a broadcast or a packet to a group goes to every socket that is to get it. */
-  #deliverGroup(packet: Packet, ports: number, p: number, length: number): void {
+  #deliverGroup(packet: Packet, ports: number, p: number, length: number): boolean {
     const sockets = this.#bound.get(ports & 0xffff) ?? [];
     const isMulticast = packet.version === 4 ? packet.dstD >>> 28 === 0xe : packet.dstA >>> 24 === 0xff;
     const { destination } = packet;
     const unzoned = destination.withZone(0);
-    let count = 0;
+    let any = false;
     for (const socket of sockets) {
       // Bound to a group without a zone, a socket gets it on every link.
       if (!covers(socket.local, destination) && !socket.local.equals(unzoned)) continue;
       if (socket.isConnected && !isFrom(packet, ports, socket)) continue;
       if (isMulticast && !socket.acceptsGroup(packet)) continue;
       socket.deliver(packet, ports >>> 16, p, length);
-      count++;
+      any = true;
     }
-    if (count > 0 || deliverConfig(packet, ports >>> 16, ports & 0xffff, p, p + length)) return;
-    this.context.stats.drop('udp-no-socket'); // RFC 1122 §3.2.2: nobody is told of it
+    return any;
   }
 
   /** Takes a port for `socket`; returns it, or 0 when it is taken. */
@@ -499,7 +511,7 @@ export class Udp implements DatagramTransport {
     else this.#bound.delete(socket.port);
   }
 
-  /** Sends `data`; false when there is no room for it now. @param loops - see `Ip.send` */
+  /** Sends `data`; false when there is no room for it now. @param loops, discovery - see `Ip.send`   @param fits - whether it leaves in one piece */
   output(
     path: Path,
     data: Uint8Array,
@@ -508,12 +520,14 @@ export class Udp implements DatagramTransport {
     toPort: number,
     ttl: number,
     tos: number,
-    loops: boolean,
+    loops = false,
+    discovery: PathMtuDiscovery = 'dont',
+    fits = true,
   ): boolean {
     const { memory, stats } = this.context;
     const { iface } = path;
     const total = wire.HEADER_LENGTH + data.length;
-    if (iface.device.room() <= 0) return false;
+    if (iface.device.room() <= 0 || (!fits && this.ip.fragmenter.isBusy(iface))) return false;
     const frame = allocFrame(memory, ipv6.HEADER_LENGTH + total);
     if (frame === 0) {
       stats.drop('no-memory');
@@ -522,14 +536,15 @@ export class Udp implements DatagramTransport {
     const p = this.ip.payloadOffset(frame, to);
     memory.u8.set(data, p + wire.HEADER_LENGTH);
     const pseudo = pseudoHeaderSum(path.source, to, PROTOCOL_UDP);
-    if (iface.offload) {
+    // A device completes the checksums of whole datagrams only.
+    if (iface.offload && fits) {
       wire.emitPartial(memory.dv, p, port, toPort, total, fold(pseudo + total));
       setFrameOffload(memory, frame, CHECKSUM_PARTIAL, 0, p);
     } else {
       wire.emit(memory, p, port, toPort, total, pseudo);
     }
     stats.udpOut++;
-    this.ip.send(path, frame, total, PROTOCOL_UDP, to, ttl, tos, loops);
+    this.ip.send(path, frame, total, PROTOCOL_UDP, to, ttl, tos, loops, discovery);
     return true;
   }
 
@@ -552,6 +567,17 @@ export class Udp implements DatagramTransport {
       if (socket.isConnected || !socket.receiveErrors || !covers(socket.local, local)) continue;
       socket.keepError(code, remote, toPort, payload, end);
     }
+  }
+
+  /**
+   * RFC 1122 §4.1.3.3, RFC 8201 §5.4: whoever made a datagram that was too big learns of it, as on Linux: a connected
+   * socket, unless it has routers cut.
+   */
+  tooBig(local: IpAddress, remote: IpAddress, p: number): void {
+    const { dv } = this.context.memory;
+    const ports = portsIn(wire.sourcePort(dv, p), wire.destinationPort(dv, p));
+    const socket = this.#connected.get(local, remote, ports);
+    if (socket !== null && socket.pathMtuDiscovery !== 'dont') socket.fail('EMSGSIZE');
   }
 
   closeAll(): void {

@@ -37,6 +37,8 @@ export const CODE_PROHIBITED = 13;
 export const CODE_TTL = 0;
 /** Of a redirect: for the host. */
 export const CODE_REDIRECT_HOST = 1;
+/** Of time exceeded. */
+export const CODE_REASSEMBLY = 1;
 /** The highest code of an unreachable: RFC 1812 §5.2.7.1. */
 export const CODE_MAX = 15;
 

@@ -6,6 +6,7 @@ export * as dhcpv6 from './dhcpv6.ts';
 export * as dns from './dns.ts';
 export { encodeNames, parseNames } from './domain-names.ts';
 export * as ethernet from './ethernet.ts';
+export * as fragment from './fragment.ts';
 export * as groupRecord from './group-record.ts';
 export * as icmpv4 from './icmpv4.ts';
 export * as icmpv6 from './icmpv6.ts';

@@ -32,6 +32,8 @@ export const MTU_DEFAULT = 576;
 /** RFC 791 §3.1: one byte each; all others have their length in the second. */
 const OPTION_END = 0;
 const OPTION_NOP = 1;
+/** Whether all fragments carry the option. */
+const OPTION_COPIED = 0x80;
 const OPTION_LOOSE_ROUTE = 131;
 const OPTION_STRICT_ROUTE = 137;
 
@@ -102,6 +104,20 @@ export function checkOptions(dv: DataView, p: number): Drop | null {
   return null;
 }
 
+/**
+ * Turns into no-operations the options that only the first fragment carries, in a header that {@link checkOptions} has
+ * passed: RFC 791 §3.1, "copied flag". The checksum is the caller's to make anew.
+ */
+export function clearUncopiedOptions(dv: DataView, p: number): void {
+  const end = p + headerLength(dv, p);
+  for (let at = p + HEADER_LENGTH; at < end && dv.getUint8(at) !== OPTION_END; ) {
+    const kind = dv.getUint8(at);
+    const length = kind === OPTION_NOP ? 1 : dv.getUint8(at + 1);
+    if ((kind & OPTION_COPIED) === 0) for (let i = 0; i < length; i++) dv.setUint8(at + i, OPTION_NOP);
+    at += length;
+  }
+}
+
 /** Where the last {@link checkOptions} that failed found the fault, from the beginning of the header. */
 export const badOption = { pointer: 0 };
 
@@ -141,6 +157,9 @@ export function emit(
   dv.setInt32(p + SOURCE, src);
   dv.setInt32(p + DESTINATION, dst);
 }
+
+/** Sets flags and fragment offset; the checksum is not made anew. @param flags - and the offset, in 8 bytes */
+export const patchFragment = (dv: DataView, p: number, flags: number): void => dv.setUint16(p + FLAGS_OFFSET, flags);
 
 /** Sets the total length and identification of a header and completes its checksum anew: for segmentation. */
 export function patchLength(o: Octets, p: number, total: number, id: number): void {

@@ -12,7 +12,9 @@ const HOP_LIMIT = 7; // u8
 const SOURCE = 8; // u128
 const DESTINATION = 24; // u128
 export const HEADER_LENGTH = 40;
-/** Where the header names what follows it: for the pointer of a parameter problem. */
+/** For errors that point at the field. */
+export const PAYLOAD_LENGTH_OFFSET = PAYLOAD_LENGTH;
+/** Where a packet without extension headers names its protocol. */
 export const NEXT_HEADER_OFFSET = NEXT_HEADER;
 
 /** RFC 8200 §4: hop-by-hop options, routing, fragment, destination options. */

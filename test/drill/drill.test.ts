@@ -4,9 +4,14 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { knownSettings, PROFILES } from '../../src/sim/drill/profiles.ts';
+import { Stage } from '../../src/sim/drill/stage.ts';
 import { formatFailure, PROFILE_NAMES, type ProfileName, runScript } from '../../src/sim/index.ts';
 
 const FOLDER = fileURLToPath(new URL('../../../test/drill/', import.meta.url));
+
+/** Other initial sequence numbers, half of them above 2^31. */
+const SEEDS = [2, 3, 5, 8];
 
 const scripts = readdirSync(FOLDER, { recursive: true, withFileTypes: true })
   .filter((entry) => entry.isFile() && entry.name.endsWith('.pkt'))
@@ -35,5 +40,14 @@ for (const path of scripts) {
         assert.ok(result.passed, formatFailure(result));
       });
     }
+    test('whatever the sequence numbers', async () => {
+      const profile = profilesOf(source)[0]!;
+      const tcp = knownSettings(PROFILES[profile].tcp);
+      for (const seed of SEEDS) {
+        const scene = (options: ConstructorParameters<typeof Stage>[0]): Stage => new Stage(options, tcp, seed);
+        const result = await runScript(source, { name: `${relative(FOLDER, path)}, seed ${seed}`, profile, scene });
+        assert.ok(result.passed, formatFailure(result));
+      }
+    });
   });
 }

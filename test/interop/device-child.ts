@@ -4,7 +4,7 @@
  */
 import { readdirSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { type FdDevice, openPacketSocket, openTap, openTun } from '../../src/linux/index.ts';
+import { type FdDevice, openPacketSocket, openTap, openTun, PacketSocketDevice } from '../../src/linux/index.ts';
 import { frameEnd, frameLength, frameStart, Memory, setFrameBounds } from '../../src/memory/index.ts';
 import { arp, ethernet, IpAddress, icmpv4, icmpv6, ip, ipv4, ipv6, MacAddress } from '../../src/wire/index.ts';
 
@@ -33,7 +33,15 @@ function serve(device: FdDevice, { addresses }: Settings): void {
   console.log(`ready ${JSON.stringify({ mtu: device.mtu, offload: device.offload })}`);
   const input = createInterface({ input: process.stdin });
   input.on('line', () =>
-    console.log(`stats ${JSON.stringify({ ...device.stats, largest, wakes: device.wakes, cpu: process.cpuUsage() })}`),
+    console.log(
+      `stats ${JSON.stringify({
+        ...device.stats,
+        largest,
+        wakes: device.wakes,
+        cpu: process.cpuUsage(),
+        kernel: device instanceof PacketSocketDevice ? device.kernelStats() : null,
+      })}`,
+    ),
   );
   input.on('close', () => {
     device.close();

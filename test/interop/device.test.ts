@@ -112,6 +112,55 @@ describe('devices answer Linux', { skip: skipReason('ping') }, () => {
     }
   });
 
+  test('packet socket as a sniffer: both ways where asked, and the counts of the kernel', options, async () => {
+    const here = await Namespace.create();
+    const there = await Namespace.create();
+    try {
+      await here.connect(there, 'eth0', 'eth1');
+      for (const [space, name, address] of [
+        [here, 'eth0', '10.66.0.3/24'],
+        [there, 'eth1', '10.66.0.1/24'],
+      ] as const) {
+        await space.must('sysctl', '-qw', `net.ipv6.conf.${name}.disable_ipv6=1`);
+        await space.must('ip', 'addr', 'add', address, 'dev', name);
+      }
+      await ping(here, '10.66.0.1'); // whoever asks for whom has been answered
+      for (const outgoing of [false, true]) {
+        const child = start(here, 'packet', { interface: 'eth0', outgoing, addresses: [] });
+        await child.line(/^ready/);
+        await ping(here, '10.66.0.1');
+        const { reads, kernel } = await stats(child);
+        // Three replies, and the three requests; a neighbour may be asked for again.
+        assert.ok(outgoing ? reads >= 6 && reads <= 10 : reads >= 3 && reads <= 5, `${reads} frames`);
+        assert.deepEqual(kernel, { packets: reads, drops: 0 });
+        assert.deepEqual((await stats(child)).kernel, kernel, 'counted once');
+        await endCleanly(child);
+      }
+    } finally {
+      await here.dispose();
+      await there.dispose();
+    }
+  });
+
+  test('packet socket that is not promiscuous asks nothing of the interface', options, async () => {
+    const here = await Namespace.create();
+    const there = await Namespace.create();
+    try {
+      await here.connect(there, 'eth0', 'eth1');
+      for (const promiscuous of [true, false]) {
+        const child = start(here, 'packet', { interface: 'eth0', promiscuous, ...own });
+        await child.line(/^ready/);
+        // veth lets everything through by itself: what was asked of it is what can be seen.
+        const link = await here.must('ip', '-d', 'link', 'show', 'eth0');
+        assert.match(link.stdout, promiscuous ? /promiscuity 1/ : /promiscuity 0/);
+        await endCleanly(child);
+      }
+    } finally {
+      await here.dispose();
+      await there.dispose();
+    }
+  });
+
   test('an idle device uses no processor', options, async () => {
     const space = await Namespace.create();
     try {

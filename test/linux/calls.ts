@@ -1,6 +1,6 @@
 /** The system calls of scripts, made on Linux's own sockets. @module */
 import { readFileSync } from 'node:fs';
-import { LINUX as L, type OptionInput, type PollFd, type SockAddr } from '../../src/posix/index.ts';
+import { type EpollEvent, LINUX as L, type OptionInput, type PollFd, type SockAddr } from '../../src/posix/index.ts';
 import type { ScriptCalls } from '../../src/sim/drill/scene.ts';
 import { addressOf, type CallName, call, callWaiting } from './libc.ts';
 import { decodeAddress, decodeOption, encodeAddress, encodeOption, OPTION_MAX, SOCKADDR_MAX } from './structs.ts';
@@ -86,6 +86,31 @@ async function connect(fd: number, address: SockAddr): Promise<0> {
   return 0;
 }
 
+/** struct epoll_event, packed as on x86-64. */
+const EPOLL_EVENT = 12;
+
+async function epollWait(epfd: number, most: number, timeoutMs = -1): Promise<EpollEvent[]> {
+  const bytes = new Uint8Array(EPOLL_EVENT * most);
+  const dv = new DataView(bytes.buffer);
+  const name = 'epoll_wait';
+  const count = await (timeoutMs === 0
+    ? call(name, epfd, bytes, most, 0)
+    : callWaiting(name, epfd, bytes, most, timeoutMs));
+  return Array.from({ length: count }, (_, i) => ({
+    events: dv.getInt32(EPOLL_EVENT * i, true),
+    data: dv.getInt32(EPOLL_EVENT * i + 4, true),
+  }));
+}
+
+function epollCtl(epfd: number, operation: number, fd: number, event: EpollEvent = { events: 0, data: fd }): 0 {
+  const bytes = new Uint8Array(EPOLL_EVENT);
+  const dv = new DataView(bytes.buffer);
+  dv.setInt32(0, event.events, true);
+  dv.setInt32(4, event.data, true);
+  call('epoll_ctl', epfd, operation, fd, bytes);
+  return 0;
+}
+
 const blocking: ScriptCalls['blocking'] = {
   accept,
   connect,
@@ -107,6 +132,7 @@ const blocking: ScriptCalls['blocking'] = {
     return 0;
   },
   poll,
+  epollWait,
 };
 
 function setsockopt(fd: number, level: number, name: number, value: OptionInput): 0 {
@@ -149,6 +175,8 @@ export const linuxCalls: ScriptCalls = {
     call('ioctl', fd, request, word);
     return wordOf(word);
   },
+  epollCreate: (flags = 0) => call('epoll_create1', flags),
+  epollCtl,
   setsockopt,
   getsockopt: (fd, level, name) => {
     const bytes = new Uint8Array(OPTION_MAX);

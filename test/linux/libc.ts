@@ -35,6 +35,9 @@ const FUNCTIONS = {
   recvfrom: declare('int64_t recvfrom(int, void *, size_t, int, void *, void *)'),
   sendmsg: declare('int64_t sendmsg(int, void *, int)'),
   recvmsg: declare('int64_t recvmsg(int, void *, int)'),
+  epoll_create1: declare('int epoll_create1(int)'),
+  epoll_ctl: declare('int epoll_ctl(int, int, int, void *)'),
+  epoll_wait: declare('int epoll_wait(int, void *, int, int)'),
   poll: declare('int poll(void *, unsigned long, int)'),
 };
 export type CallName = keyof typeof FUNCTIONS;

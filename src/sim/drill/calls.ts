@@ -92,7 +92,7 @@ export class Calls {
 
   /** Descriptors have numbers of the script's own. */
   #sameNumber(name: string, expected: number, actual: number): boolean {
-    if (!/^(?:socket|accept4?|dup)$/.test(name)) return expected === actual;
+    if (!/^(?:socket|accept4?|dup|epoll_create1?)$/.test(name)) return expected === actual;
     if (expected < 0) return false;
     this.#fds.set(expected, actual);
     return true;
@@ -309,6 +309,41 @@ async function poll(calls: Calls, args: readonly Expression[]): Promise<Outcome>
   return { value };
 }
 
+/** `{events=EPOLLIN, fd=4}`: what the caller wants to find again is a number of his, by whichever name. */
+function epollEvent(calls: Calls, expression: Expression | undefined): { events: number; data: number | null } {
+  const fields = structOf(expression, 'an epoll_event');
+  const events = fieldOf(fields, 'events');
+  const fd = fieldOf(fields, 'fd');
+  const data = fd ?? fieldOf(fields, 'ptr') ?? fieldOf(fields, 'u32') ?? fieldOf(fields, 'u64');
+  const number = fd === undefined || isEllipsis(fd) ? null : calls.fd(fd);
+  const plain = data === undefined || isEllipsis(data) ? null : numberOf(data);
+  return { events: events === undefined || isEllipsis(events) ? 0 : numberOf(events), data: number ?? plain };
+}
+
+function epollCtl(calls: Calls, args: readonly Expression[]): Outcome {
+  const fd = calls.fd(args[2]);
+  const isPlain = args[3] === undefined || args[3].kind === 'name' || args[3].kind === 'number';
+  const event = isPlain ? { events: 0, data: null } : epollEvent(calls, args[3]);
+  const operation = integer(args[1], 'an operation');
+  calls.context.posix.epollCtl(calls.fd(args[0]), operation, fd, { ...event, data: event.data ?? fd });
+  return done;
+}
+
+/** `epoll_wait(5, {events=EPOLLIN, fd=4}, 1, 100)`: the events are what is to come back. */
+async function epollWait(calls: Calls, args: readonly Expression[]): Promise<Outcome> {
+  const most = integer(args[2], 'a count of events');
+  const found = await blocking(calls).epollWait(calls.fd(args[0]), most, integer(args[3], 'a timeout'));
+  const items = args[1]?.kind === 'list' ? args[1].items : [args[1]];
+  const expected = items.filter((item) => item?.kind === 'struct').slice(0, found.length);
+  for (const [i, item] of expected.entries()) {
+    const { events, data } = epollEvent(calls, item);
+    const got = found[i]!;
+    const isSame = (events === 0 || events === got.events) && (data === null || data === got.data);
+    if (!isSame) return { value: found.length, fault: `expected events ${events}, got ${got.events} of ${got.data}` };
+  }
+  return { value: found.length };
+}
+
 const HANDLERS: Readonly<Record<string, Handler>> = {
   socket: openSocket,
   bind,
@@ -335,6 +370,10 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
   setsockopt,
   getsockopt,
   poll,
+  epoll_create: (calls) => ({ value: calls.context.posix.epollCreate() }),
+  epoll_create1: (calls, args) => ({ value: calls.context.posix.epollCreate(integer(args[0], 'flags')) }),
+  epoll_ctl: epollCtl,
+  epoll_wait: epollWait,
 };
 
 export const isStream = (type: number): boolean => type === LINUX.SOCK_STREAM;

@@ -19,8 +19,20 @@ type Waiting =
   | 'sendto'
   | 'sendmsg'
   | 'close'
-  | 'poll';
-type Prompt = 'socket' | 'bind' | 'listen' | 'shutdown' | 'fcntl' | 'ioctl' | 'setsockopt' | 'getsockopt' | 'tcpSocket';
+  | 'poll'
+  | 'epollWait';
+type Prompt =
+  | 'socket'
+  | 'epollCreate'
+  | 'epollCtl'
+  | 'bind'
+  | 'listen'
+  | 'shutdown'
+  | 'fcntl'
+  | 'ioctl'
+  | 'setsockopt'
+  | 'getsockopt'
+  | 'tcpSocket';
 
 /** The system calls that scripts make. */
 export interface ScriptCalls extends Pick<Posix, Prompt> {

@@ -82,7 +82,9 @@ const LINUX: Readonly<Record<string, Variable>> = {
   tcp_comp_sack_nr: (value) => (value === '0' ? { sackDelayMs: 0 } : {}),
   tcp_moderate_rcvbuf: flag('receiveAutotune'),
   tcp_autocorking: flag('autocorking'),
-  tcp_notsent_lowat: whole('notsentLowatBytes'),
+  tcp_notsent_lowat: (value) =>
+    /^\d+$/.test(value) ? { notSentLowBytes: Number(value) >= 2 ** 31 ? 0 : Number(value) } : null,
+  tcp_thin_linear_timeouts: flag('thinLinearTimeouts'),
   tcp_challenge_ack_limit: whole('challengeAcksMax'),
   tcp_invalid_ratelimit: whole('invalidRateLimitMs'),
   tcp_shrink_window: flag('shrinkWindow'),

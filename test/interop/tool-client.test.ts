@@ -1,0 +1,175 @@
+/** `ethertype ping`, `trace` and `get` against Linux, and scanners against `ethertype server`. @module */
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { Namespace, type Result, skipReason } from './namespace.ts';
+import { LINUX, MAIN, OURS, Server } from './server.ts';
+
+const options = { timeout: 60_000 };
+const LINUX_V6 = 'fd69::100';
+const WIRES = {
+  tap: ['--tap', 'tap0', '--address', `${OURS}/24`, '--host-address', `${LINUX}/24`],
+  tun: ['--tun', 'tun0', '--address', 'fd69::1/64', '--host-address', `${LINUX_V6}/64`],
+};
+
+/** A web server with redirects, chunks, and an answer that is cut short. */
+const WEB = `
+import { createServer } from 'node:http';
+const serve = (request, response) => {
+  const [, what, n] = request.url.split('/');
+  if (what === 'to') { response.writeHead(302, { location: n === '0' ? '/text' : '/to/' + (n - 1) }); response.end('gone'); }
+  else if (what === 'loop') { response.writeHead(301, { location: '/loop' }); response.end(); }
+  else if (what === 'chunks') { for (let i = 0; i < 300; i++) response.write('x'.repeat(i)); response.end(); }
+  else if (what === 'short') { response.writeHead(200, { 'content-length': 100 }); response.write('only this'); setTimeout(() => response.destroy(), 50); }
+  else if (what === 'text') response.end('hello from Linux\\n');
+  else if (what === 'tls') { response.writeHead(302, { location: 'https://' + request.headers.host }); response.end(); }
+  else { response.writeHead(404); response.end('no such page\\n'); }
+};
+createServer(serve).listen(80, '::', () => console.log('ready'));
+`;
+
+describe('the tool as a client', { skip: skipReason('ping') }, () => {
+  let space: Namespace;
+  let folder = '';
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'et-tool-'));
+    space = await Namespace.create();
+    const web = space.spawn(process.execPath, '--input-type=module', '-e', WEB);
+    await web.line(/ready/);
+  });
+  after(async () => {
+    await space?.dispose();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  const run = (command: string, wire: keyof typeof WIRES, ...args: string[]): Promise<Result> =>
+    space.execWith({ timeoutMs: 20_000 }, process.execPath, MAIN, command, ...WIRES[wire], ...args);
+
+  for (const [wire, target] of [
+    ['tap', LINUX],
+    ['tun', LINUX_V6],
+  ] as const) {
+    test(`ping over ${wire}: as ping(8) prints it`, options, async () => {
+      const { code, stdout, stderr } = await run('ping', wire, '-c', '3', '-i', '0.05', '-s', '100', target);
+      assert.equal(code, 0, stderr);
+      const lines = stdout.split('\n');
+      assert.equal(
+        lines[0],
+        wire === 'tap'
+          ? `PING ${target} (${target}) 100(128) bytes of data.`
+          : `PING ${target}(${target}) 100 data bytes`,
+      );
+      for (let i = 1; i <= 3; i++) {
+        assert.match(lines[i]!, new RegExp(`^108 bytes from ${target}: icmp_seq=${i} ttl=64 time=[0-9.]+ ms$`));
+      }
+      assert.deepEqual(lines.slice(4, 6), ['', `--- ${target} ping statistics ---`]);
+      assert.match(lines[6]!, /^3 packets transmitted, 3 received, 0% packet loss, time \d+ms$/);
+      assert.match(lines[7]!, /^rtt min\/avg\/max\/mdev = \d+\.\d{3}\/\d+\.\d{3}\/\d+\.\d{3}\/\d+\.\d{3} ms$/);
+    });
+
+    test(`trace over ${wire}: as traceroute -n prints it`, options, async () => {
+      for (const how of [[], ['-I']]) {
+        const { code, stdout, stderr } = await run('trace', wire, '-q', '2', ...how, target);
+        assert.equal(code, 0, stderr);
+        const lines = stdout.split('\n');
+        const bytes = wire === 'tap' ? 60 : 80;
+        assert.equal(lines[0], `traceroute to ${target} (${target}), 30 hops max, ${bytes} byte packets`);
+        assert.match(lines[1]!, new RegExp(`^ 1  ${target}  \\d+\\.\\d{3} ms  \\d+\\.\\d{3} ms$`));
+        assert.deepEqual(lines.slice(2), ['']);
+      }
+    });
+
+    test(`get over ${wire}`, options, async () => {
+      const base = `http://${wire === 'tap' ? target : `[${target}]`}`;
+      const got = await run('get', wire, `${base}/to/3`);
+      assert.deepEqual([got.code, got.stdout], [0, 'hello from Linux\n'], got.stderr);
+      const chunked = await run('get', wire, '-o', join(folder, 'chunks'), `${base}/chunks`);
+      assert.deepEqual([chunked.code, chunked.stdout], [0, ''], chunked.stderr);
+      assert.equal(readFileSync(join(folder, 'chunks'), 'utf8'), 'x'.repeat((299 * 300) / 2));
+      const json = JSON.parse((await run('get', wire, '--json', `${base}/to/1`)).stdout);
+      assert.deepEqual([json.status, json.body, json.redirects.length], [200, 'hello from Linux\n', 2]);
+      const missing = await run('get', wire, '-i', `${base}/nothing`);
+      assert.equal(missing.code, 1);
+      assert.match(missing.stdout, /^HTTP\/1\.1 404 Not Found\r\n[\s\S]*\r\n\r\nno such page\n$/);
+    });
+  }
+
+  test('get: what fails says why', options, async () => {
+    for (const [args, message] of [
+      [[`http://${LINUX}/loop`], /more than 10 redirects/],
+      [[`http://${LINUX}/short`], /ends in its middle|ECONNRESET/],
+      [[`http://${LINUX}/tls`], /https/],
+      [[`http://${LINUX}:81/`], /ECONNREFUSED/],
+    ] as const) {
+      const { code, stderr } = await run('get', 'tap', ...args);
+      assert.equal(code, 1, stderr);
+      assert.match(stderr, message);
+      assert.equal(stderr.trim().split('\n').length, 1, stderr);
+    }
+    const usage = await run('get', 'tap', 'ftp://10.0.0.1/');
+    assert.equal(usage.code, 2);
+  });
+
+  test('ping: nobody there, Ctrl-C, --json', options, async () => {
+    const nobody = await run('ping', 'tap', '-c', '1', '-W', '6', '192.168.69.77');
+    assert.equal(nobody.code, 1);
+    assert.match(nobody.stdout, /^From 192\.168\.69\.1 icmp_seq=1 Destination Host Unreachable$/m);
+    assert.match(nobody.stdout, /1 packets transmitted, 0 received, \+1 errors, 100% packet loss/);
+    const endless = space.spawn(process.execPath, MAIN, 'ping', ...WIRES.tap, '-i', '0.1', LINUX);
+    await endless.line(/icmp_seq=3 /);
+    assert.equal(await endless.end(5_000, 'SIGINT'), 0);
+    assert.match(endless.lines.join('\n'), /ping statistics ---\n\d+ packets transmitted, \d+ received/);
+    const json = JSON.parse((await run('ping', 'tap', '--json', '-c', '2', '-i', '0.05', LINUX)).stdout);
+    assert.deepEqual([json.sent, json.received, json.replies.length], [2, 2, 2]);
+  });
+});
+
+describe('scanners against the server', { skip: skipReason('nmap', 'hping3', 'curl') }, () => {
+  test('nmap by UDP, by protocol and by TCP, hping3: it tells the truth, and still serves', options, async () => {
+    const server = await Server.start(['--tap', 'tap0']);
+    try {
+      const sh = (script: string) => server.space.execWith({ timeoutMs: 40_000 }, 'bash', '-c', script);
+      const nmap = 'nmap -n -Pn --max-retries 2 --host-timeout 20s';
+      const udp = await sh(`${nmap} -sU -p 7,53,6969 ${OURS}`);
+      assert.match(udp.stdout, /7\/udp +open/);
+      assert.match(udp.stdout, /53\/udp +closed/);
+      const protocols = await sh(`${nmap} -sO -p 1,6,17,47,89 ${OURS}`);
+      for (const [protocol, state] of [
+        ['1', 'open'],
+        ['6', 'open'],
+        ['17', 'open'],
+        ['47', 'closed'],
+        ['89', 'closed'],
+      ]) {
+        assert.match(protocols.stdout, new RegExp(`^${protocol} +${state}`, 'm'), protocols.stdout);
+      }
+      const tcp = await sh(`${nmap} -sS -p 7,80,81 ${OURS}`);
+      assert.match(tcp.stdout, /80\/tcp +open/);
+      assert.match(tcp.stdout, /81\/tcp +closed/);
+      // Timestamp and address mask requests, source routes, odd fragments and flags.
+      for (const flood of [
+        '-1 -C 13',
+        '-1 -C 17',
+        '-1 --lsrr 10.1.1.1',
+        '-2 -p 99',
+        '-F -S -P -p 80',
+        '-0 -H 200',
+        '-1 -x -d 600',
+      ]) {
+        await sh(`timeout 2 hping3 -q -c 50 -i u1000 ${flood} ${OURS}`);
+      }
+      const { stdout } = await sh(
+        `curl -sS -m 10 -o /dev/null -w '%{http_code} %{size_download}' http://${OURS}/bytes/1000`,
+      );
+      assert.equal(stdout, '200 1000');
+      const { stack } = await server.endIdle();
+      assert.ok(stack.drops['icmp-ignored-type']! >= 50, JSON.stringify(stack.drops));
+      assert.ok(stack.drops['ip-source-route']! >= 50, JSON.stringify(stack.drops));
+      assert.ok(stack.drops['ip-unknown-protocol']! > 0, JSON.stringify(stack.drops));
+    } finally {
+      await server.dispose();
+    }
+  });
+});
