@@ -14,6 +14,7 @@ export type {
   AutoconfigOptions,
   Configuration,
   ConfiguredOptions,
+  Conflict,
 } from './sockets/autoconfig.ts';
 export {
   type BindOptions,

@@ -41,7 +41,7 @@ export type DhcpEvent =
   /** The address was taken off the interface. */
   | { readonly type: 'lost'; readonly reason: 'expired' | 'refused' | 'conflict' | 'released' }
   /** Another host has the address; `isLost`: it was declined. */
-  | { readonly type: 'conflict'; readonly mac: MacAddress; readonly isLost: boolean }
+  | { readonly type: 'conflict'; readonly address: IpAddress; readonly mac: MacAddress; readonly isLost: boolean }
   /** No server answers; the client goes on, but for an INFORM. */
   | { readonly type: 'silence' };
 

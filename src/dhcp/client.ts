@@ -374,9 +374,9 @@ export class DhcpClient implements Timed {
 
   /** RFC 2131 §3.1.5, RFC 5227 §2.4.1: another host uses the address. */
   #conflict(mac: MacAddress, isLost: boolean): void {
-    this.#emit({ type: 'conflict', mac, isLost });
-    if (!isLost) return;
     const lease = this.#lease ?? this.#candidate!;
+    this.#emit({ type: 'conflict', address: lease.address.address, mac, isLost });
+    if (!isLost) return;
     this.#xid = this.#stack.context.random();
     this.#secs = 0;
     this.#send(dhcp.DECLINE, { requested: lease.address.address, serverId: lease.serverId });

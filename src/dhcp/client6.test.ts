@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { inTime } from '../../test/hosts.ts';
+import { RouterAdvertiser } from '../iface/router-advertiser.ts';
 import { createHost, type Host } from '../index.ts';
 import { frameBytes } from '../memory/frame.ts';
 import { Memory } from '../memory/memory.ts';
 import { Random } from '../phy/random.ts';
 import { Switch } from '../phy/switch.ts';
 import { VirtualClock } from '../sim/clock.ts';
-import { IpAddress } from '../wire/address.ts';
+import { Cidr, IpAddress } from '../wire/address.ts';
 import * as dhcp from '../wire/dhcpv6.ts';
 import { octetsOf } from '../wire/octets.ts';
 import { formatFrame } from '../wire/packet.ts';
@@ -232,6 +233,33 @@ describe('dhcpv6 client, stateless', () => {
     link.serve();
     await link.pass(20_000);
     assert.equal(link.heard.length, 1);
+    await link.close();
+  });
+});
+
+describe('dhcpv6 in a host', () => {
+  it('RFC 4861 §4.2: a router with the O flag, and the resolver learns what a server says', async () => {
+    const link = new Link();
+    link.serve();
+    const prefixes = [{ prefix: Cidr.parse('fd00:9::/64') }];
+    new RouterAdvertiser(link.router.iface!, { prefixes, other: true }).start();
+    const told: string[] = [];
+    const host = createHost({
+      device: link.switch.port(),
+      clock: link.clock,
+      random: () => link.random.next(),
+      addresses: ['slaac'],
+      onConfigured: ({ source, dnsServers }) => told.push(`${source} ${dnsServers}`),
+    });
+    await inTime(link.clock, host.configured({ timeout: 20_000 }));
+    await link.pass(5000);
+    assert.ok(told.includes('dhcpv6 fd00::53,fd00::54'), told.join('; '));
+    assert.deepEqual(
+      host.resolver.servers.map(({ address }) => `${address}`),
+      ['fd00::53', 'fd00::54'],
+    );
+    assert.deepEqual(host.resolver.search, ['lan', 'a.lan']);
+    await inTime(link.clock, host.close());
     await link.close();
   });
 });

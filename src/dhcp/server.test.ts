@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { inTime } from '../../test/hosts.ts';
-import { type Configuration, createHost, type Host, type HostOptions } from '../index.ts';
+import { type Configuration, type Conflict, createHost, type Host, type HostOptions } from '../index.ts';
 import { Memory } from '../memory/memory.ts';
 import type { Device } from '../phy/device.ts';
 import { FaultInjector } from '../phy/fault-injector.ts';
@@ -274,6 +274,28 @@ describe('dhcp server: with our client', () => {
       assert.equal(new Set(held).size, held.length, `seed ${seed}: ${held}`);
       await lan.close();
     }
+  });
+
+  it('static addresses: probed where asked for, defended, and who is in conflict is told', async () => {
+    const lan = new Lan();
+    const mac = '02:00:00:00:04:01';
+    const told: Conflict[] = [];
+    const onConflict = (conflict: Conflict): void => void told.push(conflict);
+    const since = lan.clock.now();
+    const free = lan.host({ addresses: ['10.0.0.9/24'], probe: true, mac, name: 'a', onConflict });
+    await inTime(lan.clock, free.configured());
+    const took = lan.clock.now() - since;
+    assert.ok(took >= 4000 && took <= 7010, `RFC 5227: 4 to 7 s, took ${took} ms`);
+    const late = lan.host({ addresses: ['10.0.0.9/24'], probe: true, name: 'b', onConflict });
+    await assert.rejects(inTime(lan.clock, late.configured({ timeout: 20_000 })), { code: 'ETIMEDOUT' });
+    assert.deepEqual(told.splice(0), [{ interface: 'b', address: '10.0.0.9', mac, isLost: true }]);
+    lan.host({ addresses: ['10.0.0.9/24'], mac: '02:00:00:00:04:02', announce: true });
+    await lan.pass(100);
+    // Both insist: its announcement, and its defence against ours; then there is silence for DEFEND_INTERVAL.
+    const conflict = { interface: 'a', address: '10.0.0.9', mac: '02:00:00:00:04:02', isLost: false };
+    assert.deepEqual(told, [conflict, conflict]);
+    assert.equal(free.iface!.addresses.length, 1);
+    await lan.close();
   });
 
   it('cancelled, timed out, closed: whoever waits is told', async () => {

@@ -10,7 +10,7 @@ import { LinkLocal } from '../dhcp/link-local.ts';
 import { NetError } from '../errors.ts';
 import type { AddressEvent, AddressOrigin, LocalAddress } from '../iface/addresses.ts';
 import type { Interface } from '../iface/interface.ts';
-import type { Cidr } from '../wire/address.ts';
+import type { Cidr, IpAddress, MacAddress } from '../wire/address.ts';
 import type { AddressWord } from './address-words.ts';
 import type { Loop } from './loop.ts';
 import { Waiters } from './waiters.ts';
@@ -43,7 +43,18 @@ export interface AddressChange {
   readonly event: AddressEvent;
 }
 
+/** Another host uses an IPv4 address of ours, or one that we were about to take: RFC 5227. */
+export interface Conflict {
+  readonly interface: string;
+  readonly address: string;
+  /** The other host's link address. */
+  readonly mac: string;
+  /** Whether the address is ours no longer; else it was defended. */
+  readonly isLost: boolean;
+}
+
 export interface AutoconfigOptions {
+  readonly onConflict?: (conflict: Conflict) => void;
   /** What the DHCP client is told: a lease of before, a name, how it probes. */
   readonly dhcp?: Omit<DhcpClientOptions, 'onEvent' | 'onConfigured'>;
   /** Every step of the DHCP client. */
@@ -104,6 +115,7 @@ export class Autoconfig {
       ...this.#options.dhcp,
       onEvent: (event) => {
         if (event.type === 'silence') this.#linkLocal?.start();
+        if (event.type === 'conflict') this.conflict(event.address, event.mac, event.isLost);
         this.#options.onDhcp?.(event);
       },
       onConfigured: (lease) => {
@@ -116,18 +128,27 @@ export class Autoconfig {
   #makeLinkLocal(): LinkLocal {
     const found = (address: Cidr | null): void =>
       this.#tell('link-local', address === null ? null : { ...NOTHING, addresses: [`${address}`], leaseSeconds: null });
-    return new LinkLocal(this.#loop.stack, this.iface, { onConfigured: found });
+    return new LinkLocal(this.#loop.stack, this.iface, {
+      onConfigured: found,
+      onConflict: (address, mac, isLost) => this.conflict(address, mac, isLost),
+    });
+  }
+
+  /** Tells that the host `mac` uses an address. */
+  conflict(address: IpAddress, mac: MacAddress, isLost: boolean): void {
+    this.#options.onConflict?.({ interface: this.iface.name, address: `${address}`, mac: `${mac}`, isLost });
   }
 
   /** A router advertisement has the O flag: name servers and the like are asked for by DHCPv6. Further calls do nothing. */
   startDhcpv6(): void {
+    const text = (address: IpAddress): string => this.#loop.stack.ip.format(address.withZone(this.iface.index));
     this.#dhcpv6 ??= new Dhcpv6Client(this.#loop.stack, this.iface, {
       onConfigured: ({ dnsServers, search, sntpServers, refreshMs }) =>
         this.#tell('dhcpv6', {
           ...NOTHING,
-          dnsServers: dnsServers.map(String),
+          dnsServers: dnsServers.map(text),
           search,
-          ntpServers: sntpServers.map(String),
+          ntpServers: sntpServers.map(text),
           leaseSeconds: Number.isFinite(refreshMs) ? refreshMs / 1000 : null,
         }),
     });

@@ -330,7 +330,11 @@ export class Host {
     const autoconfig = new Autoconfig(this.#loop, iface, words, { ...options, onConfigured });
     this.#autoconfigs.push(autoconfig);
     const onAdded = (): void => autoconfig.check();
-    for (const cidr of fixed) this.stack.addAddress(iface, cidr, { probe, announce, onAdded });
+    for (const cidr of fixed) {
+      const onConflict = (mac: MacAddress): void =>
+        autoconfig.conflict(cidr.address, mac, !iface.hasAddress(cidr.address));
+      this.stack.addAddress(iface, cidr, { probe, announce, onAdded, onConflict });
+    }
     return iface;
   }
 
@@ -347,9 +351,9 @@ export class Host {
       autoconfigure,
       ...ipv6,
       onDns: () => autoconfig().routersChanged(),
-      // RFC 4861 §4.2: "other configuration information is available via DHCPv6".
-      onManaged: (_managed, other) => {
-        if (other) autoconfig().startDhcpv6();
+      // RFC 4861 §4.2: "other configuration information is available via DHCPv6"; M alone says so too.
+      onManaged: (managed, other) => {
+        if (managed || other) autoconfig().startDhcpv6();
       },
     };
   }

@@ -113,7 +113,7 @@ async function withLan(address: string, body: (lan: Lan) => Promise<void>): Prom
 
 const kinds = ({ exchange }: Told): string[] => exchange.flatMap((line) => /^DHCP[A-Z]+/.exec(line)?.[0] ?? []);
 
-describe('dhcp client', { skip: skipReason('dnsmasq', 'dhcpd', 'tshark') }, () => {
+describe('dhcp client', { skip: skipReason('dnsmasq', 'dhcpd', 'tshark'), concurrency: 4 }, () => {
   test(
     'dnsmasq: a lease with classless routes, name servers, search list, MTU; then the same address again',
     options,
@@ -304,7 +304,7 @@ describe('dhcp server', { skip: skipReason('dhclient', 'tshark') }, () => {
   });
 });
 
-describe('dhcpv6, stateless', { skip: skipReason('dnsmasq', 'dhclient') }, () => {
+describe('dhcpv6, stateless', { skip: skipReason('dnsmasq', 'dhclient'), concurrency: 2 }, () => {
   test('our client and dnsmasq', options, () =>
     withLan('10.9.0.1/24', async (lan) => {
       await lan.space.must('ip', 'addr', 'add', 'fd00:9::1/64', 'dev', 'br0', 'nodad');
@@ -379,7 +379,7 @@ for i in range(1500):
 print('sent')
 `;
 
-describe('hostile servers', { skip: skipReason('dhcpd', 'python3') }, () => {
+describe('hostile servers', { skip: skipReason('dhcpd', 'scapy') }, () => {
   test(
     'forged and spoiled replies, and ARP of all kinds: the lease stands and is renewed, and nothing leaks',
     options,
@@ -391,7 +391,7 @@ describe('hostile servers', { skip: skipReason('dhcpd', 'python3') }, () => {
         const server = lan.space.spawn(process.execPath, MAIN, ...args);
         const ready = await server.errorLine(/^ethertype server: 10\.9\.0\.1\d\d on tap0/);
         const address = /10\.9\.0\.1\d\d/.exec(ready)![0];
-        const sent = await lan.space.execWith({ timeoutMs: 40_000 }, 'python3', '-c', HOSTILE, MAC, address);
+        const sent = await lan.space.execWith({ timeoutMs: 40_000 }, '/usr/bin/python3', '-c', HOSTILE, MAC, address);
         assert.match(sent.stdout, /sent/, sent.stderr);
         const { stdout } = await lan.space.must('ping', '-c3', '-i0.2', address);
         assert.match(stdout, / 0% packet loss/);
@@ -406,7 +406,7 @@ describe('hostile servers', { skip: skipReason('dhcpd', 'python3') }, () => {
   );
 });
 
-describe('address conflicts', { skip: skipReason('arping', 'ping') }, () => {
+describe('address conflicts', { skip: skipReason('arping', 'ping'), concurrency: 3 }, () => {
   const TAP = ['--tap', 'tap0'];
 
   test('Linux hears where our address is before anybody asks', options, async () => {
