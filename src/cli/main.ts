@@ -18,6 +18,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Comman
   trace: () => import('./trace.ts'),
   get: () => import('./get.ts'),
   dhcp: () => import('./dhcp.ts'),
+  multicast: () => import('./multicast.ts'),
 };
 
 const names = Object.keys(COMMANDS);

@@ -4,6 +4,7 @@ import { PeerDevice } from '../../test/peer.ts';
 import { NetError } from '../errors.ts';
 import type { Interface } from '../iface/interface.ts';
 import { Random } from '../phy/random.ts';
+import type { RawSocket } from '../raw/raw.ts';
 import { Stack } from '../stack.ts';
 import { Source } from '../udp/datagram-queue.ts';
 import type { UdpSocket } from '../udp/udp.ts';
@@ -537,6 +538,33 @@ describe('multicast: groups of one link', () => {
     for (const device of [0, 1]) rig.receive(group, { from: 'fe80::9', device, data: device });
     for (const device of [0, 1]) rig.receive(group, { from: 'fe80::8', device, data: device + 2 });
     assert.deepEqual(taken(socket), [0, 3]);
+    rig.end();
+  });
+});
+
+describe('multicast: raw sockets', () => {
+  test('they join with filters, get what others joined, send with multicastTtl, and leave on close', () => {
+    const rig = new Rig();
+    const raw = (): RawSocket => rig.stack.rawSocket({ family: 4, protocol: PROTOCOL_UDP });
+    const [joined, curious] = [raw(), raw()];
+    const count = (socket: RawSocket): number => {
+      let n = 0;
+      while (socket.recv(new Uint8Array(100), new Source()) >= 0) n++;
+      return n;
+    };
+    joined.join(GROUP, { source: ip('10.0.0.7') });
+    rig.receive(GROUP, { from: '10.0.0.7' });
+    rig.receive(GROUP, { from: '10.0.0.8' });
+    assert.deepEqual([joined, curious].map(count), [1, 1], 'the interface lets the source in, nobody else');
+    curious.join(GROUP);
+    rig.receive(GROUP, { from: '10.0.0.8' });
+    assert.deepEqual([joined, curious].map(count), [0, 1]);
+    curious.send(new Uint8Array(8), GROUP);
+    assert.deepEqual(rig.sent(), ['01:00:5e:01:02:03 239.1.2.3 1']);
+    assert.deepEqual([joined, curious].map(count), [0, 1], 'its own came back');
+    joined.leave(GROUP, { source: ip('10.0.0.7') });
+    curious.close();
+    assert.equal(rig.eth0.groups.find(GROUP), null);
     rig.end();
   });
 });
