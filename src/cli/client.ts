@@ -10,18 +10,11 @@
  *
  * @module
  */
-import {
-  ADDRESS_WORDS,
-  type AddressWord,
-  createHost,
-  type Host,
-  type HostOptions,
-  MacAddress,
-  NetError,
-} from '../index.ts';
+import { ADDRESS_WORDS, type AddressWord, createHost, type Host, type HostOptions, MacAddress } from '../index.ts';
 import { openTap, openTun, type TunDevice } from '../linux/index.ts';
 import { type Device, PcapWriter, Tracer } from '../phy/index.ts';
-import { type Cidr, type IpAddress, parseIp } from '../wire/address.ts';
+import type { Cidr, IpAddress } from '../wire/address.ts';
+import { isName } from '../wire/dns.ts';
 import { readCidr, readInteger, readIp, readMac } from './args.ts';
 import { CaptureFile } from './capture-file.ts';
 import { UsageError } from './command.ts';
@@ -36,6 +29,8 @@ export const INTERFACE_OPTIONS = {
   address: { type: 'string', multiple: true },
   'host-address': { type: 'string', multiple: true },
   gateway: { type: 'string', multiple: true },
+  'name-server': { type: 'string', multiple: true },
+  search: { type: 'string', multiple: true },
   mac: { type: 'string' },
   mtu: { type: 'string' },
   'no-offload': { type: 'boolean' },
@@ -49,6 +44,9 @@ export const INTERFACE_USAGE = `  --tap NAME, --tun NAME   the interface; made i
                            dhcp, link-local; may be repeated
   --host-address CIDR      an address for the Linux side of the interface; may be repeated
   --gateway IP             a router for everything else; one a family
+  --name-server IP         who is asked for names, 10.0.0.53 or 10.0.0.53:5353; may be repeated; by default whom DHCP
+                           and router advertisements tell of
+  --search DOMAIN          tried behind short names; may be repeated
   --mac MAC                the host's Ethernet address (TAP); by default 02:00 and the last four bytes of its address
   --mtu N                  the largest IP packet, 68 to 65535; by default the interface's own
   --no-offload             no super-segments and no partial checksums
@@ -62,6 +60,8 @@ export interface InterfaceValues {
   readonly address?: string[] | undefined;
   readonly 'host-address'?: string[] | undefined;
   readonly gateway?: string[] | undefined;
+  readonly 'name-server'?: string[] | undefined;
+  readonly search?: string[] | undefined;
   readonly mac?: string | undefined;
   readonly mtu?: string | undefined;
   readonly 'no-offload'?: boolean | undefined;
@@ -78,6 +78,8 @@ export interface InterfaceSettings {
   readonly words: readonly AddressWord[];
   readonly hostAddresses: readonly Cidr[];
   readonly gateways: readonly IpAddress[];
+  readonly nameServers: readonly string[];
+  readonly search: readonly string[];
   /** Null: a random one. */
   readonly mac: MacAddress | null;
   readonly mtu: number | undefined;
@@ -116,6 +118,8 @@ export function readInterface(values: InterfaceValues, fallback: readonly string
     words,
     hostAddresses: readHostAddresses(values, addresses),
     gateways: gateway.map((text) => readGateway(text, addresses)),
+    nameServers: (values['name-server'] ?? []).map(readNameServer),
+    search: (values.search ?? []).map(readDomain),
     mac: readMac('mac', values.mac) ?? (addresses.length > 0 ? new MacAddress(0x0200, addresses[0]!.address.d) : null),
     mtu: readInteger('mtu', values.mtu, 68, 65_535),
     offload: values['no-offload'] !== true,
@@ -152,6 +156,19 @@ function readGateway(text: string, addresses: readonly Cidr[]): IpAddress {
   const gateway = readIp('gateway', text);
   if (addresses.some((cidr) => cidr.contains(gateway))) return gateway;
   throw new UsageError(`--gateway: expected an address on the network of an --address, got ${text}`);
+}
+
+/** An address, with a port behind it where it is not 53: `10.0.0.53:5353`, `[fd00::53]:5353`. */
+function readNameServer(text: string): string {
+  const match = /^\[(.+)\](?::(\d{1,5}))?$/.exec(text) ?? /^([\d.]+):(\d{1,5})$/.exec(text);
+  readIp('name-server', match?.[1] ?? text);
+  readInteger('name-server', match?.[2], 1, 65_535);
+  return text;
+}
+
+function readDomain(text: string): string {
+  if (isName(text)) return text;
+  throw new UsageError(`--search: expected a domain like example.org, got ${JSON.stringify(text)}`);
 }
 
 /** The interface, and what stands around it: the capture and the trace see the wire. */
@@ -198,6 +215,8 @@ export const hostOptions = (
   name: tun.name,
   addresses: [...settings.addresses.map(String), ...settings.words],
   gateway: settings.gateways.map(String),
+  nameServers: settings.nameServers,
+  searchDomains: settings.search,
   ...(settings.kind === 'tap' && settings.mac !== null ? { mac: `${settings.mac}` } : {}),
 });
 
@@ -217,10 +236,18 @@ export interface Client {
   close(): Promise<void>;
 }
 
-/** Makes the host of a client command. @param command - its name, for what it says on stderr */
-export async function openClient(command: string, settings: InterfaceSettings): Promise<Client> {
+/**
+ * Makes the host of a client command.
+ * @param command - its name, for what it says on stderr
+ * @param options - what the host has besides
+ */
+export async function openClient(
+  command: string,
+  settings: InterfaceSettings,
+  options: Partial<HostOptions> = {},
+): Promise<Client> {
   const wire = await openWire(command, settings);
-  const host = createHost({ ...hostOptions(settings, wire), tcp: { noDelay: true } });
+  const host = createHost({ ...hostOptions(settings, wire), tcp: { noDelay: true }, ...options });
   const close = async (): Promise<void> => {
     await host.close();
     wire.file?.close();
@@ -254,11 +281,14 @@ export function readFamily(values: {
 
 /**
  * The address of `name`, of the family asked for. Every client command asks here.
- * @throws NetError ENOTFOUND
+ * @throws NetError ENOTFOUND, ETIMEDOUT, EAI_AGAIN
  */
-export async function lookupTarget(_host: Host, name: string, family: Family): Promise<IpAddress> {
-  const address = parseIp(name);
-  if (address === null) throw new NetError('ENOTFOUND', 'lookup', { address: name });
+export async function lookupTarget(host: Host, name: string, family: Family): Promise<IpAddress> {
+  const address = host.stack.ip.parse(name);
+  if (address === null) {
+    const [first] = await host.resolve(name, { family });
+    return host.stack.ip.parse(first!)!;
+  }
   if (family !== undefined && address.family !== family) {
     throw new UsageError(`${name}: expected an IPv${family} address, as -${family} says`);
   }

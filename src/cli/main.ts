@@ -11,7 +11,6 @@ import { version } from './version.ts';
 const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Command }>>> = {
   lab: () => import('./lab.ts'),
   server: () => import('./server.ts'),
-  resolve: () => import('./resolve.ts'),
   bench: () => import('./bench.ts'),
   drill: () => import('./drill.ts'),
   ping: () => import('./ping.ts'),

@@ -16,6 +16,7 @@ export {
   type Service,
   type ServiceInstance,
   type ServiceText,
+  type WatchListener,
 } from './mdns/index.ts';
 export {
   type Family,

@@ -515,9 +515,11 @@ describe('resolver: questions under way', () => {
     await assert.rejects(two, { message: 'enough' });
     await inTime(clock, Promise.resolve());
     assert.deepEqual([network.open_, clock.pending], [0, 0]);
-    // Another one starts anew.
+    // Another one starts anew, and the end of the old one does not end it.
+    const four = resolver.resolve('example.org', 'A').catch((error) => error.code);
     const three = resolver.resolve('example.org', 'A').catch((error) => error.code);
-    assert.equal(await inTime(clock, three), 'ETIMEDOUT');
+    assert.deepEqual(await inTime(clock, Promise.all([three, four])), ['ETIMEDOUT', 'ETIMEDOUT']);
+    assert.equal(network.queries.length, 1 + 3);
   });
 
   test('too many are refused', async () => {

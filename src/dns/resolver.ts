@@ -226,10 +226,10 @@ export class Resolver {
         throw new NetError('ENOBUFS', 'resolve', { address: name, detail: 'too many questions are under way' });
       }
       const controller = new AbortController();
-      const promise = this.#follow(whole, type, controller.signal).finally(() => this.#shared.delete(key));
-      promise.catch(() => {}); // those who wait are told; nobody may be left
-      shared = { promise, controller, users: 0 };
+      shared = { promise: this.#follow(whole, type, controller.signal), controller, users: 0 };
       this.#shared.set(key, shared);
+      const done = (): void => this.#forget(key, shared!);
+      shared.promise.then(done, done); // those who wait are told; nobody may be left
     }
     return this.#wait(key, shared, signal);
   }
@@ -242,13 +242,18 @@ export class Resolver {
       const onAbort = (): void => {
         reject(signal.reason);
         if (--shared.users > 0) return;
-        if (this.#shared.get(key) === shared) this.#shared.delete(key);
+        this.#forget(key, shared);
         shared.controller.abort(signal.reason);
       };
       signal.addEventListener('abort', onAbort, { once: true });
       const done = (): void => signal.removeEventListener('abort', onAbort);
       shared.promise.finally(done).then(resolve, reject);
     });
+  }
+
+  /** A question that is over makes room, unless the same one has been asked anew meanwhile. */
+  #forget(key: string, shared: Shared): void {
+    if (this.#shared.get(key) === shared) this.#shared.delete(key);
   }
 
   async #follow(name: string, type: RecordType, signal: AbortSignal): Promise<Resolution> {

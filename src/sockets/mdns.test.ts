@@ -53,6 +53,9 @@ describe('host.mdns', () => {
     );
     assert.deepEqual(await lan.run(right.resolve('LEFT.local', { family: 4 })), ['10.0.0.1']);
     assert.deepEqual(await lan.run(left.resolve('left.local', { family: 4 })), ['10.0.0.1']);
+    const before = lan.clock.now();
+    await assert.rejects(lan.run(left.resolve('left.local', { type: 'TXT' })), { code: 'ENODATA' });
+    assert.equal(lan.clock.now(), before, 'nobody else is asked for what is ours');
     const listener = await right.tcp.listen({ port: 80 });
     const stream = await lan.run(left.tcp.connect({ host: 'right.local', port: 80 }));
     assert.match(stream.remoteAddress, /^(fe80::|10\.0\.0\.2$)/);

@@ -7,17 +7,12 @@ import type { Interface } from '../iface/interface.ts';
 import { Source } from '../udp/datagram-queue.ts';
 import type { UdpSocket } from '../udp/udp.ts';
 import { IpAddress } from '../wire/address.ts';
-import { dataKey, emit, NOERROR, NXDOMAIN, type ResourceRecord } from '../wire/dns.ts';
+import { emit, NOERROR, type ResourceRecord } from '../wire/dns.ts';
+import { LinkQuery } from './link-query.ts';
 import type { Loop } from './loop.ts';
 
 /** RFC 6762 §11. */
 const TTL = 255;
-/** How long a question of one moment waits for its answer; questions go out at once, and a second later. */
-const QUERY_MS = 3000;
-/** How long it goes on once a first answer came that others may add to. */
-const SHARED_MS = 1000;
-/** When to give up on one family of a name whose other family is known: most answerers send both at once. */
-const SIBLING_MS = 500;
 /** How often the addresses of the interface are looked at. */
 const ADDRESSES_MS = 2000;
 /** Events of a search that may wait to be read; the oldest go first. */
@@ -177,64 +172,26 @@ export class HostMdns implements LinkResolver {
     });
   }
 
-  /** RFC 4007 §11.2: what a host of the link says of its link-local addresses is about this link. */
-  #zoned(record: ResourceRecord): ResourceRecord {
-    return record.type === 'AAAA' ? { ...record, address: record.address.withZone(this.#iface.index) } : record;
-  }
-
   /** The records of a name of the link: what is known, or comes within a short while. */
   query(name: string, type: RecordType, signal: AbortSignal): Promise<Answer> {
-    const own = this.#mdns.responder.own(name, type).map(({ record }) => record);
-    if (own.length > 0) return Promise.resolve({ rcode: NOERROR, records: own });
-    const { clock } = this.#loop;
-    if (this.#isClosed) return Promise.reject(new NetError('ECANCELED', 'resolve', { detail: 'the host is closed' }));
-    return new Promise((resolve, reject) => {
-      const records = new Map<string, ResourceRecord>();
-      const timers: number[] = [];
-      const end = (action: () => void): void => {
-        for (const timer of timers) clock.clearTimer(timer);
-        signal.removeEventListener('abort', onAbort);
-        this.#enders.delete(onClose);
-        unwatch();
-        this.#turn();
-        action();
-      };
-      const onClose = (): void =>
-        end(() => reject(new NetError('ECANCELED', 'resolve', { detail: 'the host is closed' })));
-      this.#enders.add(onClose);
-      const onAbort = (): void => end(() => reject(signal.reason));
-      const finish = (): void => {
-        const found = [...records.values()];
-        end(() => resolve({ rcode: found.length > 0 ? NOERROR : NXDOMAIN, records: found }));
-      };
-      const after = (ms: number, action: () => void): void => {
-        timers.push(clock.setTimer(clock.now() + ms, action));
-      };
-      const listener = (event: 'added' | 'removed' | 'denied', record: ResourceRecord): void => {
-        const key = dataKey(record);
-        if (event === 'removed') records.delete(key);
-        else if (event === 'denied') after(0, () => end(() => resolve({ rcode: NOERROR, records: [] })));
-        else {
-          records.set(key, this.#zoned(record));
-          // Unique records come all in one message (RFC 6762 §10.2); to shared ones others may add.
-          if (records.size === 1) after(record.flush ? 0 : SHARED_MS, finish);
-        }
-      };
-      signal.addEventListener('abort', onAbort, { once: true });
-      let unwatch = (): void => {};
-      try {
-        unwatch = this.#mdns.querier.watch(name, type, listener, this.#now());
-      } catch (error) {
-        end(() => reject(error));
-        return;
-      }
-      after(QUERY_MS, finish);
-      const sibling = type === 'A' ? 'AAAA' : type === 'AAAA' ? 'A' : null;
-      if (sibling !== null) {
-        after(SIBLING_MS, () => {
-          if (this.#mdns.querier.cache.entries(name, sibling).length > 0) finish();
-        });
-      }
+    if (this.#isClosed) return Promise.reject(closed());
+    const { responder, querier } = this.#mdns;
+    const own = responder.own(name, type).map(({ record }) => record);
+    // What is ours nobody else answers for.
+    const isOurs = responder.own(name, 'ANY').some(({ isProbed }) => isProbed);
+    if (own.length > 0 || isOurs) return Promise.resolve({ rcode: NOERROR, records: own });
+    const query = new LinkQuery(this.#loop.clock, type, this.#iface.index, {
+      watch: (listener) => querier.watch(name, type, listener, this.#now()),
+      hasOther: (other) => querier.cache.entries(name, other).length > 0,
+    });
+    const onAbort = (): void => query.fail(signal.reason);
+    const onClose = (): void => query.fail(closed());
+    signal.addEventListener('abort', onAbort, { once: true });
+    this.#enders.add(onClose);
+    this.#turn();
+    return query.answer.finally(() => {
+      signal.removeEventListener('abort', onAbort);
+      this.#enders.delete(onClose);
       this.#turn();
     });
   }
@@ -353,3 +310,5 @@ export class HostMdns implements LinkResolver {
     this.#socket.close();
   }
 }
+
+const closed = (): NetError => new NetError('ECANCELED', 'resolve', { detail: 'the host is closed' });
