@@ -11,6 +11,7 @@ import { version } from './version.ts';
 const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Command }>>> = {
   lab: () => import('./lab.ts'),
   server: () => import('./server.ts'),
+  dump: () => import('./dump.ts'),
   bench: () => import('./bench.ts'),
   drill: () => import('./drill.ts'),
   ping: () => import('./ping.ts'),
@@ -18,6 +19,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Comman
   get: () => import('./get.ts'),
   dhcp: () => import('./dhcp.ts'),
   multicast: () => import('./multicast.ts'),
+  resolve: () => import('./resolve.ts'),
 };
 
 const names = Object.keys(COMMANDS);

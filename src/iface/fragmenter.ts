@@ -84,7 +84,7 @@ export class Fragmenter {
 
   /** Whether fragments wait that could leave now. */
   get hasReady(): boolean {
-    return this.#waiting.some((rest) => !isAsking(rest) && rest.path.iface.device.room() > 0);
+    return this.#waiting.length > 0 && this.#waiting.some(canGoOn);
   }
 
   /**
@@ -211,3 +211,5 @@ export class Fragmenter {
 /** Whether the neighbour is being asked for, by the first fragment: RFC 1122 §2.3.2.2 keeps few packets for it. */
 const isAsking = ({ sent, path: { neighbour } }: Rest): boolean =>
   sent > 0 && neighbour !== null && neighbour.state === INCOMPLETE;
+
+const canGoOn = (rest: Rest): boolean => !isAsking(rest) && rest.path.iface.device.room() > 0;

@@ -195,8 +195,7 @@ export class Stats {
   /** TIME-WAIT records given up early because the table was full. */
   tcpTimeWaitOverflows = 0;
 
-  /** For tools: told of each drop as it happens; it must do nothing with the stack. One listener; see PcapWriter.explain. */
-  onDrop: ((reason: DropReason) => void) | null = null;
+  #onDrop: ((reason: DropReason) => void) | null = null;
 
   constructor() {
     this.bytesIn = 0;
@@ -206,6 +205,15 @@ export class Stats {
   /** @param count - packets dropped at once */
   drop(reason: DropReason, count = 1): void {
     this.drops[reason] = (this.drops[reason] ?? 0) + count;
-    this.onDrop?.(reason);
+    this.#onDrop?.(reason);
+  }
+
+  /** For tools: told of each drop as it happens, one listener; it must do nothing with the stack. See PcapWriter.explain. */
+  get onDrop(): ((reason: DropReason) => void) | null {
+    return this.#onDrop;
+  }
+
+  set onDrop(listener: ((reason: DropReason) => void) | null) {
+    this.#onDrop = listener;
   }
 }

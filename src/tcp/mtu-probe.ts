@@ -4,19 +4,18 @@
  * round trips is sent larger, to see whether it arrives: a search by halves. With `mtuProbing` 2 connections begin like
  * that. The numbers are Linux's. None of this is touched while `mtuLow` is 0. @module
  */
+import { FLOOR_V4 } from '../iface/path-mtu.ts';
 import * as ipv6 from '../wire/ipv6.ts';
 import * as wire from '../wire/tcp.ts';
 import { type Connection, LOSS, mssOf, OPEN } from './connection.ts';
 import { isPaced } from './pacing.ts';
 import { markLost } from './rack.ts';
-import { LOST } from './scoreboard.ts';
+import { LOST, SACKED } from './scoreboard.ts';
 import { emitNew, noteSent } from './send.ts';
 import { seqDiff, seqGe, seqLt } from './seq.ts';
 
 /** RFC 9293 §3.8.3 (a), R1: so many retransmissions without an answer are a reason to doubt the path. */
 const RETRANSMISSIONS = 3;
-/** The least MTU that a black hole brings us down to in IPv4: no less is believed of ICMP either. */
-const FLOOR_V4 = 552;
 /** RFC 4821 §7.6.2: the search ends where what is open is less than this. */
 const CLOSE_ENOUGH = 8;
 /** RFC 4821 §7.3: after so long the path is searched again. */
@@ -130,7 +129,7 @@ export function probeLost(c: Connection): boolean {
   // Without SACK only its first piece is marked.
   const board = c.sent!;
   for (let i = 0; i < board.count && seqLt(board.start(i), c.probedEnd); i++) {
-    if ((board.flags(i) & LOST) === 0) markLost(c, board, i);
+    if ((board.flags(i) & (LOST | SACKED)) === 0) markLost(c, board, i);
   }
   c.mtuHigh = probedMtu - 1;
   c.cwnd += c.mss;

@@ -125,9 +125,10 @@ describe('packet: lines', () => {
     ],
     ['VLAN', 'vlan 5, p 3, IP 10.0.0.1.5000 > 10.0.0.2.9: UDP, length 12'],
   ];
+  const byName = new Map(Object.entries(control));
   for (const [name, want] of controls) {
     it(`${name}: ${want}`, () => {
-      const bytes = control[name];
+      const bytes = byName.get(name)!;
       const medium = name === 'VLAN' || name === 'QINQ' ? 'ethernet' : 'ip';
       assert.equal(formatFrame(octetsOf(bytes), 0, bytes.length, medium), want);
     });

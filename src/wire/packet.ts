@@ -142,7 +142,7 @@ function formatTransport(
     const flow = `${source}.${tcp.sourcePort(dv, p)} > ${destination}.${tcp.destinationPort(dv, p)}`;
     return `${flow}: ${extras}${formatSegment(dv, d, context)}`;
   }
-  if (protocol === PROTOCOL_UDP && udp.check(o, p, wireEnd, -1, false) === null && end - p >= udp.HEADER_LENGTH) {
+  if (protocol === PROTOCOL_UDP && end - p >= udp.HEADER_LENGTH && udp.check(o, p, wireEnd, -1, false) === null) {
     const flow = `${source}.${udp.sourcePort(dv, p)} > ${destination}.${udp.destinationPort(dv, p)}`;
     return `${flow}: ${extras}${formatDatagram(o, p, Math.min(end, p + udp.length(dv, p)))}`;
   }

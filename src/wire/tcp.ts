@@ -290,7 +290,7 @@ const FLAG_LETTERS: [number, string][] = [
   [AE, 'e'],
 ];
 
-const FLAG_TEXTS: readonly string[] = Array.from(
+const FLAG_TEXTS: readonly string[] = /* @__PURE__ */ Array.from(
   { length: AE << 1 },
   (_, bits) => FLAG_LETTERS.map(([bit, letter]) => (bits & bit ? letter : '')).join('') || 'none',
 );
