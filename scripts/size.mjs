@@ -11,7 +11,7 @@ const KIB = 1024;
 // is 30,000; all of TCP that a kernel has (recovery, cookies, ECN, path MTU, tuning) has made it half as large again, and
 // all of IP (fragments, ICMP errors, forwarding, raw sockets) twice as large.
 const BUNDLES = [
-  { entry: 'src/core.ts', limitBytes: 64_000 },
+  { entry: 'src/core.ts', limitBytes: 86_000 },
   { entry: 'src/index.ts', limitBytes: null },
 ];
 
