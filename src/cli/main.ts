@@ -17,6 +17,9 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Comman
   ping: () => import('./ping.ts'),
   trace: () => import('./trace.ts'),
   get: () => import('./get.ts'),
+  dhcp: () => import('./dhcp.ts'),
+  multicast: () => import('./multicast.ts'),
+  resolve: () => import('./resolve.ts'),
 };
 
 const names = Object.keys(COMMANDS);

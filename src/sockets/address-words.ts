@@ -1,11 +1,11 @@
 /**
  * The addresses of a host as its options name them: written out, `10.0.0.1/24`, or by the word for what finds one,
- * `dhcp`. @module
+ * `dhcp`, `slaac`. @module
  */
 import { Cidr } from '../wire/address.ts';
 
 /** What finds addresses by itself. */
-export const ADDRESS_WORDS = ['dhcp', 'link-local'] as const;
+export const ADDRESS_WORDS = ['dhcp', 'link-local', 'slaac'] as const;
 export type AddressWord = (typeof ADDRESS_WORDS)[number];
 
 export interface ParsedAddresses {

@@ -79,7 +79,7 @@ export class TcpSocket implements Changed {
    * @throws NetError EADDRINUSE, EADDRNOTAVAIL, EISCONN
    */
   listen(options: ListenOptions): void {
-    const address = options.address ?? UNSPECIFIED_V6;
+    const address = this.#tcp.ip.zoned(options.address ?? UNSPECIFIED_V6);
     const context = { address: address.toString(), port: checkPort(options.port, 0) };
     if (this.#connection !== null || this.#listener !== null) throw new NetError('EISCONN', 'listen', context);
     if (!address.isUnspecified && !this.#tcp.ip.isLocalAddress(address)) {
@@ -129,14 +129,17 @@ export class TcpSocket implements Changed {
    * @throws NetError ENETUNREACH, EADDRINUSE, EADDRNOTAVAIL, EISCONN, ENOBUFS, EINVAL (a group address: MUST-46)
    */
   connect(remote: Endpoint, local: { address?: IpAddress; port?: number } = {}): void {
-    const { address, port } = remote;
+    const { ip } = this.#tcp;
+    const own = local.address === undefined ? null : ip.zoned(local.address);
+    const address = ip.zoned(remote.address, own);
+    const { port } = remote;
     const context = { address: address.toString(), port: checkPort(port, 1) };
     if (this.#connection !== null || this.#listener !== null) throw new NetError('EISCONN', 'connect', context);
-    if (address.isMulticast || this.#tcp.ip.isBroadcast(address)) throw new NetError('EINVAL', 'connect', context);
-    if (local.address !== undefined && !this.#tcp.ip.isLocalAddress(local.address)) {
-      throw new NetError('EADDRNOTAVAIL', 'bind', { address: local.address.toString(), port: local.port });
+    if (address.isMulticast || ip.isBroadcast(address)) throw new NetError('EINVAL', 'connect', context);
+    if (own !== null && !ip.isLocalAddress(own)) {
+      throw new NetError('EADDRNOTAVAIL', 'bind', { address: own.toString(), port: local.port });
     }
-    const made = this.#tcp.connect(address, port, local.address ?? null, checkPort(local.port ?? 0, 0), this.#settings);
+    const made = this.#tcp.connect(address, port, own, checkPort(local.port ?? 0, 0), this.#settings);
     if (typeof made === 'string') throw new NetError(made, 'connect', context);
     made.socket = this;
     made.trace = this.#trace;

@@ -318,6 +318,7 @@ export class Tcp implements StreamTransport {
     const path: Path | null = this.ip.path(c.remote, c.local);
     if (path === null || !this.ip.isLocalAddress(c.local)) return false;
     const hasChanged = path.mtu !== c.path.mtu;
+    path.flowLabel = c.path.flowLabel;
     c.path = path;
     if (hasChanged && isSynchronized(c.state)) c.fitMss(); // before, the SYN decides
     return true;

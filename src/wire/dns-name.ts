@@ -4,7 +4,7 @@
  * A name is text as people write it, without the last dot; the root is `.`. A dot or a backslash inside a label has a
  * backslash in front, other bytes that do not print are `\DDD` (RFC 1035 §5.1); UTF-8 stands as it is (RFC 6763 §4.1.3).
  */
-import { formatV4, IpAddress, parseIp } from './address.ts';
+import { formatV4, IpAddress, parseIp, wireWord } from './address.ts';
 
 /** RFC 1035 §2.3.4. */
 export const LABEL_BYTES_MAX = 63;
@@ -157,7 +157,8 @@ export const absolute = (name: string): string => (name === '.' ? '.' : `${name}
 /** `1.0.0.10.in-addr.arpa` for 10.0.0.1 (RFC 1035 §3.5), the nibbles under ip6.arpa for IPv6 (RFC 3596 §2.5). */
 export function reverseName(address: IpAddress): string {
   if (address.isV4) return `${formatV4(address.d).split('.').reverse().join('.')}.in-addr.arpa`;
-  const hex = [address.a, address.b, address.c, address.d].map((w) => (w >>> 0).toString(16).padStart(8, '0')).join('');
+  const { a, b, c, d } = address;
+  const hex = [a, wireWord(a, b), c, d].map((w) => (w >>> 0).toString(16).padStart(8, '0')).join('');
   return `${[...hex].reverse().join('.')}.ip6.arpa`;
 }
 

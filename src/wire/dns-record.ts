@@ -2,7 +2,7 @@
  * Resource records: RFC 1035 §3.2 and §3.3, AAAA RFC 3596, SRV RFC 2782, NSEC RFC 4034 §4, unknown types RFC 3597. OPT
  * is part of the message (`dns.ts`). Not here on purpose: DNSSEC's other records, which are kept as bytes. @module
  */
-import { IpAddress } from './address.ts';
+import { IpAddress, wireWord } from './address.ts';
 import { absolute, type Cursor, readName } from './dns-name.ts';
 
 const TYPES = {
@@ -95,7 +95,7 @@ export type ResourceRecord = {
 } & RecordData;
 
 /** The records of one type. */
-export type RecordOf<T extends RecordType> = Extract<ResourceRecord, { readonly type: T }>;
+export type RecordOf<T extends RecordType> = ResourceRecord & { readonly type: T };
 
 /** A record of class IN that lives `ttl` seconds. */
 export const record = (name: string, ttl: number, data: RecordData): ResourceRecord => ({
@@ -251,7 +251,7 @@ export function writeData(s: Sink, data: RecordData, compressAll: boolean): void
       s.u32(data.address.d);
       return;
     case 'AAAA':
-      for (const word of [data.address.a, data.address.b, data.address.c, data.address.d]) s.u32(word);
+      writeAaaa(s, data.address);
       return;
     case 'CNAME':
     case 'NS':
@@ -286,6 +286,11 @@ export function writeData(s: Sink, data: RecordData, compressAll: boolean): void
     default:
       s.bytes(data.data);
   }
+}
+
+/** Zones are this host's own business: RFC 4007 §11. */
+function writeAaaa(s: Sink, { a, b, c, d }: IpAddress): void {
+  for (const word of [a, wireWord(a, b), c, d]) s.u32(word);
 }
 
 function writeString(s: Sink, bytes: Uint8Array): void {

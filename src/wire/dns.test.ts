@@ -244,6 +244,13 @@ describe('dns: records, emitted and read', () => {
     assert.deepEqual(dns.textOf(m.answers[0] as dns.RecordOf<'TXT'>), ['']);
   });
 
+  it('RFC 4007 §11: zones do not leave the host', () => {
+    const zoned = ip('fe80::1').withZone(3);
+    const m = parsed(dns.emit({ answers: [dns.record('a', 1, { type: 'AAAA', address: zoned })] }));
+    assert.equal(dns.formatData(m.answers[0]!), 'fe80::1');
+    assert.equal(dns.reverseName(zoned), dns.reverseName(ip('fe80::1')));
+  });
+
   it('names of types and their numbers', () => {
     assert.deepEqual(
       ['a', 'AAAA', 'type65', 'TYPE65536', 'NOPE', 'toString'].map(dns.typeNumber),

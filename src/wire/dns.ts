@@ -7,6 +7,7 @@ import {
   CLASS_IN,
   CLASS_TOP_BIT,
   formatData,
+  type RecordData,
   type RecordType,
   type ResourceRecord,
   readRecord,
@@ -311,6 +312,24 @@ export function emit(fields: Partial<Message>, options: EmitOptions = {}): Uint8
   const numbers = [m.id, flags, m.questions.length, counts[0]!, counts[1]!, counts[2]! + (m.edns === null ? 0 : 1)];
   for (const [i, number] of numbers.entries()) w.put16(2 * i, number);
   return w.take();
+}
+
+/**
+ * The type of a record and what it says, without compression, as text of bytes: equal for equal records, and ordered as
+ * RFC 6762 §8.2 orders them (class IN everywhere).
+ */
+export function dataKey(data: RecordData): string {
+  const w = new Writer();
+  w.u16(numberOf(data.type));
+  const sink: Sink = {
+    u8: (value) => w.u8(value),
+    u16: (value) => w.u16(value),
+    u32: (value) => w.u32(value),
+    bytes: (bytes) => w.bytes(bytes),
+    name: (name) => w.name(name, false),
+  };
+  writeData(sink, data, false);
+  return Array.from(w.take(), (byte) => String.fromCharCode(byte)).join('');
 }
 
 function numberOf(type: RecordType): number {

@@ -1,5 +1,5 @@
 /** What IPv4 and IPv6 share: protocol numbers, the pseudo-header, ECN. @module */
-import type { IpAddress } from './address.ts';
+import { type IpAddress, wireWord } from './address.ts';
 import { fold, halves } from './octets.ts';
 
 export const PROTOCOL_ICMP = 1;
@@ -8,10 +8,10 @@ export const PROTOCOL_TCP = 6;
 export const PROTOCOL_UDP = 17;
 export const PROTOCOL_ICMPV6 = 58;
 
-/** Sum of an address in network order, folded. An IPv4 address counts its 32 bits only. */
+/** Sum of an address in network order, folded. An IPv4 address counts its 32 bits only, and a zone nothing. */
 export function sumAddress(address: IpAddress): number {
   if (address.isV4) return fold(halves(address.d));
-  return fold(halves(address.a) + halves(address.b) + halves(address.c) + halves(address.d));
+  return fold(halves(address.a) + halves(wireWord(address.a, address.b)) + halves(address.c) + halves(address.d));
 }
 
 /**

@@ -3,7 +3,7 @@
  * §5.3.2 and RFC 7527 §4 (nonce). All of a message are read into one plain object, and written from one. Missing on
  * purpose: SEND's signatures, proxies, PREF64; they are skipped by their length. @module
  */
-import { IpAddress, MacAddress } from './address.ts';
+import { IpAddress, MacAddress, wireWord } from './address.ts';
 
 const TYPE = 0; // u8
 const LENGTH = 1; // u8: in 8 bytes, type and length included
@@ -327,7 +327,7 @@ function emitMac(dv: DataView, p: number, type: number, mac: MacAddress): number
 
 function emitAddress(dv: DataView, p: number, address: IpAddress): void {
   dv.setInt32(p, address.a);
-  dv.setInt32(p + 4, address.b);
+  dv.setInt32(p + 4, wireWord(address.a, address.b));
   dv.setInt32(p + 8, address.c);
   dv.setInt32(p + 12, address.d);
 }

@@ -2,7 +2,7 @@
  * Neighbour discovery: RFC 4861 §4 and its validity checks §6.1, §7.1, §8.1; RFC 4191 §2.1 (router preference). Messages
  * are ICMPv6, and `icmpv6.check` comes first; `p` is the ICMPv6 header. Options are in `ndp-options.ts`. @module
  */
-import { formatV6, IpAddress } from './address.ts';
+import { formatV6, IpAddress, wireWord } from './address.ts';
 import * as icmpv6 from './icmpv6.ts';
 import {
   checkOptions,
@@ -90,7 +90,7 @@ const readAddress = (dv: DataView, p: number): IpAddress =>
 
 function emitAddress(dv: DataView, p: number, { a, b, c, d }: IpAddress): void {
   dv.setInt32(p, a);
-  dv.setInt32(p + 4, b);
+  dv.setInt32(p + 4, wireWord(a, b));
   dv.setInt32(p + 8, c);
   dv.setInt32(p + 12, d);
 }
