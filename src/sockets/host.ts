@@ -346,7 +346,7 @@ export class Host {
       autoconfigure,
       ...ipv6,
       onDns: () => autoconfig().routersChanged(),
-      // RFC 4861 §4.2: either flag says that a server knows more than the advertisement.
+      // RFC 4861 §4.2: "other configuration information is available via DHCPv6"; M alone says so too.
       onManaged: (managed, other) => {
         if (managed || other) autoconfig().startDhcpv6();
       },
