@@ -1,8 +1,7 @@
 /**
- * Packets larger than their path are cut: by RFC 791 §3.2 in IPv4, by RFC 8200 §4.5 in IPv6, at the source only. A router cuts IPv4 too,
- * fragments among it, whose offsets then go on from theirs.
- * Fragments that the device has no room for yet, or whose neighbour is still being asked for, wait as what is left of
- * their packet. @module
+ * Packets larger than their path are cut: by RFC 791 §3.2 in IPv4, by RFC 8200 §4.5 in IPv6, at the source only. A
+ * router cuts IPv4 too, fragments among it, whose offsets then go on from theirs. Fragments that the device has no room
+ * for yet, or whose neighbour is still being asked for, wait as what is left of their packet. @module
  */
 import { allocFrame, frameEnd, frameStart, HEADROOM, setFrameBounds } from '../memory/frame.ts';
 import type { Memory } from '../memory/memory.ts';
@@ -48,15 +47,14 @@ export class Fragmenter {
   readonly #transmit: Transmit;
   readonly #waiting: Rest[] = [];
   #waitingBytes = 0;
-  readonly #counters: Int32Array;
-  readonly #secrets: Int32Array;
+  /** Drawn when the first is needed. */
+  #counters: Int32Array | null = null;
+  #secrets: Int32Array | null = null;
 
   constructor(context: Context, transmit: Transmit) {
     this.#context = context;
     this.#memory = context.memory;
     this.#transmit = transmit;
-    this.#counters = Int32Array.from({ length: COUNTERS }, () => context.random());
-    this.#secrets = Int32Array.from({ length: SECRETS }, () => context.random() | 1);
   }
 
   /**
@@ -64,6 +62,9 @@ export class Fragmenter {
    * behind a secret function of both: nobody else can guess it, and none comes twice before 65536 others (RFC 6864 §4.3).
    */
   identification(source: number, destination: number): number {
+    const { random } = this.#context;
+    this.#counters ??= Int32Array.from({ length: COUNTERS }, () => random());
+    this.#secrets ??= Int32Array.from({ length: SECRETS }, () => random() | 1);
     const s = this.#secrets;
     const at = (Math.imul(source ^ s[0]!, s[1]!) + Math.imul(destination ^ s[2]!, s[3]!)) >>> 16;
     const start = Math.imul(source ^ s[2]!, s[4]!) + Math.imul(destination ^ s[0]!, s[5]!);
@@ -83,7 +84,7 @@ export class Fragmenter {
 
   /** Whether fragments wait that could leave now. */
   get hasReady(): boolean {
-    return this.#waiting.some((rest) => !isAsking(rest) && rest.path.iface.device.room() > 0);
+    return this.#waiting.length > 0 && this.#waiting.some(canGoOn);
   }
 
   /**
@@ -210,3 +211,5 @@ export class Fragmenter {
 /** Whether the neighbour is being asked for, by the first fragment: RFC 1122 §2.3.2.2 keeps few packets for it. */
 const isAsking = ({ sent, path: { neighbour } }: Rest): boolean =>
   sent > 0 && neighbour !== null && neighbour.state === INCOMPLETE;
+
+const canGoOn = (rest: Rest): boolean => !isAsking(rest) && rest.path.iface.device.room() > 0;

@@ -21,6 +21,7 @@ const LEAST_V4 = 68;
 const PLATEAUS = [32_000, 17_914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68];
 /** Packets sent lately that a router may have refused, as fingerprints; a newer one may take an older one's place. */
 const SENT_SHIFT = 10;
+const SECRETS = 6;
 
 /**
  * What a datagram socket does about paths that take less than it sends; Linux's IP_MTU_DISCOVER, in its order. `dont`:
@@ -77,13 +78,13 @@ export class PathMtus implements Timed {
   /** In the order of their ends: each entry is put at the back when it is set. */
   readonly #entries = new Map<string, PathMtu>();
   /** Fingerprints, each at the place that its upper bits name; 0: none. */
-  readonly #sent = new Int32Array(1 << SENT_SHIFT);
-  readonly #secrets: Int32Array;
+  #sent: Int32Array | null = null;
+  /** Drawn when the first is needed. */
+  #secrets: Int32Array | null = null;
 
   constructor(context: Context, routes: Routes) {
     this.#context = context;
     this.#routes = routes;
-    this.#secrets = Int32Array.from({ length: 6 }, () => context.random() | 1);
   }
 
   /** How many destinations have a path MTU of their own. */
@@ -117,16 +118,19 @@ export class PathMtus implements Timed {
   noteSent(destination: IpAddress, mark: number, length: number): void {
     if (length <= (destination.isV4 ? FLOOR_V4 : ipv6.MTU_MIN)) return; // too small to tell anything
     const print = this.#print(destination, mark);
+    this.#sent ??= new Int32Array(1 << SENT_SHIFT);
     this.#sent[print >>> (32 - SENT_SHIFT)] = print;
   }
 
   /** Whether such a datagram was sent lately. */
   wasSent(destination: IpAddress, mark: number): boolean {
+    if (this.#sent === null) return false;
     const print = this.#print(destination, mark);
     return this.#sent[print >>> (32 - SENT_SHIFT)] === print;
   }
 
   #print({ a, b, c, d }: IpAddress, mark: number): number {
+    this.#secrets ??= Int32Array.from({ length: SECRETS }, () => this.#context.random() | 1);
     const s = this.#secrets;
     let h = Math.imul(d ^ s[0]!, s[1]!) + Math.imul(mark ^ s[2]!, s[3]!);
     h ^= h >>> 15;

@@ -471,3 +471,42 @@ test('reassembly: closing the stack gives everything back', () => {
   assert.equal(rig.stack.ip.reassembly.count, 200);
   end(rig);
 });
+
+test('reassembly: fragments at random, of few numbers and of any: nothing is thrown, the limit holds, all comes back', () => {
+  for (let seed = 1; seed <= 6; seed++) {
+    const random = randomOf(seed);
+    const rig = new FragmentRig(seed % 2 === 0 ? 1 << 18 : 1 << 21);
+    const { reassembly } = rig.stack.ip;
+    for (let i = 0; i < 3000; i++) {
+      const version = random.pick(VERSIONS);
+      const start = random.below(random.next() < 0.9 ? 64 : 8192) * 8;
+      const length = random.next() < 0.8 ? random.below(8) * 8 : random.below(1400);
+      const whole = new Uint8Array(start + length).fill(random.below(3));
+      const id = random.next() < 0.9 ? random.below(8) : random.below(1 << 16);
+      const protocol = random.pick([1, 6, 17, 44, 58, 59, 60, 0, 43, 200]);
+      const more = random.next() < 0.6;
+      const packet = fragmentOf(version, whole, {
+        start,
+        end: whole.length,
+        more,
+        id,
+        protocol,
+        ds: random.below(256),
+      });
+      if (random.next() < 0.1) packet[random.below(packet.length)]! ^= 1 << random.below(8);
+      rig.send(packet);
+      assert.ok(reassembly.heldBytes <= reassembly.heldBytesMax);
+      if (random.next() < 0.05) {
+        rig.send(...fragmentsOf(version, datagramOf(version, random.bytes(100)), 64, { id: 0x10000 - 1 - i }));
+      }
+      if (random.next() < 0.01) rig.pass(random.below(20_000));
+      if (i % 100 === 0) rig.device.sent.length = 0;
+    }
+    assert.ok(rig.drops('ip-fragment-overlap') > 100 && rig.stack.stats.datagramsReassembled > 10, `seed ${seed}`);
+    rig.pass(60_000);
+    rig.take();
+    assert.deepEqual([reassembly.count, reassembly.heldBytes], [0, 0]);
+    assert.equal(rig.stack.memory.usedBytes, rig.idleBytes, `seed ${seed}`);
+    end(rig);
+  }
+});

@@ -10,10 +10,11 @@
  */
 import type { Memory } from '../memory/memory.ts';
 import * as fragment from '../wire/fragment.ts';
-import { PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip.ts';
+import { PROTOCOL_TCP } from '../wire/ip.ts';
 import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
 import type { Context } from './context.ts';
+import { Incomplete, RECORD_BYTES, Source } from './incomplete.ts';
 import type { ErrorReporter } from './ip.ts';
 import { Packet } from './packet.ts';
 import type { DropReason } from './stats.ts';
@@ -41,22 +42,11 @@ const LENGTH_MAX = 65_535;
 const TCP_FIRST_LEAST = 16;
 /** RFC 1858 §3.2.2: the second fragment of such a one, or one meant to overwrite the flags. */
 const TCP_HIDDEN_OFFSET = 8;
-/** Extension headers walked in a first fragment; RFC 8200 §4.1 knows seven places. */
-const CHAIN_MOST = 16;
 /** RFC 4443 §3.4. */
 const CODE_HEADER = 0;
 const CODE_FIRST_FRAGMENT = 3;
 /** RFC 792, RFC 4443 §3.3: "fragment reassembly time exceeded". */
 const CODE_REASSEMBLY = 1;
-
-// A record: four int32, then for the first fragment the headers, then the data.
-const START = 0;
-const END = 1;
-/** The record behind it, 0: none. */
-const NEXT = 2;
-/** Bytes of headers between the record and the data. */
-const HEADERS = 3;
-const RECORD_BYTES = 16;
 
 // ECN field values seen, one bit each: 1 << value.
 const ECN_MASK = 3;
@@ -66,70 +56,6 @@ const CE_SEEN = 1 << CE;
 
 /** 16-bit pieces of a key: addresses, identification, protocol. */
 const PIECES = 20;
-
-/** Who sends fragments: an IPv4 address, or the network (/64) of an IPv6 one, which one host can have all of. */
-class Source {
-  readonly key: number | string;
-  /** Its incomplete datagrams, oldest first. */
-  readonly datagrams = new Set<Incomplete>();
-  heldBytes = 0;
-
-  constructor(key: number | string) {
-    this.key = key;
-  }
-}
-
-/** A datagram of which not all has come. */
-class Incomplete {
-  readonly source: Source;
-  /** Version and addresses; the interface the first of it came by. */
-  readonly flow: Packet;
-  readonly id: number;
-  readonly hash: number;
-  readonly expiresAt: number;
-  /** The next one in the table with the same hash. */
-  chained: Incomplete | null = null;
-  /** The first and the last record. */
-  head = 0;
-  tail = 0;
-  /** Bytes of data and fragments held. */
-  dataBytes = 0;
-  fragments = 0;
-  /** Where the data end, once the last fragment has come; -1 before. */
-  end = -1;
-  ecnSeen = 0;
-  /** RFC 5722 §4: what still comes of it is dropped too. */
-  isGivenUp = false;
-  readonly blocks: number[] = [];
-  /** Free bytes of the last block, and where they begin. */
-  room = 0;
-  free = 0;
-  heldBytes = 0;
-
-  constructor(source: Source, packet: Packet, id: number, hash: number, expiresAt: number) {
-    this.source = source;
-    this.flow = new Packet(packet.iface);
-    this.flow.copyFrom(packet);
-    this.flow.protocol = packet.protocol;
-    this.flow.toGroup = packet.toGroup;
-    this.id = id;
-    this.hash = hash;
-    this.expiresAt = expiresAt;
-  }
-
-  /** Whether `packet` is a piece of it: RFC 791 §3.2 for IPv4, RFC 8200 §4.5 for IPv6. */
-  holds(packet: Packet, id: number): boolean {
-    const { flow } = this;
-    if (id !== this.id || packet.version !== flow.version) return false;
-    if (packet.srcD !== flow.srcD || packet.dstD !== flow.dstD) return false;
-    if (packet.version === 4) return packet.protocol === flow.protocol;
-    // RFC 4007 §4: the same link-local address on another link is another host.
-    return packet.sameHighWords(flow) && (packet.iface === flow.iface || packet.srcA >>> 22 !== LINK_LOCAL);
-  }
-}
-
-/** The ten bits of fe80::/10. */
-const LINK_LOCAL = 0xfe80 >>> 6;
 
 export class Reassembly implements Timed {
   timerAt = 0;
@@ -144,7 +70,8 @@ export class Reassembly implements Timed {
   readonly #sources = new Map<number | string, Source>();
   /** Sources with more than their share: never more than 1 << SHARE_SHIFT. */
   readonly #greedy = new Set<Source>();
-  readonly #secrets: Int32Array;
+  /** Drawn when the first fragment comes. */
+  #secrets: Int32Array | null = null;
   readonly #heldMost: number;
   readonly #share: number;
   #heldBytes = 0;
@@ -165,7 +92,6 @@ export class Reassembly implements Timed {
     this.#context = context;
     this.#memory = context.memory;
     this.#errors = errors;
-    this.#secrets = Int32Array.from({ length: PIECES }, () => context.random() | 1);
     const { bytes } = context.memory;
     this.#heldMost = Math.min(Math.max(bytes >>> HELD_SHIFT, HELD_LEAST), HELD_MOST, bytes >>> HELD_PART_SHIFT);
     this.#share = Math.max(this.#heldMost >>> SHARE_SHIFT, Math.min(SHARE_LEAST, this.#heldMost >>> 1));
@@ -286,7 +212,7 @@ export class Reassembly implements Timed {
       return 'ip-fragment-too-long';
     }
     if (length === 0) return 'ip-fragment-empty';
-    if (this.#offset === 0 && !hasWholeChain(dv, fragment.nextHeader(dv, p), this.#data, packet.end)) {
+    if (this.#offset === 0 && !fragment.hasWholeChain(dv, fragment.nextHeader(dv, p), this.#data, packet.end)) {
       // RFC 7112 §5, RFC 8200 §4.5: the first fragment holds all headers, that of the upper layer included.
       this.#tell(packet, p, CODE_FIRST_FRAGMENT, 0);
       return 'ip-fragment-header-chain';
@@ -337,6 +263,7 @@ export class Reassembly implements Timed {
 
   /** A sum of 16-bit pieces, each times a secret of its own: nobody outside can choose what falls into one place. */
   #hash(packet: Packet): number {
+    this.#secrets ??= Int32Array.from({ length: PIECES }, () => this.#context.random() | 1);
     let h = this.#pieces(0, packet.srcD) + this.#pieces(2, packet.dstD) + this.#pieces(4, this.#id);
     if (packet.version === 4) return (h + Math.imul(packet.protocol, this.#secrets[6]!)) | 0;
     h += this.#pieces(8, packet.srcA) + this.#pieces(10, packet.srcB) + this.#pieces(12, packet.srcC);
@@ -344,7 +271,7 @@ export class Reassembly implements Timed {
   }
 
   #pieces(i: number, word: number): number {
-    const secrets = this.#secrets;
+    const secrets = this.#secrets!;
     return Math.imul(word & 0xffff, secrets[i]!) + Math.imul(word >>> 16, secrets[i + 1]!);
   }
 
@@ -362,15 +289,9 @@ export class Reassembly implements Timed {
     }
     (incomplete.flow.version === 4 ? this.#v4 : this.#v6).delete(incomplete);
     source.datagrams.delete(incomplete);
-    this.#freeBlocks(incomplete);
+    incomplete.clear(this.#memory);
     this.#hold(incomplete, -incomplete.heldBytes);
     if (source.datagrams.size === 0) this.#sources.delete(source.key);
-  }
-
-  #freeBlocks(incomplete: Incomplete): void {
-    for (const block of incomplete.blocks) this.#memory.free(block);
-    incomplete.blocks.length = 0;
-    incomplete.head = incomplete.tail = incomplete.room = incomplete.free = 0;
   }
 
   // What is held, and who goes when it is too much.
@@ -408,14 +329,11 @@ export class Reassembly implements Timed {
     return true;
   }
 
-  /** Room for `bytes` behind what `incomplete` has; 0 when there is none. */
+  /** Room for a record of `bytes`; 0 when there is none. */
   #take(incomplete: Incomplete, bytes: number): number {
-    const wanted = (bytes + 7) & ~7;
-    if (incomplete.room < wanted && !this.#takeBlock(incomplete, wanted)) return 0;
-    const at = incomplete.free;
-    incomplete.free += wanted;
-    incomplete.room -= wanted;
-    return at;
+    const at = incomplete.takeRoom(bytes);
+    if (at !== 0) return at;
+    return this.#takeBlock(incomplete, bytes + 7) ? incomplete.takeRoom(bytes) : 0;
   }
 
   #takeBlock(incomplete: Incomplete, bytes: number): boolean {
@@ -426,10 +344,8 @@ export class Reassembly implements Timed {
     let block = memory.alloc(size);
     while (block === 0 && this.#shedOne(incomplete)) block = memory.alloc(size);
     if (block === 0) return false;
+    incomplete.addBlock(memory, block);
     const taken = memory.sizeOf(block);
-    incomplete.blocks.push(block);
-    incomplete.free = block;
-    incomplete.room = taken;
     // The first block is what every entry counts.
     this.#hold(incomplete, held === 0 ? taken - incomplete.heldBytes : taken);
     this.#shed(incomplete);
@@ -448,72 +364,28 @@ export class Reassembly implements Timed {
     const start = this.#offset;
     const end = start + packet.end - this.#data;
     // All after the end, or an end before what came already, or a second end: they cannot be of one datagram.
-    const known = incomplete.tail === 0 ? 0 : this.#memory.i32[(incomplete.tail >> 2) + END]!;
+    const memory = this.#memory;
+    const known = incomplete.lastEnd(memory);
     const isBeyond = incomplete.end >= 0 ? end > incomplete.end || (!this.#more && end !== incomplete.end) : false;
     if (isBeyond || (!this.#more && end < known)) return this.#giveUp(incomplete);
-    const before = this.#recordBefore(incomplete, start);
-    const after = before === 0 ? incomplete.head : this.#memory.i32[(before >> 2) + NEXT]!;
-    if (after !== 0 && this.#isDuplicate(after, start, end)) {
+    const before = incomplete.recordBefore(memory, start);
+    const after = incomplete.recordAfter(memory, before);
+    if (after !== 0 && incomplete.isDuplicate(memory, after, start, end, this.#data)) {
       stats.drop('ip-fragment-duplicate');
       return false;
     }
-    if (this.#overlaps(before, after, start, end)) return this.#giveUp(incomplete);
-    if (!this.#store(incomplete, packet, before, after, end)) {
+    if (incomplete.overlaps(memory, before, after, start, end)) return this.#giveUp(incomplete);
+    // The first one is kept with its headers.
+    const headers = start === 0 ? this.#data - packet.header : 0;
+    const at = this.#take(incomplete, RECORD_BYTES + headers + end - start);
+    if (at === 0) {
       stats.drop('no-memory');
       if (incomplete.fragments === 0) this.#remove(incomplete);
       return false;
     }
+    incomplete.insert(memory, at, before, after, start, end, this.#data, headers);
     if (!this.#more) incomplete.end = end;
     incomplete.ecnSeen |= 1 << (packet.ds & ECN_MASK);
-    return true;
-  }
-
-  /** The last record that begins before `start`, 0: none. Usually the last of all. */
-  #recordBefore(incomplete: Incomplete, start: number): number {
-    const { i32 } = this.#memory;
-    const { tail } = incomplete;
-    if (tail !== 0 && i32[(tail >> 2) + START]! < start) return tail;
-    let before = 0;
-    for (let at = incomplete.head; at !== 0 && i32[(at >> 2) + START]! < start; at = i32[(at >> 2) + NEXT]!)
-      before = at;
-    return before;
-  }
-
-  /**
-   * RFC 8200 §4.5: the network may duplicate a fragment, and an exact duplicate may be dropped alone. Exact means its
-   * bytes too: what Linux drops as a duplicate for its bounds only is an overlap here where the bytes differ.
-   */
-  #isDuplicate(at: number, start: number, end: number): boolean {
-    const { i32, u8 } = this.#memory;
-    if (i32[(at >> 2) + START] !== start || i32[(at >> 2) + END] !== end) return false;
-    const kept = at + RECORD_BYTES + i32[(at >> 2) + HEADERS]!;
-    for (let i = 0; i < end - start; i++) if (u8[kept + i] !== u8[this.#data + i]) return false;
-    return true;
-  }
-
-  #overlaps(before: number, after: number, start: number, end: number): boolean {
-    const { i32 } = this.#memory;
-    return (before !== 0 && i32[(before >> 2) + END]! > start) || (after !== 0 && i32[(after >> 2) + START]! < end);
-  }
-
-  /** Copies the fragment in hand in between `before` and `after`; the first with the headers in front of it. */
-  #store(incomplete: Incomplete, packet: Packet, before: number, after: number, end: number): boolean {
-    const memory = this.#memory;
-    const headers = this.#offset === 0 ? this.#data - packet.header : 0;
-    const length = headers + packet.end - this.#data;
-    const at = this.#take(incomplete, RECORD_BYTES + length);
-    if (at === 0) return false;
-    const { i32 } = memory;
-    i32[(at >> 2) + START] = this.#offset;
-    i32[(at >> 2) + END] = end;
-    i32[(at >> 2) + NEXT] = after;
-    i32[(at >> 2) + HEADERS] = headers;
-    memory.copy(at + RECORD_BYTES, this.#data - headers, length);
-    if (before === 0) incomplete.head = at;
-    else i32[(before >> 2) + NEXT] = at;
-    if (after === 0) incomplete.tail = at;
-    incomplete.dataBytes += end - this.#offset;
-    incomplete.fragments++;
     return true;
   }
 
@@ -525,7 +397,7 @@ export class Reassembly implements Timed {
     this.#context.stats.drop('ip-fragment-overlap', incomplete.fragments + 1);
     incomplete.isGivenUp = true;
     incomplete.fragments = 0;
-    this.#freeBlocks(incomplete);
+    incomplete.clear(this.#memory);
     this.#hold(incomplete, ENTRY_BYTES - incomplete.heldBytes);
     return false;
   }
@@ -542,11 +414,9 @@ export class Reassembly implements Timed {
 
   #assemble(incomplete: Incomplete, packet: Packet, nextAt: number): DropReason | null {
     const memory = this.#memory;
-    const { i32 } = memory;
-    const first = incomplete.head;
     const isV4 = packet.version === 4;
     // The fragment header is no part of the whole: RFC 8200 §4.5.
-    const headers = i32[(first >> 2) + HEADERS]! - (isV4 ? 0 : fragment.HEADER_LENGTH);
+    const headers = incomplete.headerBytes(memory) - (isV4 ? 0 : fragment.HEADER_LENGTH);
     const total = headers + incomplete.end;
     if (total - (isV4 ? 0 : ipv6.HEADER_LENGTH) > LENGTH_MAX) return 'ip-fragment-too-long';
     // RFC 3168 §5.3, as Linux has it: a mixture of "not ECN-capable" and others was made up by somebody.
@@ -554,12 +424,8 @@ export class Reassembly implements Timed {
     if ((ecnSeen & NOT_ECT_SEEN) !== 0 && ecnSeen !== NOT_ECT_SEEN) return 'ip-fragment-ecn';
     const block = memory.alloc(total);
     if (block === 0) return 'no-memory';
-    memory.copy(block, first + RECORD_BYTES, headers);
-    for (let at = first; at !== 0; at = i32[(at >> 2) + NEXT]!) {
-      const start = i32[(at >> 2) + START]!;
-      const data = at + RECORD_BYTES + i32[(at >> 2) + HEADERS]!;
-      memory.copy(block + headers + start, data, i32[(at >> 2) + END]! - start);
-    }
+    memory.copy(block, incomplete.firstPacket, headers);
+    incomplete.copyData(memory, block + headers);
     this.#whole = block;
     packet.header = block;
     packet.payload = block + headers;
@@ -567,7 +433,7 @@ export class Reassembly implements Timed {
     packet.trusted = false;
     packet.gsoSize = 0;
     if (isV4) this.#mendV4(packet, (ecnSeen & CE_SEEN) !== 0);
-    else this.#mendV6(packet, first + RECORD_BYTES + headers, nextAt, (ecnSeen & CE_SEEN) !== 0);
+    else this.#mendV6(packet, incomplete.firstPacket + headers, nextAt, (ecnSeen & CE_SEEN) !== 0);
     return null;
   }
 
@@ -596,20 +462,18 @@ export class Reassembly implements Timed {
 
   /** RFC 1122 §3.3.2, RFC 8200 §4.5: told if the first fragment has come, which is quoted. */
   #timeOut(incomplete: Incomplete): void {
-    const { i32 } = this.#memory;
-    const { head, flow, fragments } = incomplete;
+    const memory = this.#memory;
+    const { flow, fragments } = incomplete;
     if (fragments > 0) this.#context.stats.drop('ip-fragment-timeout', fragments);
-    if (head !== 0 && i32[(head >> 2) + START] === 0) {
+    if (incomplete.hasFirst(memory)) {
       const quoted = this.#quoted;
       quoted.copyFrom(flow);
       quoted.toGroup = flow.toGroup;
-      quoted.header = head + RECORD_BYTES;
-      quoted.payload = quoted.header + i32[(head >> 2) + HEADERS]!;
-      quoted.end = quoted.payload + i32[(head >> 2) + END]!;
+      quoted.header = incomplete.firstPacket;
+      quoted.payload = quoted.header + incomplete.headerBytes(memory);
+      quoted.end = quoted.payload + incomplete.firstEnd(memory);
       const isV4 = flow.version === 4;
-      quoted.protocol = isV4
-        ? flow.protocol
-        : fragment.nextHeader(this.#memory.dv, quoted.payload - fragment.HEADER_LENGTH);
+      quoted.protocol = isV4 ? flow.protocol : fragment.nextHeader(memory.dv, quoted.payload - fragment.HEADER_LENGTH);
       this.#errors().timeExceeded(quoted, CODE_REASSEMBLY);
     }
     this.#remove(incomplete);
@@ -625,29 +489,4 @@ function firstBut(set: ReadonlySet<Incomplete>, kept: Incomplete): Incomplete | 
 function older(a: Incomplete | null, b: Incomplete | null): Incomplete | null {
   if (a === null || b === null) return a ?? b;
   return a.expiresAt - TIMEOUT_V4_MS <= b.expiresAt - TIMEOUT_V6_MS ? a : b;
-}
-
-/** Bytes that the header of an upper layer needs; of those not named one byte. */
-function upperLength(protocol: number): number {
-  if (protocol === PROTOCOL_TCP) return 20;
-  return protocol === PROTOCOL_UDP || protocol === PROTOCOL_ICMPV6 ? 8 : 1;
-}
-
-const AUTHENTICATION = 51;
-const NO_NEXT_HEADER = 59;
-
-/** Whether all headers, from `next` at `p` on to that of the upper layer, end before `end`: RFC 7112 §3. */
-function hasWholeChain(dv: DataView, next: number, p: number, end: number): boolean {
-  for (let i = 0; i < CHAIN_MOST; i++) {
-    if (next === NO_NEXT_HEADER) return true;
-    const isOptions = ipv6.EXTENSION_HEADERS.includes(next);
-    if (!isOptions && next !== AUTHENTICATION) return p + upperLength(next) <= end;
-    if (p + 8 > end) return false;
-    const following = dv.getUint8(p);
-    // RFC 8200 §4.2: in 8 bytes beyond the first 8. RFC 4302 §2.2: in 4 bytes, less 2. A fragment header has 8 bytes.
-    if (next === AUTHENTICATION) p += (dv.getUint8(p + 1) + 2) << 2;
-    else p += next === fragment.PROTOCOL_FRAGMENT ? fragment.HEADER_LENGTH : (dv.getUint8(p + 1) + 1) << 3;
-    next = following;
-  }
-  return false;
 }

@@ -413,6 +413,30 @@ test('posix: UDP_CORK holds parts back until it is off', () => {
   pair.close();
 });
 
+test('posix: UDP: IP_MTU_DISCOVER: large datagrams are cut, or refused; IP_MTU says how large they may be', () => {
+  const pair = new PosixPair();
+  const { client, server } = pair;
+  const fd = client.socket(L.AF_INET, L.SOCK_DGRAM, 0);
+  const peer = server.socket(L.AF_INET, L.SOCK_DGRAM, 0);
+  server.bind(peer, at(SERVER, 7));
+  client.connect(fd, at(SERVER, 7));
+  assert.equal(client.getsockopt(fd, L.SOL_IP, L.IP_MTU), 1500);
+  const send = (size: number): unknown => codeOf(() => client.write(fd, new Uint8Array(size)));
+  assert.deepEqual([send(1472), send(65_507), send(65_508)], [1472, 65_507, 'EMSGSIZE']);
+  pair.settle();
+  assert.deepEqual(
+    [0, 1].map(() => server.recvmsg(peer, [new Uint8Array(65_535)]).count),
+    [1472, 65_507],
+  );
+  for (const mode of [L.IP_PMTUDISC_DO, L.IP_PMTUDISC_PROBE]) {
+    client.setsockopt(fd, L.SOL_IP, L.IP_MTU_DISCOVER, mode);
+    assert.deepEqual([send(1472), send(1473)], [1472, 'EMSGSIZE']);
+  }
+  client.setsockopt(fd, L.SOL_IP, L.IP_MTU_DISCOVER, L.IP_PMTUDISC_DONT);
+  assert.equal(send(1473), 1473);
+  pair.close();
+});
+
 test('posix: UDP: SO_REUSEADDR of both shares the port, and the last one bound gets the datagrams', () => {
   const pair = new PosixPair();
   const { client, server } = pair;

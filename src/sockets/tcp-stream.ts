@@ -3,6 +3,7 @@ import { NetError } from '../errors.ts';
 import { CLOSED_EVENT, CONNECTED, READABLE, WRITABLE } from '../tcp/events.ts';
 import type { TcpSocket } from '../tcp/socket.ts';
 import type { TcpState } from '../tcp/state.ts';
+import type { IpAddress } from '../wire/address.ts';
 import { asyncDispose } from './dispose.ts';
 import type { Loop, Notified } from './loop.ts';
 import { Waiters, type WaitOptions } from './waiters.ts';
@@ -54,7 +55,11 @@ export class TcpStream implements Notified {
   }
 
   get localAddress(): string {
-    return this.#socket.local?.address.toString() ?? '';
+    return this.#format(this.#socket.local?.address);
+  }
+
+  #format(address: IpAddress | undefined): string {
+    return address === undefined ? '' : this.#loop.stack.ip.format(address);
   }
 
   get localPort(): number {
@@ -62,7 +67,7 @@ export class TcpStream implements Notified {
   }
 
   get remoteAddress(): string {
-    return this.#socket.remote?.address.toString() ?? '';
+    return this.#format(this.#socket.remote?.address);
   }
 
   get remotePort(): number {

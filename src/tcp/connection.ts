@@ -379,6 +379,7 @@ export class Connection implements Flow, Timed {
     this.remote = remote;
     this.portsIn = portsIn(localPort, remotePort);
     this.portsOut = portsIn(remotePort, localPort);
+    path.flowLabel = tcp.ip.flowLabel(path.source, remote, this.portsIn);
     this.hash = tcp.connections.hash(this.local, remote, this.portsIn);
     this.pseudoSum = pseudoHeaderSum(this.local, remote, PROTOCOL_TCP);
     this.settings = settings;

@@ -77,7 +77,10 @@ export function emitSegment(c: Connection, seq: Seq, length: number, flags: numb
     // RFC 6864 §4.1: with DF set the identification means nothing, and 0 tells nothing.
     ipv4.emit(dv, ip, end - ip, ds, 0, ipv4.DONT_FRAGMENT, c.settings.ttl, PROTOCOL_TCP, local.d, remote.d);
   } else {
-    ipv6.emit(dv, ip, end - p, ds, c.settings.ttl, PROTOCOL_TCP, c.local, c.remote);
+    const { ttl } = c.settings;
+    const { iface, flowLabel } = c.path;
+    const hops = ttl === TTL_DEFAULT ? iface.hopLimit : ttl;
+    ipv6.emit(dv, ip, end - p, ds, hops, PROTOCOL_TCP, c.local, c.remote, flowLabel);
   }
   setFrameBounds(memory, frame, ip, end);
   acknowledged(c);

@@ -9,8 +9,10 @@ import * as ipv6 from '../wire/ipv6.ts';
 import * as wire from '../wire/tcp.ts';
 import { type Connection, LOSS, mssOf, OPEN } from './connection.ts';
 import { isPaced } from './pacing.ts';
+import { markLost } from './rack.ts';
+import { LOST, SACKED } from './scoreboard.ts';
 import { emitNew, noteSent } from './send.ts';
-import { seqDiff, seqGe } from './seq.ts';
+import { seqDiff, seqGe, seqLt } from './seq.ts';
 
 /** RFC 9293 §3.8.3 (a), R1: so many retransmissions without an answer are a reason to doubt the path. */
 const RETRANSMISSIONS = 3;
@@ -124,6 +126,11 @@ export function probeLost(c: Connection): boolean {
   c.probedMtu = 0;
   // RFC 4821 §7.6.4: with other losses around it nothing can be said.
   if (c.sndUna !== c.probedStart || c.lostBytes > seqDiff(c.probedEnd, c.probedStart)) return false;
+  // Without SACK only its first piece is marked.
+  const board = c.sent!;
+  for (let i = 0; i < board.count && seqLt(board.start(i), c.probedEnd); i++) {
+    if ((board.flags(i) & (LOST | SACKED)) === 0) markLost(c, board, i);
+  }
   c.mtuHigh = probedMtu - 1;
   c.cwnd += c.mss;
   c.recovery = LOSS;
