@@ -89,7 +89,7 @@ async function run(args: string[]): Promise<number> {
   } finally {
     session.close();
   }
-  if (write !== null && read !== undefined)
+  if (write !== null && write !== '-' && read !== undefined)
     process.stderr.write(`ethertype dump: ${session.packets} packets written\n`);
   return 0;
 }

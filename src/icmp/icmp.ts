@@ -229,15 +229,19 @@ export class Icmp implements ErrorReporter {
       stats.drop(isV4 && IGNORED_V4.includes(type) ? 'icmp-ignored-type' : 'icmp-unknown-type');
   }
 
-  /** RFC 1122 §3.2.2.6: every host answers; the data comes back as it was. A ping to a group is not answered. */
+  /**
+   * RFC 1122 §3.2.2.6: every host answers; the data comes back as it was. A ping to a group of IPv4 is not answered; one of
+   * IPv6 is (RFC 4443 §4.2), from an address of the interface.
+   */
   #reply(packet: Packet): void {
     const { memory } = this.context;
-    if (packet.toGroup) {
+    const isGroup = packet.version === 6 && packet.dstA >>> 24 === 0xff;
+    if (packet.toGroup && !isGroup) {
       this.context.stats.drop('icmp-group-address');
       return;
     }
     const length = packet.end - packet.payload;
-    const path = this.ip.path(packet.source, packet.destination);
+    const path = this.ip.path(packet.source, isGroup ? null : packet.destination);
     if (path === null) {
       this.context.stats.drop('no-route');
       return;

@@ -76,6 +76,12 @@ export interface AdvertisedFlags {
   readonly isOverride: boolean;
 }
 
+/** Whether `one` is missed less than `other`: what nobody confirms goes first, so that a flood of claims pushes out its own. */
+const isSparer = (one: Neighbour, other: Neighbour): boolean =>
+  one.state === other.state || (one.state !== STALE && other.state !== STALE)
+    ? one.usedAt < other.usedAt
+    : one.state === STALE;
+
 export class Neighbours {
   readonly #context: Context;
   readonly #iface: Interface;
@@ -372,7 +378,7 @@ export class Neighbours {
         chosen = entry;
         break;
       }
-      if (chosen === null || entry.usedAt < chosen.usedAt) chosen = entry;
+      if (chosen === null || isSparer(entry, chosen)) chosen = entry;
     }
     if (chosen === null) return;
     this.#remove(chosen);

@@ -141,13 +141,14 @@ export class Autoconfig {
 
   /** A router advertisement has the O flag: name servers and the like are asked for by DHCPv6. Further calls do nothing. */
   startDhcpv6(): void {
+    const text = (address: IpAddress): string => this.#loop.stack.ip.format(address.withZone(this.iface.index));
     this.#dhcpv6 ??= new Dhcpv6Client(this.#loop.stack, this.iface, {
       onConfigured: ({ dnsServers, search, sntpServers, refreshMs }) =>
         this.#tell('dhcpv6', {
           ...NOTHING,
-          dnsServers: dnsServers.map(String),
+          dnsServers: dnsServers.map(text),
           search,
-          ntpServers: sntpServers.map(String),
+          ntpServers: sntpServers.map(text),
           leaseSeconds: Number.isFinite(refreshMs) ? refreshMs / 1000 : null,
         }),
     });

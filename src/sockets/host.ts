@@ -78,6 +78,8 @@ export interface ListenOptions {
   readonly port: number;
   /** The address to listen on; by default all, of both families. */
   readonly host?: string;
+  /** Whether `::`, and no host at all, mean IPv6 only: RFC 3493 §5.3. Default false. */
+  readonly ipv6Only?: boolean;
   /** Connections that may wait to be accepted; default 511. */
   readonly backlog?: number;
   /**
@@ -113,6 +115,8 @@ export interface BindOptions {
   readonly host?: string;
   /** Whether the port may be shared with other sockets that say so too: each gets what is sent to a group. */
   readonly reuse?: boolean;
+  /** Whether `::`, and no host at all, mean IPv6 only: RFC 3493 §5.3. Default false. */
+  readonly ipv6Only?: boolean;
 }
 
 export interface UdpConnectOptions {
@@ -150,7 +154,7 @@ export class HostTcp {
     const ask = (handler: SynHandler) => (request: SynRequest) =>
       void new IncomingSyn(this.#loop, request).ask(handler);
     const asked = onSyn === undefined ? undefined : ask(onSyn);
-    socket.listen({ port: checkPort(options.port, 0), address, backlog, onSyn: asked });
+    socket.listen({ port: checkPort(options.port, 0), address, backlog, onSyn: asked, ipv6Only: options.ipv6Only });
     return new TcpListener(this.#loop, socket);
   }
 
@@ -200,6 +204,7 @@ export class HostUdp {
     this.#loop.assertOpen('bind');
     const socket = this.#loop.stack.udpSocket();
     socket.reuse = options.reuse ?? false;
+    socket.ipv6Only = options.ipv6Only ?? false;
     const address = options.host === undefined ? undefined : ownAddress(this.#loop, options.host, 'bind');
     socket.bind({ port: checkPort(options.port ?? 0, 0), address });
     return new UdpSocket(this.#loop, socket, this.#names);

@@ -162,6 +162,8 @@ export class Connection implements Flow, Timed {
   rxBytes: number;
   reassembly: Reassembly | null = null;
   rcvOutOfOrder = 0;
+  /** Bytes that came with a SYN which crossed ours: they lie in `rx`, and count once the connection is established. */
+  earlyBytes = 0;
   /** Bytes received twice, to be told in the next acknowledgement: RFC 2883 §4. Nothing when equal. */
   dsackStart = ZERO;
   dsackEnd = ZERO;

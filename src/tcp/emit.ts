@@ -193,15 +193,23 @@ export function emitReset(c: Connection): void {
  * Answers a segment that belongs to no connection with a RST: RFC 9293 §3.10.7.1. Never answers a RST, nor what was
  * sent to a group.
  */
-export function resetStray(tcp: Tcp, packet: Packet, segment: wire.Segment): void {
+export function resetStray(tcp: Tcp, packet: Packet, segment: wire.Segment, marks: Marks = UNMARKED): void {
   if ((segment.flags & wire.RST) !== 0 || packet.toGroup) return;
   const hasAck = (segment.flags & wire.ACK) !== 0;
   const occupied = segment.length + (segment.flags & wire.SYN ? 1 : 0) + (segment.flags & wire.FIN ? 1 : 0);
   const seq = hasAck ? segment.ack : 0;
   const ack = hasAck ? 0 : segment.seq + occupied;
   tcp.context.stats.tcpResetsOut++;
-  emitBare(tcp, packet, seq, ack, hasAck ? wire.RST : wire.RST | wire.ACK, 0);
+  emitBare(tcp, packet, seq, ack, hasAck ? wire.RST : wire.RST | wire.ACK, 0, null, marks);
 }
+
+/** What IP_TOS and IP_TTL say of a socket: whoever has one answers with them. */
+interface Marks {
+  readonly tos: number;
+  readonly ttl: number;
+}
+
+const UNMARKED: Marks = { tos: 0, ttl: TTL_DEFAULT };
 
 /** Timestamps for a segment without a connection. */
 export interface BareTimestamps {
@@ -218,6 +226,7 @@ export function emitBare(
   flags: number,
   wnd: number,
   timestamps: BareTimestamps | null = null,
+  { tos, ttl }: Marks = UNMARKED,
 ): void {
   const { memory } = tcp.context;
   const remote = packet.source;
@@ -238,5 +247,5 @@ export function emitBare(
   wire.emit(memory.dv, p, (ports << 16) | (ports >>> 16), seq, ack, header, flags, wnd);
   wire.complete(memory, p, p + header, pseudoHeaderSum(local, remote, PROTOCOL_TCP));
   tcp.context.stats.tcpSegmentsOut++;
-  tcp.ip.send(path, frame, header, PROTOCOL_TCP, remote, TTL_DEFAULT, 0);
+  tcp.ip.send(path, frame, header, PROTOCOL_TCP, remote, ttl, tos & ~3);
 }

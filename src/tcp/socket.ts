@@ -46,6 +46,8 @@ export interface ListenOptions {
   readonly port: number;
   /** By default all, of both families. */
   readonly address?: IpAddress | undefined;
+  /** Whether `::`, and no address at all, mean IPv6 only. Default false. */
+  readonly ipv6Only?: boolean | undefined;
   /** Connections that may wait for {@link TcpSocket.accept}. */
   readonly backlog?: number | undefined;
   /** Decides about each SYN before it is answered. */
@@ -88,7 +90,17 @@ export class TcpSocket implements Changed {
     const port = options.port === 0 ? this.#tcp.ephemeralListenPort() : options.port;
     const backlog = Math.max(1, Math.trunc(options.backlog ?? BACKLOG_DEFAULT) || BACKLOG_DEFAULT);
     const { onSyn = null, keepsReset } = options;
-    const listener = new Listener(this.#tcp, this, address, port, backlog, this.#settings, onSyn, keepsReset);
+    const listener = new Listener(
+      this.#tcp,
+      this,
+      address,
+      port,
+      backlog,
+      this.#settings,
+      onSyn,
+      keepsReset,
+      options.ipv6Only ?? false,
+    );
     const error = port === 0 ? 'EADDRINUSE' : this.#tcp.listen(listener);
     if (error !== null) throw new NetError(error, 'listen', context);
     this.#listener = listener;

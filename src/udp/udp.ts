@@ -8,7 +8,7 @@ import type { Interface } from '../iface/interface.ts';
 import { type Ip, TTL_DEFAULT, type UdpTransport } from '../iface/ip.ts';
 import type { Packet } from '../iface/packet.ts';
 import { mayFragment, type PathMtuDiscovery, packetLimit } from '../iface/path-mtu.ts';
-import { clashes, covers, drawPort } from '../iface/ports.ts';
+import { collide, drawPort, serves } from '../iface/ports.ts';
 import type { Path } from '../iface/routes.ts';
 import { allocFrame, CHECKSUM_PARTIAL, setFrameOffload } from '../memory/frame.ts';
 import type { Filter } from '../multicast/filter.ts';
@@ -55,6 +55,8 @@ export class UdpSocket implements Changed, Flow {
   pathMtuDiscovery: PathMtuDiscovery = 'want';
   /** Whether the port may be shared with others that say so too; the last one bound then gets what is not for a group. */
   reuse = false;
+  /** Whether a socket bound to `::` is for IPv6 only; set before {@link bind}. RFC 3493 §5.3. */
+  ipv6Only = false;
   /** Whether datagrams to everybody on a network may be sent; otherwise EACCES. */
   broadcast = true;
   /** Time to live of what goes to multicast groups, 0 to 255; 0 stays on this host. RFC 1112 §6.1. */
@@ -147,6 +149,8 @@ export class UdpSocket implements Changed, Flow {
     const address = to === null ? this.remote : this.#udp.ip.zoned(to.address, this.local);
     const port = to?.port ?? this.remotePort;
     checkPort(port, 1);
+    if (this.ipv6Only && address.isV4)
+      throw new NetError('EAFNOSUPPORT', 'send', { address: address.toString(), port });
     if (this.#port === 0) this.bind();
     const path = this.#pathFor(address);
     if (path === null) throw new NetError('ENETUNREACH', 'send', { address: address.toString(), port });
@@ -454,7 +458,7 @@ export class Udp implements UdpTransport {
     const { destination } = packet;
     let chosen: UdpSocket | null = null;
     for (const socket of sockets) {
-      if (socket.isConnected || !covers(socket.local, destination)) continue;
+      if (socket.isConnected || !serves(socket, destination)) continue;
       if (chosen === null || !socket.local.isUnspecified || chosen.local.isUnspecified) chosen = socket;
     }
     chosen?.deliver(packet, ports >>> 16, p, length);
@@ -470,7 +474,7 @@ export class Udp implements UdpTransport {
     let any = false;
     for (const socket of sockets) {
       // Bound to a group without a zone, a socket gets it on every link.
-      if (!covers(socket.local, destination) && !socket.local.equals(unzoned)) continue;
+      if (!serves(socket, destination) && !socket.local.equals(unzoned)) continue;
       if (socket.isConnected && !isFrom(packet, ports, socket)) continue;
       if (isMulticast && !socket.acceptsGroup(packet)) continue;
       socket.deliver(packet, ports >>> 16, p, length);
@@ -481,8 +485,9 @@ export class Udp implements UdpTransport {
 
   /** Takes a port for `socket`; returns it, or 0 when it is taken. */
   bind(socket: UdpSocket, address: IpAddress, wanted: number): number {
+    const bound = { local: address, ipv6Only: socket.ipv6Only };
     const isTaken = (port: number): boolean =>
-      (this.#bound.get(port) ?? []).some((other) => clashes(other.local, address) && !(other.reuse && socket.reuse));
+      (this.#bound.get(port) ?? []).some((other) => collide(other, bound) && !(other.reuse && socket.reuse));
     const port = wanted !== 0 ? wanted : drawPort(this.context.random, (candidate) => !this.#bound.has(candidate));
     if (port === 0 || isTaken(port)) return 0;
     const sockets = this.#bound.get(port) ?? [];
@@ -564,7 +569,7 @@ export class Udp implements UdpTransport {
       return;
     }
     for (const socket of this.#bound.get(port) ?? []) {
-      if (socket.isConnected || !socket.receiveErrors || !covers(socket.local, local)) continue;
+      if (socket.isConnected || !socket.receiveErrors || !serves(socket, local)) continue;
       socket.keepError(code, remote, toPort, payload, end);
     }
   }

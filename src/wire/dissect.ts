@@ -5,6 +5,7 @@
  */
 import { formatMac, formatV4, formatV6 } from './address.ts';
 import * as ethernet from './ethernet.ts';
+import * as fragment from './fragment.ts';
 import * as ipv4 from './ipv4.ts';
 import * as ipv6 from './ipv6.ts';
 import * as extension from './ipv6-extension.ts';
@@ -216,7 +217,7 @@ function dissectV6(dv: DataView, p: number, d: Dissection): void {
     if (d.problem !== null) return;
     if (next === extension.FRAGMENT) {
       d.fragment = at;
-      d.fragmentOffset = extension.fragmentOffset(dv, at);
+      d.fragmentOffset = fragment.offset(dv, at);
     }
     d.extensions++;
     const length = extension.headerLength(dv, at, next);

@@ -4,6 +4,11 @@ import fc from 'fast-check';
 import { hex, patched, toHex } from '../../test/hex.ts';
 import { IpAddress } from './address.ts';
 import * as dns from './dns.ts';
+import { PROTOCOL_UDP, pseudoHeaderSum } from './ip.ts';
+import * as ipv4 from './ipv4.ts';
+import { octetsOf } from './octets.ts';
+import { formatIp } from './packet.ts';
+import * as udp from './udp.ts';
 
 const ip = (text: string): IpAddress => IpAddress.parse(text);
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -352,4 +357,19 @@ describe('dns: one line', () => {
     });
   }
   it('a message that is none', () => assert.equal(dns.format(RESPONSE, 0, 20), 'DNS [dns-truncated] (20)'));
+
+  it('a trace shows it behind the addresses; what is no message stays a datagram', () => {
+    const line = (data: Uint8Array): string => {
+      const total = 28 + data.length;
+      const o = octetsOf(new Uint8Array(total));
+      o.u8.set(data, 28);
+      const [from, to] = [ip('10.0.0.1'), ip('10.0.0.2')];
+      udp.emit(o, 20, 5000, 53, 8 + data.length, pseudoHeaderSum(from, to, PROTOCOL_UDP));
+      ipv4.emit(o.dv, 0, total, 0, 1, 0, 64, PROTOCOL_UDP, from.d, to.d);
+      return formatIp(o, 0, total);
+    };
+    const query = dns.emit({ id: 7, recursionDesired: true, questions: q });
+    assert.equal(line(query), 'IP 10.0.0.1.5000 > 10.0.0.2.53: 7+ A? example.org. (29)');
+    assert.equal(line(query.slice(0, 20)), 'IP 10.0.0.1.5000 > 10.0.0.2.53: UDP, length 20');
+  });
 });

@@ -5,6 +5,7 @@ import { PING, PING_OPTIONS } from '../../test/packets.ts';
 import * as packets from '../../test/packets-control.ts';
 import { randomOf } from '../../test/random.ts';
 import * as ethernet from './ethernet.ts';
+import * as fragment from './fragment.ts';
 import * as ipv4Options from './ipv4-options.ts';
 import * as ipv6 from './ipv6.ts';
 import * as extension from './ipv6-extension.ts';
@@ -47,12 +48,12 @@ describe('ipv6-extension: walk', () => {
     const { dv } = octetsOf(packets.FRAGMENT6);
     assert.equal(drop, null);
     assert.deepEqual([chain.protocol, chain.offset, chain.nextHeaderAt], [extension.FRAGMENT, AT, 6]);
-    assert.equal(extension.fragmentOffset(dv, AT), 1232);
-    assert.equal(extension.moreFragments(dv, AT), true);
-    assert.equal(extension.fragmentId(dv, AT), 0xdeadbeef);
+    assert.equal(fragment.offset(dv, AT), 1232);
+    assert.equal(fragment.moreFragments(dv, AT), true);
+    assert.equal(fragment.identification(dv, AT) >>> 0, 0xdeadbeef);
     assert.equal(extension.nextHeader(dv, AT), 17);
     const out = octetsOf(new Uint8Array(8).fill(0xee));
-    extension.emitFragment(out.dv, 0, 17, 1232, true, 0xdeadbeef);
+    fragment.emit(out.dv, 0, 17, 1232, true, 0xdeadbeef | 0);
     assert.equal(toHex(out.u8), toHex(packets.FRAGMENT6.slice(AT, AT + 8)));
   });
   it('router alert', () => {

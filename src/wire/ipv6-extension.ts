@@ -1,10 +1,11 @@
 /**
  * IPv6 extension headers: RFC 8200 §4 (with the unknown-option actions of §4.2), RFC 5095 (routing headers of type 0),
  * RFC 2711 (router alert), RFC 6946 (atomic fragments), RFC 8504 §5.3 (limits). {@link walk} goes from the IPv6 header
- * to what a host hands on; the accessors read one header. Missing on purpose: jumbograms, Mobile IPv6, and AH and ESP,
- * which count as protocols. @module
+ * to what a host hands on; the accessors read one header, those of the fragment header are in `fragment.ts`. Missing on
+ * purpose: jumbograms, Mobile IPv6, and AH and ESP, which count as protocols. @module
  */
 import { formatV6 } from './address.ts';
+import * as fragment from './fragment.ts';
 import { protocolName } from './ip.ts';
 
 const NEXT_HEADER = 0; // u8
@@ -14,15 +15,12 @@ const OPTION_LENGTH = 1; // u8: of its data; not there for PAD1
 const OPTION_DATA = 2;
 const ROUTING_TYPE = 2; // u8
 const SEGMENTS_LEFT = 3; // u8
-const FRAGMENT_OFFSET = 2; // u13 in 8 bytes, u2 reserved, u1 more
-const FRAGMENT_ID = 4; // u32
-/** Every extension header has at least these bytes; the fragment header has no more. */
+/** Every extension header has at least these bytes. */
 export const HEADER_LENGTH = 8;
-export const FRAGMENT_LENGTH = 8;
 
 export const HOP_BY_HOP = 0;
 export const ROUTING = 43;
-export const FRAGMENT = 44;
+export const FRAGMENT = fragment.PROTOCOL_FRAGMENT;
 export const NO_NEXT = 59;
 export const DESTINATION = 60;
 
@@ -84,16 +82,12 @@ export const isExtension = (next: number): boolean =>
 export const nextHeader = (dv: DataView, p: number): number => dv.getUint8(p + NEXT_HEADER);
 /** Bytes of the whole header. @param type - which of the four it is: a fragment header has no length field */
 export const headerLength = (dv: DataView, p: number, type: number): number =>
-  type === FRAGMENT ? FRAGMENT_LENGTH : (dv.getUint8(p + LENGTH) + 1) << 3;
+  type === FRAGMENT ? fragment.HEADER_LENGTH : (dv.getUint8(p + LENGTH) + 1) << 3;
 export const routingType = (dv: DataView, p: number): number => dv.getUint8(p + ROUTING_TYPE);
 export const segmentsLeft = (dv: DataView, p: number): number => dv.getUint8(p + SEGMENTS_LEFT);
-/** Bytes before this fragment in the fragmentable part. */
-export const fragmentOffset = (dv: DataView, p: number): number => dv.getUint16(p + FRAGMENT_OFFSET) & 0xfff8;
-export const moreFragments = (dv: DataView, p: number): boolean => (dv.getUint16(p + FRAGMENT_OFFSET) & 1) !== 0;
-/** Unsigned. */
-export const fragmentId = (dv: DataView, p: number): number => dv.getUint32(p + FRAGMENT_ID);
 /** RFC 6946 §2: a fragment that is the whole packet, which is processed apart from all others. */
-export const isAtomic = (dv: DataView, p: number): boolean => (dv.getUint16(p + FRAGMENT_OFFSET) & 0xfff9) === 0;
+export const isAtomic = (dv: DataView, p: number): boolean =>
+  fragment.offset(dv, p) === 0 && !fragment.moreFragments(dv, p);
 
 /** What an option of this type calls for where it is not known: one of the ACTIONs. */
 export const optionAction = (type: number): number => type >>> 6;
@@ -188,13 +182,6 @@ function readOption(dv: DataView, p: number, type: number, header: number, chain
   return problem(chain, 'ip-unknown-option', PROBLEM_OPTION, p);
 }
 
-/** Writes a fragment header at `p`. @param offset - bytes, a multiple of 8   @param id - 32 bits */
-export function emitFragment(dv: DataView, p: number, next: number, offset: number, more: boolean, id: number): void {
-  dv.setUint16(p, next << 8);
-  dv.setUint16(p + FRAGMENT_OFFSET, offset | (more ? 1 : 0));
-  dv.setInt32(p + FRAGMENT_ID, id | 0);
-}
-
 /** Bytes of a hop-by-hop header with a router alert. */
 export const ROUTER_ALERT_LENGTH = 8;
 
@@ -217,7 +204,8 @@ const NAMES: Readonly<Record<number, string>> = {
 export function format(dv: DataView, p: number, type: number): string {
   const name = NAMES[type] ?? protocolName(type);
   if (type === FRAGMENT) {
-    return `frag id ${fragmentId(dv, p)} offset ${fragmentOffset(dv, p)}${moreFragments(dv, p) ? '+' : ''}`;
+    const more = fragment.moreFragments(dv, p) ? '+' : '';
+    return `frag id ${fragment.identification(dv, p) >>> 0} offset ${fragment.offset(dv, p)}${more}`;
   }
   if (type !== ROUTING) return name;
   const addresses: string[] = [];

@@ -117,6 +117,19 @@ describe('ethertype resolve, asking dnsmasq', { skip: skipReason('dnsmasq', 'tsh
     }),
   );
 
+  test('the server and the domain that DHCP tells of; other commands take names too', options, () =>
+    inSpace(async (space) => {
+      const lease = ['--dhcp-range=192.168.69.50,192.168.69.60,1h', '--domain=lan', '--dhcp-leasefile=/dev/null'];
+      await dnsmasq(space, ...lease, '--dhcp-authoritative', '--local=/lan/', `--host-record=here.lan,${LINUX}`);
+      const common = ['--tap', 'tap0', '--address', 'dhcp'];
+      const resolved = await space.must(process.execPath, MAIN, 'resolve', 'here.lan', ...common);
+      assert.equal(resolved.stdout.trim(), LINUX);
+      const fixed = ['--tap', 'tap0', '--address', `${OURS}/24`, '--name-server', LINUX, '--search', 'lan'];
+      const pinged = await space.must(process.execPath, MAIN, 'ping', '-c', '1', 'here', ...fixed);
+      assert.match(pinged.stdout, /192\.168\.69\.100/);
+    }),
+  );
+
   test('a large answer comes over TCP; a dead first server costs a second', options, () =>
     inSpace(async (space, folder) => {
       const hosts = join(folder, 'hosts');

@@ -377,6 +377,14 @@ describe('dump: files and pipes', () => {
     assert.match(text, /^\d\d:\d\d:\d\d\.000000 vlan 5, p 3, IP .*\n$/);
     assert.equal(errors, '');
   });
+  test('a reader of -w - that goes away, too', options, () => {
+    const { code, stderr } = run(
+      'sh',
+      '-c',
+      `${process.execPath} ${MAIN} dump -r ${file} -w - | head -c 100 > /dev/null`,
+    );
+    assert.deepEqual([code, stderr], [0, '']);
+  });
   test('standard input, and -c', options, () => {
     const { status, stdout } = spawnSync(process.execPath, [MAIN, 'dump', '-r', '-', '-nc', '3', '-t'], {
       input: readFileSync(file),

@@ -6,6 +6,7 @@ import * as dhcpv6 from '../../wire/dhcpv6.ts';
 import { Dissection, dissectIp, formatDestination, formatSource, hasAddresses } from '../../wire/dissect.ts';
 import * as dns from '../../wire/dns.ts';
 import * as ethernet from '../../wire/ethernet.ts';
+import * as fragment from '../../wire/fragment.ts';
 import * as icmpv4 from '../../wire/icmpv4.ts';
 import * as icmpv6 from '../../wire/icmpv6.ts';
 import * as igmp from '../../wire/igmp.ts';
@@ -123,8 +124,8 @@ function describeV6(dv: DataView, d: Dissection): Fields {
     trafficClass: hex(ipv6.trafficClass(dv, p), 2),
     flowLabel: hex(ipv6.flowLabel(dv, p), 5),
     extensions: extensions.length === 0 ? undefined : extensions,
-    id: f < 0 ? undefined : extension.fragmentId(dv, f),
-    moreFragments: f < 0 ? undefined : extension.moreFragments(dv, f),
+    id: f < 0 ? undefined : fragment.identification(dv, f) >>> 0,
+    moreFragments: f < 0 ? undefined : fragment.moreFragments(dv, f),
     fragmentOffset: f < 0 ? undefined : d.fragmentOffset,
   };
 }

@@ -44,7 +44,8 @@ export class Session {
     this.#probe = { dv: this.#octets.dv, d: this.#d, direction: null, interface: '' };
     if (options.write === null) return;
     this.#file = new CaptureFile(options.write === '-' ? '/dev/stdout' : options.write, (message) => {
-      this.#failure = message;
+      // Who reads standard output may go away: that is no failure.
+      if (options.write !== '-' || !/broken pipe/i.test(message)) this.#failure = message;
       this.done = true;
     });
     this.#writer = new CaptureWriter(this.#file, { format: this.#file.format });
