@@ -132,6 +132,15 @@ export function choosePackets(
   return { lines, count };
 }
 
+/** The time under the pointer, in a plot of the usual margins; null: it is over none. */
+export function timeAt(event: MouseEvent, from: number, until: number): number | null {
+  const svg = (event.target as Element).closest('#plots > svg');
+  if (svg === null) return null;
+  const box = svg.getBoundingClientRect();
+  const part = (((event.clientX - box.left) / box.width) * 960 - 64) / (960 - 64 - 10);
+  return from + Math.min(Math.max(part, 0), 1) * (until - from);
+}
+
 /** Lets the page live: choose a flow, drag over a plot to zoom, twice clicked to see all, filter the packets. */
 export function startPage(data: PageData, page: Document): void {
   const element = <T extends HTMLElement>(id: string): T => page.getElementById(id) as T;
@@ -159,21 +168,13 @@ export function startPage(data: PageData, page: Document): void {
     [from, until] = flow === undefined ? [0, last] : [flow.fromMs, flow.untilMs];
     show();
   };
-  /** The time under the pointer: where the plot's own left and right edge are. */
-  const timeAt = (event: MouseEvent): number | null => {
-    const svg = (event.target as Element).closest('#plots > svg');
-    if (svg === null) return null;
-    const box = svg.getBoundingClientRect();
-    const part = (((event.clientX - box.left) / box.width) * 960 - 64) / (960 - 64 - 10);
-    return from + Math.min(Math.max(part, 0), 1) * (until - from);
-  };
   let pressed: number | null = null;
   plots.addEventListener('mousedown', (event) => {
-    pressed = timeAt(event);
+    pressed = timeAt(event, from, until);
     event.preventDefault();
   });
   plots.addEventListener('mouseup', (event) => {
-    const released = timeAt(event);
+    const released = timeAt(event, from, until);
     if (pressed === null || released === null || Math.abs(released - pressed) < (until - from) / 200) return;
     [from, until] = [Math.min(pressed, released), Math.max(pressed, released)];
     pressed = null;

@@ -14,13 +14,14 @@ import {
   short,
   startPage,
   ticks,
+  timeAt,
 } from './page-client.ts';
 import { grouped, inBitsPerSecond, inBytes, inTime } from './text.ts';
 
 /** Flows with plots; the others are in the packet list only. */
 const FLOWS_MAX = 50;
 /** What the page runs: functions as text, in one scope. */
-const FUNCTIONS = [ticks, short, extent, pathOf, plotSvg, choosePackets, startPage];
+const FUNCTIONS = [ticks, short, extent, pathOf, plotSvg, choosePackets, timeAt, startPage];
 const BLUE = '#2a6fdb';
 const RED = '#d63031';
 const GREEN = '#1e9e5a';
