@@ -1,5 +1,5 @@
 /** What a lab is made of: switches, links, routers, hosts, and what runs on them. A file of `ethertype lab FILE` is one. @module */
-import type { CongestionName } from '../../index.ts';
+import type { CongestionName, TcpSettings } from '../../index.ts';
 import type { FaultOptions } from '../../phy/fault-injector.ts';
 import type { FaultSettings } from '../../sim/index.ts';
 
@@ -54,12 +54,12 @@ export interface RouterDeclaration {
 
 export interface TcpDeclaration {
   readonly congestion?: CongestionName;
+  readonly ecn?: TcpSettings['ecn'];
   readonly sendBufferBytes?: number;
   readonly receiveBufferBytes?: number;
   readonly noDelay?: boolean;
   readonly retriesMax?: number;
   readonly synRetriesMax?: number;
-  readonly synAckRetriesMax?: number;
 }
 
 export interface HostDeclaration extends AttachmentDeclaration {

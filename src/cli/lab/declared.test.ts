@@ -130,6 +130,28 @@ test('lab FILE: a schedule and a scenario cut the wire in their time', async () 
   balanced(cut);
 });
 
+test('lab FILE: the settings of TCP act: ECN marks instead of losses, and other congestion control', async () => {
+  const wire = { delayMs: 10, rateBitsPerSecond: 8e6, queueBytesMax: 60_000, markBytes: 15_000 };
+  const lab = (tcp: object): object => ({
+    links: { wire },
+    hosts: {
+      alice: { on: 'wire', addresses: ['10.0.0.1/24'], tcp, run: [{ do: 'send', to: 'bob', bytes: 2_000_000 }] },
+      bob: { on: 'wire', addresses: ['10.0.0.2/24'], serve: ['discard'] },
+    },
+  });
+  const [plain, marked, bbr] = [
+    await run(lab({})),
+    await run(lab({ ecn: 'on' })),
+    await run(lab({ congestion: 'bbr' })),
+  ];
+  assert.ok(plain.ok && marked.ok && bbr.ok);
+  assert.ok(plain.observer.flows[0]!.resent > 0 && plain.faults.wire!.marked === 0);
+  assert.ok(marked.faults.wire!.marked > 0 && marked.faults.wire!.overflowed < plain.faults.wire!.overflowed);
+  const median = ({ observer }: DeclaredAccount): number => observer.flows[0]!.main.roundTrips![1];
+  assert.ok(median(bbr) < median(plain), 'BBR keeps the queue short');
+  balanced(bbr);
+});
+
 test('lab FILE: what fails is told, and memory still comes back', async () => {
   const account = await run(
     pair(

@@ -291,8 +291,10 @@ export class Network {
   }
 
   #noteLease(lease: GivenLease): void {
-    this.leases.push(lease);
     if (lease.host !== null) this.#register(lease.host, IpAddress.parse(lease.address));
+    // A renewal is nothing new.
+    const isKnown = this.leases.some(({ mac, address }) => mac === lease.mac && address === lease.address);
+    if (!isKnown) this.leases.push(lease);
   }
 
   #noteAddress(host: string, { address, origin, event }: AddressChange): void {

@@ -228,6 +228,7 @@ function readHost(node: JsonNode): HostDeclaration {
 function readTcp(node: JsonNode): TcpDeclaration {
   const names = [
     'congestion',
+    'ecn',
     'sendBufferBytes',
     'receiveBufferBytes',
     'noDelay',
@@ -237,6 +238,7 @@ function readTcp(node: JsonNode): TcpDeclaration {
   const fields = node.fields(names);
   return given({
     congestion: fields.congestion?.choice(['cubic', 'newreno', 'bbr']),
+    ecn: fields.ecn?.choice(['off', 'passive', 'on', 'accurate']),
     sendBufferBytes: fields.sendBufferBytes?.integer(2048, 1 << 24),
     receiveBufferBytes: fields.receiveBufferBytes?.integer(2048, 1 << 24),
     noDelay: fields.noDelay?.boolean(),
