@@ -283,8 +283,7 @@ const REFUSED: [string[], RegExp][] = [
   [['--json=1'], /json takes no value/],
   [['--pcap'], /pcap needs a value/],
   [['lan.json', 'wan.json'], /unexpected argument/],
-  [['--html', 'page.html'], /--html: expected a file/],
-  [['--flow', '1'], /--flow: expected a file/],
+  [['--flow', 'bob:alice'], /--flow: expected the number of a flow.*1 \(alice:\d+ > server:9\), 2 \(alice/],
   [['--loss', '1', EXAMPLE], /--loss: expected none with a file/],
   [['--rows', '0', EXAMPLE], /--rows: expected a whole number from 1/],
   [['--flow', 'alice:bob', EXAMPLE], /--flow: expected the number of a flow, or its hosts.*1 \(laptop:\d+ > www:80\)/],
@@ -338,6 +337,21 @@ test('lab: as a command, quiet in a pipe, one JSON document, and a capture', () 
     assert.deepEqual({ ok, seed, lossPercent }, { ok: true, seed: 2, lossPercent: 2 });
     const packets = blocksOf(readFileSync(path)).filter(({ type }) => type === PACKET).length;
     assert.deepEqual(capture, { file: path, failure: null, packets, leftOut: ['bulk', 'badInput'] });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('lab: as a command, a page and a diagram of the lossy transfer', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'lab-'));
+  try {
+    const html = join(folder, 'lab.html');
+    const { status, stdout } = tool('--html', html, '--flow', 'alice:server', '--rows', '10');
+    assert.equal(status, 0, stdout);
+    assert.match(stdout, /All well, in .*\n\n +ms {2}alice:\d+ +server:9\n +0\.000 {2}\|-+ SYN -+>\| {2}\+\d+/);
+    const page = readFileSync(html, 'utf8');
+    assert.equal(page.match(/<option value="[12]">[12]: alice:\d+ &gt; server:9, IPv[46], 2 MiB/g)?.length, 2);
+    assert.match(page, /"cwnd","color":"#\w+","kind":"steps","points":\[\d/);
   } finally {
     rmSync(folder, { recursive: true });
   }

@@ -4,9 +4,12 @@ import { CaptureFile } from './capture-file.ts';
 import { type Command, UsageError } from './command.ts';
 import { readJsonFile } from './json-file.ts';
 import { accountToJson, formatAccount } from './lab/account.ts';
-import { runDeclaredCommand } from './lab/declared-command.ts';
+import { chooseFlow, runDeclaredCommand, writePage } from './lab/declared-command.ts';
+import { Observer } from './lab/observer.ts';
+import { pageOf } from './lab/page.ts';
 import { Progress } from './lab/progress.ts';
-import { runLab } from './lab/run.ts';
+import { type LabAccount, runLab } from './lab/run.ts';
+import { sequenceDiagram } from './lab/sequence.ts';
 import { readScenario } from './scenario.ts';
 
 const SEED_MAX = 0xffff_ffff;
@@ -39,14 +42,12 @@ in it. examples/lab.json is one.
   --scenario FILE  faults that change over time, as JSON; without a declared
                    network, of alice's cable in the lossy transfer
 
-Without FILE:
-  --loss PERCENT   loss of the lossy transfer each way, 0 to ${LOSS_PERCENT_MAX}, default ${LOSS_PERCENT_DEFAULT}
-
-With FILE:
-  --flow FLOW      the sequence diagram of a flow: its number in the table, or its
-                   hosts, alice:server
+  --flow FLOW      the sequence diagram of a flow: its number, or its hosts, as in
+                   alice:server; without a declared network, of the lossy transfer
   --rows N         segments of the diagram, default ${ROWS_DEFAULT}
   --html FILE      writes a page with plots of the flows and a list of the packets
+  --loss PERCENT   without FILE: loss of the lossy transfer each way, 0 to ${LOSS_PERCENT_MAX},
+                   default ${LOSS_PERCENT_DEFAULT}
 
 Exit code 1 if something failed or memory did not come back.`;
 
@@ -75,17 +76,17 @@ async function run(args: string[]): Promise<number> {
     json: values.json === true,
     seed,
     flow: values.flow,
-    rows: readInteger('rows', values.rows, 1, ROWS_MAX) ?? ROWS_DEFAULT,
+    rows: readRows(values),
     html: values.html,
     scenario: values.scenario,
   });
 }
 
+const readRows = ({ rows }: Values): number => readInteger('rows', rows, 1, ROWS_MAX) ?? ROWS_DEFAULT;
+
 /** The lab that needs no file. */
 async function runDefault(values: Values, seed: number): Promise<number> {
-  for (const name of ['flow', 'rows', 'html'] as const) {
-    if (values[name] !== undefined) throw new UsageError(`--${name}: expected a file that declares a network, too`);
-  }
+  const rows = readRows(values);
   const options = {
     seed,
     scenario: values.scenario === undefined ? null : readScenario(readJsonFile(values.scenario), null),
@@ -100,17 +101,33 @@ async function runDefault(values: Values, seed: number): Promise<number> {
   const progress = new Progress(process.stderr);
   const recording = file === null ? null : { sink: file, format: file.format };
   const onProgress = (phase: string, part: number): void => progress.show(phase, part);
-  const account = await runLab({ options, recording, onProgress }).finally(() => {
+  const isLookedAt = values.html !== undefined || values.flow !== undefined;
+  const observer = isLookedAt ? new Observer({ lists: values.html !== undefined }) : null;
+  const account = await runLab({ options, recording, observer, onProgress }).finally(() => {
     progress.clear();
     file?.close();
   });
   const capture = values.pcap === undefined ? null : { file: values.pcap, failure };
+  const flow = values.flow === undefined ? null : chooseFlow(observer!.flows, values.flow);
+  if (values.html !== undefined) writePage(values.html, lossyPage(account, observer!, seed));
   console.log(
     values.json
       ? JSON.stringify(accountToJson(account, options, capture), null, 2)
       : formatAccount(account, options, capture),
   );
+  if (flow !== null && !values.json) console.log(['', ...sequenceDiagram(flow, rows)].join('\n'));
   return account.ok && failure === null ? 0 : 1;
+}
+
+/** The page of the lossy transfer. */
+function lossyPage({ hosts, rows }: LabAccount, observer: Observer, seed: number): string {
+  const { virtualMs = null } = rows.find(({ name }) => name === 'lossy') ?? {};
+  const shown = hosts.map(({ name, mac, address, address6 }) => ({
+    name,
+    mac,
+    addresses: [address, address6].filter((one) => one !== null),
+  }));
+  return pageOf({ observer, virtualMs: virtualMs ?? 0, hosts: shown, done: [] }, { title: 'lossy transfer', seed });
 }
 
 export const command: Command = {

@@ -54,8 +54,11 @@ export async function runDeclaredCommand(args: DeclaredArguments): Promise<numbe
   return account.ok && failure === null ? 0 : 1;
 }
 
-/** A flow by its number, or the first one between two hosts: `alice:server`, or with ports `alice:49152>server:9`. */
-function chooseFlow(flows: readonly Flow[], text: string): Flow {
+/**
+ * A flow by its number, or the first one between two hosts: `alice:server`, or with ports `alice:49152>server:9`.
+ * @throws UsageError where there is none
+ */
+export function chooseFlow(flows: readonly Flow[], text: string): Flow {
   const byNumber = /^\d+$/.test(text) ? flows[Number(text) - 1] : undefined;
   if (byNumber !== undefined) return byNumber;
   const [from, to] = text.includes('>') ? text.split('>') : text.split(':');
@@ -71,7 +74,8 @@ function chooseFlow(flows: readonly Flow[], text: string): Flow {
   );
 }
 
-function writePage(path: string, text: string): void {
+/** @throws CommandError */
+export function writePage(path: string, text: string): void {
   try {
     writeFileSync(path, text);
   } catch (error) {

@@ -1,4 +1,5 @@
 /** A transfer over a slow and lossy link, in virtual time: it takes no time, and is the same at every run. @module */
+import type { TcpStream } from '../../index.ts';
 import type { FaultOptions } from '../../phy/fault-injector.ts';
 import { Random, VirtualClock } from '../../sim/index.ts';
 import { cableTarget, ScenarioPlayer } from '../scenario.ts';
@@ -60,6 +61,7 @@ async function inNetwork(bench: Bench, clock: VirtualClock): Promise<Result<'los
     capture: bench.capture(),
     hosts: ['alice', SERVER],
     tcp: PATIENCE,
+    wrap: (name, device, host) => bench.observer?.tap(name, host, device) ?? device,
   });
   const cable = network.cables.get('alice')!;
   const alice = network.host('alice');
@@ -83,8 +85,9 @@ async function inNetwork(bench: Bench, clock: VirtualClock): Promise<Result<'los
         maxMs: TIME_MS_MAX,
         pattern,
       };
+      const onStream = (stream: TcpStream): void => bench.observer?.watch(stream, () => clock.now());
       const onProgress = (sent: number): void => bench.progress((done.length + sent / BYTES) / FAMILIES.length);
-      done.push(await transfer({ from: alice, to: server, now: () => clock.now(), onProgress, ...options }));
+      done.push(await transfer({ from: alice, to: server, now: () => clock.now(), onStream, onProgress, ...options }));
       // As long as the server's FIN is under way, alice answers it from TIME-WAIT.
       while (server.stack.tcp.connections.count > 0) await pass(clock, LOOK_MS);
     }

@@ -2,6 +2,7 @@
 import type { Capture } from '../../phy/pcap-writer.ts';
 import type { Scenario } from '../scenario.ts';
 import type { NetworkAccount } from './network.ts';
+import type { Observer } from './observer.ts';
 
 export interface LabOptions {
   /** From 0 to 2^32 - 1: everything random comes from it. */
@@ -19,6 +20,8 @@ export interface Bench {
   readonly options: LabOptions;
   /** A capture for one network whose clock is at 0 now; null: nothing is recorded. */
   capture(): Capture | null;
+  /** Who looks at the lossy transfer; null: nobody. */
+  readonly observer: Observer | null;
   /** Shows how far the phase is, from 0 to 1. */
   progress(part: number): void;
 }

@@ -8,6 +8,7 @@ import { DEFAULT_NETWORK } from './default-network.ts';
 import { httpExchange, pingEveryone, udpEcho } from './greet.ts';
 import { lossyTransfer } from './lossy.ts';
 import { addCounts, Network, type NetworkAccount } from './network.ts';
+import type { Observer } from './observer.ts';
 import type { Bench, LabOptions } from './phase.ts';
 import { inVirtualTime } from './virtual.ts';
 
@@ -59,6 +60,8 @@ export interface Recording {
 export interface LabRun {
   readonly options: LabOptions;
   readonly recording: Recording | null;
+  /** Looks at the lossy transfer. */
+  readonly observer?: Observer | null;
   readonly onProgress: (phase: PhaseName, part: number) => void;
 }
 
@@ -132,9 +135,10 @@ class Lab {
   }
 
   #bench(name: PhaseName): Bench {
-    const { options, onProgress } = this.#run;
+    const { options, observer = null, onProgress } = this.#run;
     return {
       options,
+      observer,
       progress: (part) => onProgress(name, part),
       capture: () => this.#capture(),
     };
