@@ -176,6 +176,8 @@ export interface Wire {
   readonly tun: TunDevice;
   readonly device: Device;
   readonly file: CaptureFile | null;
+  /** What writes the capture, or null. */
+  readonly writer: PcapWriter | null;
 }
 
 /**
@@ -197,13 +199,14 @@ export async function openWire(
     offload,
     up: true,
   });
-  let device: Device = tun;
-  if (file !== null) {
-    device = new PcapWriter(device, file, { format: file.format, name: tun.name, epochMs: performance.timeOrigin });
-  }
+  const writer =
+    file === null
+      ? null
+      : new PcapWriter(tun, file, { format: file.format, name: tun.name, epochMs: performance.timeOrigin });
+  let device: Device = writer ?? tun;
   if (settings.trace)
     device = new Tracer(device, (line, way) => process.stderr.write(`${way === 'rx' ? '<' : '>'} ${line}\n`));
-  return { tun, device, file };
+  return { tun, device, file, writer };
 }
 
 /** What {@link createHost} gets of the settings. */
@@ -219,6 +222,13 @@ export const hostOptions = (
   searchDomains: settings.search,
   ...(settings.kind === 'tap' && settings.mac !== null ? { mac: `${settings.mac}` } : {}),
 });
+
+/** Makes the host on the wire, as {@link createHost}. A capture in pcapng says from now on what the host drops, and why. */
+export function hostOn({ writer }: Pick<Wire, 'writer'>, options: HostOptions): Host {
+  const host = createHost(options);
+  writer?.explain(host.stack.stats);
+  return host;
+}
 
 /**
  * Waits for the address that was to be found.
@@ -247,7 +257,7 @@ export async function openClient(
   options: Partial<HostOptions> = {},
 ): Promise<Client> {
   const wire = await openWire(command, settings);
-  const host = createHost({ ...hostOptions(settings, wire), tcp: { noDelay: true }, ...options });
+  const host = hostOn(wire, { ...hostOptions(settings, wire), tcp: { noDelay: true }, ...options });
   const close = async (): Promise<void> => {
     await host.close();
     wire.file?.close();

@@ -1,5 +1,5 @@
 /** `ethertype multicast`: joins groups, prints what comes, and what hosts and routers say of groups. @module */
-import { createHost, type Host, type UdpSocket } from '../index.ts';
+import type { Host, UdpSocket } from '../index.ts';
 import { Tracer } from '../phy/index.ts';
 import type { IpAddress } from '../wire/address.ts';
 import { readInteger, readIp, readNumber, readOptions } from './args.ts';
@@ -160,11 +160,12 @@ async function run(args: string[]): Promise<number> {
   const session = new Session(settings);
   const wire = await client.openWire('multicast', settings.iface);
   const device = new Tracer(wire.device, (line, way) => session.trace(line, way === 'tx'));
-  const host = createHost(client.hostOptions(settings.iface, { tun: wire.tun, device }));
+  const host = client.hostOn(wire, client.hostOptions(settings.iface, { tun: wire.tun, device }));
   const timers: NodeJS.Timeout[] = [];
   const signals = ['SIGINT', 'SIGTERM'] as const;
   for (const signal of signals) process.once(signal, session.end);
   try {
+    await client.untilConfigured(host, settings.iface);
     const sockets: [UdpSocket, IpAddress][] = [];
     for (const group of settings.groups) sockets.push([await session.listen(host, group), group]);
     const sendAll = async (): Promise<void> => {
