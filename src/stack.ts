@@ -24,7 +24,8 @@ import type { CongestionControl } from './tcp/congestion/controller.ts';
 import type { TcpSettings } from './tcp/settings.ts';
 import { TcpSocket } from './tcp/socket.ts';
 import { Tcp } from './tcp/tcp.ts';
-import { Udp, UdpSocket } from './udp/udp.ts';
+import { UdpSocket } from './udp/socket.ts';
+import { Udp } from './udp/udp.ts';
 import { Cidr, IpAddress, MacAddress } from './wire/address.ts';
 
 /** Frames taken from one device before the sockets send: what arrived in one go is acknowledged in one go. */
