@@ -10,6 +10,7 @@
  *
  * @module
  */
+import { readFileSync } from 'node:fs';
 import { ADDRESS_WORDS, type AddressWord, createHost, type Host, type HostOptions, MacAddress } from '../index.ts';
 import { openTap, openTun, type TunDevice } from '../linux/index.ts';
 import { type Device, PcapWriter, Tracer } from '../phy/index.ts';
@@ -17,10 +18,15 @@ import type { Cidr, IpAddress } from '../wire/address.ts';
 import { isName } from '../wire/dns.ts';
 import { readCidr, readInteger, readIp, readMac } from './args.ts';
 import { CaptureFile } from './capture-file.ts';
-import { UsageError } from './command.ts';
+import { CommandError, UsageError } from './command.ts';
 
 /** How long an address may take to be found. A link-local one, after no server answered, takes half a minute. */
 const CONFIGURE_MS = 60_000;
+/** How long a probe for an address may take, and how often to look: RFC 4862 §5.4.2 has up to two seconds. */
+const PROBED_MS = 5000;
+const PROBED_STEP_MS = 20;
+/** A flag of Linux's addresses, IFA_F_TENTATIVE. */
+const TENTATIVE = 0x40;
 
 /** Options of the interface and of the host on it; a command adds its own. */
 export const INTERFACE_OPTIONS = {
@@ -231,11 +237,33 @@ export function hostOn({ writer }: Pick<Wire, 'writer'>, options: HostOptions): 
 }
 
 /**
- * Waits for the address that was to be found.
- * @throws NetError ETIMEDOUT
+ * Waits until the addresses can be sent from: what finds one has found it, and those written out have been probed for
+ * where that is done (RFC 4862 §5.4), at either end.
+ * @throws NetError ETIMEDOUT; CommandError where another host has one
  */
-export async function untilConfigured(host: Host, { words }: InterfaceSettings): Promise<void> {
+export async function untilConfigured(host: Host, { words, hostAddresses }: InterfaceSettings): Promise<void> {
   if (words.length > 0) await host.configured({ timeout: CONFIGURE_MS });
+  const { addresses } = host.stack.ip;
+  const until = performance.now() + PROBED_MS;
+  const given = () => addresses.all.filter(({ iface, origin }) => iface === host.iface && origin === 'static');
+  while (given().some(({ state }) => state === 'tentative') && performance.now() < until) {
+    await new Promise((resume) => setTimeout(resume, PROBED_STEP_MS));
+  }
+  const taken = given().find(({ isAssigned }) => !isAssigned);
+  if (taken !== undefined) throw new CommandError(`--address: ${taken.address} is in use by another host`);
+  await untilLinux(host.iface!.name, hostAddresses);
+}
+
+/** Linux probes for its end's address too, and drops what comes before. */
+async function untilLinux(name: string, addresses: readonly Cidr[]): Promise<void> {
+  const until = performance.now() + PROBED_MS;
+  const isTentative = (): boolean =>
+    readFileSync('/proc/self/net/if_inet6', 'utf8')
+      .split('\n')
+      .map((line) => line.split(/ +/)) // address, index, prefix length, scope, flags, name
+      .some(([, , , , flags, of]) => of === name && (Number.parseInt(flags!, 16) & TENTATIVE) !== 0);
+  if (addresses.every(({ address }) => address.isV4)) return;
+  while (isTentative() && performance.now() < until) await new Promise((resume) => setTimeout(resume, PROBED_STEP_MS));
 }
 
 /** A host on an interface, for one command. */

@@ -9,10 +9,6 @@ import { type Command, UsageError } from './command.ts';
 /** That of mDNS: in most networks there is something to hear. */
 const PORT_DEFAULT = 5353;
 
-/** How long to wait for addresses to send from, and how often to look. */
-const ADDRESSED_MS = 5000;
-const ADDRESSED_STEP_MS = 20;
-
 const usage = `usage: ethertype multicast GROUP... (--tap NAME | --tun NAME) --address CIDR... [OPTION]...
 
 Joins multicast groups and prints the datagrams that come, and what this host (>) and others (<) say of groups: IGMP and
@@ -147,14 +143,6 @@ class Session {
   }
 }
 
-/** IPv6 addresses are probed for before they are used (RFC 4862 §5.4): until then nothing can be sent from them. */
-async function addressed(host: Host, count: number): Promise<void> {
-  const until = performance.now() + ADDRESSED_MS;
-  while (host.iface!.addresses.length < count && performance.now() < until) {
-    await new Promise((resume) => setTimeout(resume, ADDRESSED_STEP_MS));
-  }
-}
-
 async function run(args: string[]): Promise<number> {
   const settings = readSettings(args);
   const session = new Session(settings);
@@ -176,10 +164,7 @@ async function run(args: string[]): Promise<number> {
       failure = error;
       session.end();
     };
-    if (settings.text !== undefined) {
-      await addressed(host, settings.iface.addresses.length);
-      await sendAll();
-    }
+    if (settings.text !== undefined) await sendAll();
     if (settings.intervalMs > 0) timers.push(setInterval(() => void sendAll().catch(fail), settings.intervalMs));
     if (settings.timeMs > 0) timers.push(setTimeout(session.end, settings.timeMs));
     await session.over;

@@ -3,6 +3,9 @@
  * of a name server that lies. The host serves on, its memory is back where it was, and every drop is counted. @module
  */
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Namespace, skipReason } from './namespace.ts';
@@ -106,13 +109,18 @@ send(1200, nd)`,
 /** Milliseconds after which what was said of neighbours is found out to be wrong: RFC 4861 §7.3.3. */
 const RECOVERY_MS = 12_000;
 
-describe('hostile packets', { skip: skipReason('scapy', 'ping', 'curl') }, () => {
+describe('hostile packets', { skip: skipReason('scapy', 'ping', 'curl', 'tshark') }, () => {
   let server: Server;
+  let folder = '';
   before(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'et-hostile-'));
     const addresses = ['--address', `${OURS_V6}/64`, '--host-address', `${LINUX_V6}/64`];
-    server = await Server.start(['--tap', 'tap0', ...addresses]);
+    server = await Server.start(['--tap', 'tap0', ...addresses, '--pcap', join(folder, 'all.pcapng')]);
   });
-  after(() => server?.dispose());
+  after(async () => {
+    await server?.dispose();
+    rmSync(folder, { recursive: true, force: true });
+  });
 
   /** It answers both families, pings and whole pages. */
   async function serves(): Promise<void> {
@@ -146,6 +154,10 @@ describe('hostile packets', { skip: skipReason('scapy', 'ping', 'curl') }, () =>
         assert.ok(sum > 0, `${beginning}: ${JSON.stringify(stack.drops)}`);
       }
     }
+    // The capture says at each packet why it was dropped.
+    const filter = 'frame.comment == "dropped: arp-bad-type"';
+    const { stdout } = await server.space.must('tshark', '-r', join(folder, 'all.pcapng'), '-Y', filter);
+    assert.equal(stdout.trim().split('\n').length, stack.drops['arp-bad-type']);
   });
 });
 

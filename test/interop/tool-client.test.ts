@@ -96,6 +96,30 @@ describe('the tool as a client', { skip: skipReason('ping') }, () => {
     });
   }
 
+  test('IPv6 over Ethernet: the addresses of both ends are probed for first', options, async () => {
+    const addresses = ['--address', 'fd69::1/64', '--host-address', `${LINUX_V6}/64`];
+    const tap = (command: string, ...args: string[]) =>
+      space.execWith({ timeoutMs: 20_000 }, process.execPath, MAIN, command, '--tap', 'tap6', ...addresses, ...args);
+    const pinged = await tap('ping', '-c', '2', '-i', '0.05', LINUX_V6);
+    assert.match(
+      pinged.stdout,
+      /icmp_seq=1 ttl=64 time=[0-9.]+ ms[\s\S]*2 packets transmitted, 2 received/,
+      pinged.stderr,
+    );
+    const got = await tap('get', `http://[${LINUX_V6}]/text`);
+    assert.deepEqual([got.code, got.stdout], [0, 'hello from Linux\n'], got.stderr);
+    // An address that Linux has is not taken.
+    await space.must('ip', 'tuntap', 'add', 'tap7', 'mode', 'tap');
+    await space.must('ip', 'address', 'add', 'fd77::1/64', 'dev', 'tap7', 'nodad');
+    await space.must('ip', 'link', 'set', 'tap7', 'up');
+    const taken = ['ping', '--tap', 'tap7', '--address', 'fd77::1/64', '-c', '1', 'fd77::9'];
+    const refused = await space.exec(process.execPath, MAIN, ...taken);
+    assert.deepEqual(
+      [refused.code, refused.stderr],
+      [1, 'ethertype ping: --address: fd77::1 is in use by another host\n'],
+    );
+  });
+
   test('get: what fails says why', options, async () => {
     for (const [args, message] of [
       [[`http://${LINUX}/loop`], /more than 10 redirects/],
