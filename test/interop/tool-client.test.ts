@@ -150,6 +150,52 @@ describe('the tool as a client', { skip: skipReason('ping') }, () => {
   });
 });
 
+/** The link address of an interface. */
+const macOf = async (space: Namespace, name: string): Promise<string> =>
+  (await space.must('cat', `/sys/class/net/${name}/address`)).stdout.trim();
+
+describe('redirects of Linux', { skip: skipReason('tshark') }, () => {
+  test('RFC 1122 §3.2.2.2: after the first packet, the better router of the link has them', options, async () => {
+    await using router = await Namespace.create();
+    await using better = await Namespace.create();
+    const folder = mkdtempSync(join(tmpdir(), 'et-redirect-'));
+    try {
+      const ip = (...args: string[]) => router.must('ip', ...args);
+      await ip('link', 'add', 'br0', 'type', 'bridge');
+      await router.connect(better, 'port0', 'eth0');
+      await ip('link', 'set', 'port0', 'master', 'br0');
+      await ip('tuntap', 'add', 'tap0', 'mode', 'tap');
+      await ip('link', 'set', 'tap0', 'master', 'br0', 'up');
+      await ip('addr', 'add', '10.9.0.1/24', 'dev', 'br0');
+      await ip('link', 'set', 'br0', 'up');
+      await ip('route', 'add', '192.0.2.0/24', 'via', '10.9.0.2');
+      await router.must('sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv4.conf.br0.send_redirects=1');
+      await better.must('ip', 'addr', 'add', '10.9.0.2/24', 'dev', 'eth0');
+      await better.must('ip', 'addr', 'add', '192.0.2.1/32', 'dev', 'lo');
+      const pcap = join(folder, 'redirect.pcapng');
+      const wire = ['--tap', 'tap0', '--address', '10.9.0.9/24', '--gateway', '10.9.0.1', '--pcap', pcap];
+      const { stdout } = await router.must(
+        process.execPath,
+        MAIN,
+        'ping',
+        ...wire,
+        '-c',
+        '3',
+        '-i',
+        '0.2',
+        '192.0.2.1',
+      );
+      assert.match(stdout, /3 packets transmitted, 3 received/);
+      const fields = ['-T', 'fields', '-e', 'eth.dst'];
+      const sent = await router.must('tshark', '-r', pcap, '-Y', 'icmp.type == 8 && eth.src[0:2] == 02:00', ...fields);
+      const [first, second] = [await macOf(router, 'br0'), await macOf(better, 'eth0')];
+      assert.deepEqual(sent.stdout.trim().split('\n'), [first, second, second]);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+});
+
 describe('scanners against the server', { skip: skipReason('nmap', 'hping3', 'curl') }, () => {
   test('nmap by UDP, by protocol and by TCP, hping3: it tells the truth, and still serves', options, async () => {
     const server = await Server.start(['--tap', 'tap0']);
