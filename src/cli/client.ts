@@ -13,7 +13,7 @@
 import { readFileSync } from 'node:fs';
 import { ADDRESS_WORDS, type AddressWord, createHost, type Host, type HostOptions, MacAddress } from '../index.ts';
 import { openTap, openTun, type TunDevice } from '../linux/index.ts';
-import { type Device, PcapWriter, Tracer } from '../phy/index.ts';
+import { type Device, PcapWriter, Tracer, VlanTrunk } from '../phy/index.ts';
 import type { Cidr, IpAddress } from '../wire/address.ts';
 import { isName } from '../wire/dns.ts';
 import { readCidr, readInteger, readIp, readMac } from './args.ts';
@@ -39,6 +39,7 @@ export const INTERFACE_OPTIONS = {
   search: { type: 'string', multiple: true },
   mac: { type: 'string' },
   mtu: { type: 'string' },
+  vlan: { type: 'string' },
   'no-offload': { type: 'boolean' },
   pcap: { type: 'string' },
   trace: { type: 'boolean' },
@@ -55,6 +56,7 @@ export const INTERFACE_USAGE = `  --tap NAME, --tun NAME   the interface; made i
   --search DOMAIN          tried behind short names; may be repeated
   --mac MAC                the host's Ethernet address (TAP); by default 02:00 and the last four bytes of its address
   --mtu N                  the largest IP packet, 68 to 65535; by default the interface's own
+  --vlan ID                the host is in this virtual LAN (TAP): its frames have an 802.1Q tag, 1 to 4094
   --no-offload             no super-segments and no partial checksums
   --pcap FILE              records every packet as the wire has it: classic pcap if FILE ends in .pcap, else pcapng
   --trace                  prints every packet on stderr`;
@@ -70,6 +72,7 @@ export interface InterfaceValues {
   readonly search?: string[] | undefined;
   readonly mac?: string | undefined;
   readonly mtu?: string | undefined;
+  readonly vlan?: string | undefined;
   readonly 'no-offload'?: boolean | undefined;
   readonly pcap?: string | undefined;
   readonly trace?: boolean | undefined;
@@ -89,6 +92,8 @@ export interface InterfaceSettings {
   /** Null: a random one. */
   readonly mac: MacAddress | null;
   readonly mtu: number | undefined;
+  /** Undefined: frames have no tag. */
+  readonly vlan: number | undefined;
   readonly offload: boolean;
   readonly pcap: string | undefined;
   readonly trace: boolean;
@@ -109,7 +114,10 @@ export function readInterface(values: InterfaceValues, fallback: readonly string
   }
   const name = (tap ?? tun)!;
   if (name === '') throw new UsageError(`--${tap === undefined ? 'tun' : 'tap'}: expected a name like tap0, got ""`);
-  if (tun !== undefined && values.mac !== undefined) throw new UsageError('--mac is for --tap: a TUN has no Ethernet');
+  for (const option of ['mac', 'vlan'] as const) {
+    if (tun !== undefined && values[option] !== undefined)
+      throw new UsageError(`--${option} is for --tap: a TUN has no Ethernet`);
+  }
   const texts = values.address ?? fallback;
   const words = texts.filter(isWord);
   const ofEthernet = words.find((word) => word !== 'slaac');
@@ -128,6 +136,7 @@ export function readInterface(values: InterfaceValues, fallback: readonly string
     search: (values.search ?? []).map(readDomain),
     mac: readMac('mac', values.mac) ?? (addresses.length > 0 ? new MacAddress(0x0200, addresses[0]!.address.d) : null),
     mtu: readInteger('mtu', values.mtu, 68, 65_535),
+    vlan: readInteger('vlan', values.vlan, 1, 4094),
     offload: values['no-offload'] !== true,
     pcap: values.pcap,
     trace: values.trace === true,
@@ -212,6 +221,7 @@ export async function openWire(
   let device: Device = writer ?? tun;
   if (settings.trace)
     device = new Tracer(device, (line, way) => process.stderr.write(`${way === 'rx' ? '<' : '>'} ${line}\n`));
+  if (settings.vlan !== undefined) device = new VlanTrunk(device).lan(settings.vlan);
   return { tun, device, file, writer };
 }
 

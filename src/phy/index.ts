@@ -19,3 +19,4 @@ export { FrameQueue } from './queue.ts';
 export { Random } from './random.ts';
 export { Switch, type SwitchOptions, SwitchPort, type SwitchPortStats, type SwitchStats } from './switch.ts';
 export { type Direction, type Trace, Tracer } from './tracer.ts';
+export { type VlanOptions, VlanTrunk } from './vlan.ts';
