@@ -1,5 +1,5 @@
 /** `ethertype server`: a host on a TUN or TAP interface, with the classic services. @module */
-import { createHost, type Host } from '../index.ts';
+import type { Host } from '../index.ts';
 import type { TunDevice } from '../linux/index.ts';
 import { FaultInjector, type FaultOptions } from '../phy/index.ts';
 import { readBytes, readInteger, readNumber, readOptions, readPercent, readRate } from './args.ts';
@@ -181,7 +181,7 @@ async function run(args: string[]): Promise<number> {
   const settings = readSettings(args);
   const startedMs = performance.now();
   const wire = await openWire(settings);
-  const host = createHost({
+  const host = client.hostOn(wire, {
     ...client.hostOptions(settings, wire),
     memory: settings.memoryBytes,
     // Whole answers are written at once, so there is nothing for Nagle's algorithm to gather.
