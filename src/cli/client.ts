@@ -11,7 +11,7 @@
  * @module
  */
 import { ADDRESS_WORDS, type AddressWord, createHost, type Host, type HostOptions, MacAddress } from '../index.ts';
-import { openTap, openTun, type TunDevice } from '../linux/index.ts';
+import { attachTunQueue, openTap, openTun, type TunDevice, type TunOptions, type TunQueue } from '../linux/index.ts';
 import { type Device, PcapWriter, Tracer } from '../phy/index.ts';
 import type { Cidr, IpAddress } from '../wire/address.ts';
 import { isName } from '../wire/dns.ts';
@@ -50,7 +50,8 @@ export const INTERFACE_USAGE = `  --tap NAME, --tun NAME   the interface; made i
   --mac MAC                the host's Ethernet address (TAP); by default 02:00 and the last four bytes of its address
   --mtu N                  the largest IP packet, 68 to 65535; by default the interface's own
   --no-offload             no super-segments and no partial checksums
-  --pcap FILE              records every packet as the wire has it: classic pcap if FILE ends in .pcap, else pcapng
+  --pcap FILE              records every packet as the wire has it: classic pcap if FILE ends in .pcap, else pcapng,
+                           with why the stack dropped it as a comment
   --trace                  prints every packet on stderr`;
 
 /** What `readOptions` makes of {@link INTERFACE_OPTIONS}. */
@@ -176,35 +177,46 @@ export interface Wire {
   readonly tun: TunDevice;
   readonly device: Device;
   readonly file: CaptureFile | null;
+  /** Tells the capture, where there is one, why the stack drops what it drops; frames must reach the stack unqueued. */
+  explain(host: Host): void;
 }
 
 /**
  * Opens the interface.
  * @param command - the name of the command, for what it says on stderr
+ * @param queue - one that was opened already, in place of the interface
  */
 export async function openWire(
   command: string,
   settings: InterfaceSettings,
   offload = settings.offload,
+  queue: TunQueue | null = null,
 ): Promise<Wire> {
   const complain = (message: string): void => void process.stderr.write(`ethertype ${command}: ${message}\n`);
   const file = settings.pcap === undefined ? null : new CaptureFile(settings.pcap, complain);
   const open = settings.kind === 'tap' ? openTap : openTun;
-  const tun = await open({
-    name: settings.name,
-    ...(settings.mtu === undefined ? {} : { mtu: settings.mtu }),
-    hostAddress: settings.hostAddresses.map(String),
-    offload,
-    up: true,
-  });
+  const tun = await (queue === null ? open(tunOptions(settings, offload)) : attachTunQueue(queue));
   let device: Device = tun;
+  let explain: Wire['explain'] = () => {};
   if (file !== null) {
-    device = new PcapWriter(device, file, { format: file.format, name: tun.name, epochMs: performance.timeOrigin });
+    const options = { format: file.format, name: tun.name, epochMs: performance.timeOrigin };
+    const writer = new PcapWriter(device, file, options);
+    explain = (host) => writer.explain(host.stack.stats);
+    device = writer;
   }
   if (settings.trace)
     device = new Tracer(device, (line, way) => process.stderr.write(`${way === 'rx' ? '<' : '>'} ${line}\n`));
-  return { tun, device, file };
+  return { tun, device, file, explain };
 }
+
+/** What the interface is opened with. */
+export const tunOptions = (settings: InterfaceSettings, offload: boolean): TunOptions => ({
+  name: settings.name,
+  ...(settings.mtu === undefined ? {} : { mtu: settings.mtu }),
+  hostAddress: settings.hostAddresses.map(String),
+  offload,
+  up: true,
+});
 
 /** What {@link createHost} gets of the settings. */
 export const hostOptions = (
@@ -248,6 +260,7 @@ export async function openClient(
 ): Promise<Client> {
   const wire = await openWire(command, settings);
   const host = createHost({ ...hostOptions(settings, wire), tcp: { noDelay: true }, ...options });
+  wire.explain(host);
   const close = async (): Promise<void> => {
     await host.close();
     wire.file?.close();

@@ -151,6 +151,7 @@ async function runClient(values: Values): Promise<number> {
     if (configuration.source === 'dhcp' && configuration.addresses.length > 0) found = configuration;
   };
   const host = createHost({ ...client.hostOptions(settings, wire), dhcp, onDhcp, onConfigured });
+  wire.explain(host);
   const state = host.autoconfig()!.dhcp!;
   try {
     await host.configured({ timeout });

@@ -161,6 +161,7 @@ async function run(args: string[]): Promise<number> {
   const wire = await client.openWire('multicast', settings.iface);
   const device = new Tracer(wire.device, (line, way) => session.trace(line, way === 'tx'));
   const host = createHost(client.hostOptions(settings.iface, { tun: wire.tun, device }));
+  wire.explain(host);
   const timers: NodeJS.Timeout[] = [];
   const signals = ['SIGINT', 'SIGTERM'] as const;
   for (const signal of signals) process.once(signal, session.end);
