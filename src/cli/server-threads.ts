@@ -3,19 +3,18 @@
  * addresses and the same services each. Linux keeps a flow on its queue, so the threads share nothing. This is the
  * thread that starts and ends them; server-worker.ts is what they run. @module
  */
+import { randomBytes } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
-import { openTunQueues, type TunQueue } from '../linux/index.ts';
-import * as client from './client.ts';
-import type { Account, Serving, Settings } from './server.ts';
+import { openTunQueues, type TunOptions } from '../linux/index.ts';
+import type { Account, Serving, Share } from './server.ts';
 
 /** How long a thread may take to end what it does; its host's own deadlines are shorter. */
 const END_MS = 10_000;
 
 /** What a thread is given. */
-export interface ThreadWork {
+export interface ThreadWork extends Share {
   readonly args: string[];
   readonly index: number;
-  readonly queue: TunQueue;
 }
 
 /** What a thread tells: that it is ready, that its interface is gone, what the run came to. */
@@ -86,12 +85,14 @@ class Thread {
   }
 }
 
-/** Starts a host on each of `settings.threads` threads; ready when all of them are. */
-export async function serveInThreads(args: string[], settings: Settings): Promise<Serving> {
-  const { threads: queues } = settings;
-  const options = client.tunOptions(settings, settings.offload && settings.faults === null);
+/**
+ * Starts a host on each of `queues` threads; ready when all of them are.
+ * @param args - what the command was given, which the threads read again
+ */
+export async function serveInThreads(args: string[], queues: number, options: TunOptions): Promise<Serving> {
   const opened = await openTunQueues({ ...options, queues });
-  const threads = opened.map((queue, index) => new Thread({ args, index, queue }));
+  const secret = new Uint8Array(randomBytes(16));
+  const threads = opened.map((queue, index) => new Thread({ args, index, queue, secret }));
   try {
     const [line] = await Promise.all(threads.map((thread) => thread.line));
     return {

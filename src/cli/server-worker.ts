@@ -6,14 +6,14 @@ import { capturePath, type ThreadMessage, type ThreadWork } from './server-threa
 /** How often the interface is looked after. */
 const WATCH_MS = 250;
 
-const { args, index, queue } = workerData as ThreadWork;
+const { args, index, ...share } = workerData as ThreadWork;
 const port = parentPort!;
 const say = (message: ThreadMessage): void => port.postMessage(message);
 
 const settings = readSettings(args);
 const pcap = settings.pcap === undefined ? undefined : capturePath(settings.pcap, index);
 // Threads with the same seed would make the same faults at the same time.
-const serving = await serve({ ...settings, pcap, seed: settings.seed + index }, queue);
+const serving = await serve({ ...settings, pcap, seed: settings.seed + index }, share);
 const watch = setInterval(() => {
   const failure = serving.failure();
   if (failure === null) return;

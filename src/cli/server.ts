@@ -121,7 +121,7 @@ async function openWire(settings: Settings, queue: TunQueue | null): Promise<Wir
 }
 
 /** Faults act on frames of wire size. */
-export const offloadOf = ({ offload, faults }: Settings): boolean => offload && faults === null;
+const offloadOf = ({ offload, faults }: Settings): boolean => offload && faults === null;
 
 /** Resolves at the first SIGINT or SIGTERM, or with `failure()` once there is one. A second signal kills. */
 function untilEnd(failure: () => Error | null): Promise<Error | null> {
@@ -193,12 +193,22 @@ export interface Serving {
   end(): Promise<Account>;
 }
 
-/** @param queue - the queue of a server with threads, which this one is to serve; null: the interface is its own */
-export async function serve(settings: Settings, queue: TunQueue | null): Promise<Serving> {
+/** What a thread of a server has its part by. */
+export interface Share {
+  /** The queue of the interface that it serves. */
+  readonly queue: TunQueue;
+  /** What link-local addresses are made from, so that all threads have the same: 16 bytes. */
+  readonly secret: Uint8Array;
+}
+
+/** @param share - null: the interface is its own */
+export async function serve(settings: Settings, share: Share | null): Promise<Serving> {
   const startedMs = performance.now();
-  const wire = await openWire(settings, queue);
+  const wire = await openWire(settings, share?.queue ?? null);
+  const hasV6 = settings.addresses.some(({ address }) => !address.isV4);
   const host = createHost({
     ...client.hostOptions(settings, wire),
+    ...(share !== null && hasV6 ? { ipv6: { secret: share.secret } } : {}),
     memory: settings.memoryBytes,
     // Whole answers are written at once, so there is nothing for Nagle's algorithm to gather.
     tcp: { noDelay: true, ...KEEP_ALIVE },
@@ -221,7 +231,10 @@ export async function serve(settings: Settings, queue: TunQueue | null): Promise
 
 async function run(args: string[]): Promise<number> {
   const settings = readSettings(args);
-  const serving = await (settings.threads > 1 ? serveInThreads(args, settings) : serve(settings, null));
+  const { threads } = settings;
+  const serving = await (threads > 1
+    ? serveInThreads(args, threads, client.tunOptions(settings, offloadOf(settings)))
+    : serve(settings, null));
   (settings.json ? process.stderr : process.stdout).write(`${serving.line}\n`);
   const failure = await untilEnd(serving.failure);
   const result = await serving.end();

@@ -111,7 +111,7 @@ export interface TunQueue {
  * for (const queue of queues) new Worker('./stack.js', { workerData: queue });
  * // in each worker: const host = createHost({ device: await attachTunQueue(workerData), addresses: ['10.0.0.2/24'] });
  */
-export function openTunQueues(options: TunQueuesOptions): Promise<TunQueue[]> {
+export async function openTunQueues(options: TunQueuesOptions): Promise<TunQueue[]> {
   const { queues } = options;
   if (!(Number.isInteger(queues) && queues >= 1 && queues <= QUEUES_MAX)) {
     throw new RangeError(`openTunQueues: queues: expected 1 to ${QUEUES_MAX}, got ${queues}`);

@@ -113,6 +113,21 @@ describe('wrong usage: exit code 2', () => {
     ],
     ['a definition that is none', ['drill', '--define', '=5', 'a'], /--define: expected SYMBOL=VALUE, got "=5"/],
     ['no such number of jobs', ['drill', '--jobs', '0', 'a'], /--jobs: expected a whole number from 1 to 64, got "0"/],
+    [
+      'threads on a TAP',
+      ['server', '--tap', 'tap0', '--address', '10.0.0.2/24', '--threads', '2'],
+      /^ethertype server: --threads is for --tun: on a TAP, answers of ARP and ND would reach only one of the threads/,
+    ],
+    [
+      'threads with an address to be found',
+      ['server', '--tun', 'tun0', '--address', 'slaac', '--threads', '2'],
+      /--threads takes addresses like 10\.0\.0\.2\/24, got slaac/,
+    ],
+    [
+      'too many threads',
+      ['server', '--tun', 'tun0', '--address', '10.0.0.2/24', '--threads', '65'],
+      /--threads: expected a whole number from 1 to 64, got "?65/,
+    ],
     ['an unknown option of bench', ['bench', '--frobnicate'], /^ethertype bench: .*--frobnicate/],
   ];
   for (const [name, args, line] of rows) {
