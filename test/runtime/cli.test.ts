@@ -171,6 +171,30 @@ describe('help and version: exit code 0', () => {
   });
 });
 
+describe('bench', () => {
+  test('every row has figures, a peer and a ratio, as JSON and as a table', { timeout: 60_000 }, () => {
+    const args = ['bench', '--rounds', '1', '--ms', '5', '--idle', '200', '--no-tun'];
+    const { code, stdout, stderr } = run(...args, '--json');
+    assert.equal(stderr, '');
+    assert.equal(code, 0);
+    const { rows, tunSkipped } = JSON.parse(stdout) as { rows: Record<string, unknown>[]; tunSkipped: string };
+    assert.equal(tunSkipped, '--no-tun');
+    for (const { name, ours, theirs, ratio, peer } of rows) {
+      for (const figure of [ours, theirs, ratio]) assert.ok(Number(figure) > 0, `${name}: ${figure}`);
+      assert.equal(typeof peer, 'string');
+    }
+    const table = run('bench', '--ipv6', '--rounds', '1', '--ms', '5').stdout.split('\n');
+    assert.match(table[0]!, /^ +ethertype +ratio +peer$/);
+    assert.match(table[1]!, /^TCP bulk, core, IPv6 +[\d.]+ Gbit\/s +\d+\.\d\d +[\d.]+ {2}the same over IPv4$/);
+    const wanted = ['TCP bulk, 256 connections', 'connections opened and closed', 'one end of an idle connection'];
+    for (const name of wanted)
+      assert.ok(
+        rows.some((row) => row.name === name),
+        name,
+      );
+  });
+});
+
 describe('drill', () => {
   const folder = mkdtempSync(join(tmpdir(), 'drill-'));
   const file = (name: string, text: string): string => {
