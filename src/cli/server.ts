@@ -5,6 +5,8 @@ import { FaultInjector, type FaultOptions } from '../phy/index.ts';
 import { readBytes, readInteger, readNumber, readOptions, readPercent, readRate } from './args.ts';
 import * as client from './client.ts';
 import { type Command, CommandError, UsageError } from './command.ts';
+import { readJsonFile } from './json-file.ts';
+import { cableTarget, readScenario, type Scenario, ScenarioPlayer } from './scenario.ts';
 import { serveInThreads } from './server-threads.ts';
 import { SERVICES, ServiceRunner } from './services.ts';
 
@@ -38,6 +40,8 @@ Faults, made in both directions to frames of wire size (they turn offload off). 
   --delay MS, --jitter MS  the time each frame takes, and how much more or less it may be
   --rate BITS              bits a second, like 500k, 10M or 1G
   --size-limit N           larger frames are lost
+  --scenario FILE          faults that change over time, as JSON: { "schedule": [{ "atMs": 5000, "drop": 0.1 }, ...] };
+                           times count from the ready line
   --seed N                 repeats the same faults; default 1`;
 
 export interface Settings extends client.InterfaceSettings {
@@ -47,6 +51,7 @@ export interface Settings extends client.InterfaceSettings {
   readonly seed: number;
   /** Null: no faults. */
   readonly faults: FaultOptions | null;
+  readonly scenario: Scenario | null;
 }
 
 const OPTIONS = {
@@ -62,6 +67,7 @@ const OPTIONS = {
   jitter: { type: 'string' },
   rate: { type: 'string' },
   'size-limit': { type: 'string' },
+  scenario: { type: 'string' },
   seed: { type: 'string' },
 } as const;
 
@@ -84,7 +90,8 @@ export function readSettings(args: string[]): Settings {
     memoryBytes: readBytes('memory', values.memory, MEMORY_MIN, MEMORY_MAX) ?? MEMORY_BYTES,
     json: values.json === true,
     seed: readInteger('seed', values.seed, 0, 0xffff_ffff) ?? 1,
-    faults: readFaults(values),
+    faults: readFaults(values) ?? (values.scenario === undefined ? null : {}),
+    scenario: values.scenario === undefined ? null : readScenario(readJsonFile(values.scenario), null),
   };
 }
 
@@ -122,6 +129,15 @@ async function openWire(settings: Settings, queue: TunQueue | null): Promise<Wir
 
 /** Faults act on frames of wire size. */
 const offloadOf = ({ offload, faults }: Settings): boolean => offload && faults === null;
+
+/** Begins to change the faults in time. */
+function playScenario({ scenario, faults }: Settings, wire: Wire, host: Host): ScenarioPlayer | null {
+  if (scenario === null || wire.faults === null) return null;
+  const target = cableTarget(wire.faults, faults ?? {});
+  const player = new ScenarioPlayer(host.clock, scenario, () => [target]);
+  player.start();
+  return player;
+}
 
 /** Resolves at the first SIGINT or SIGTERM, or with `failure()` once there is one. A second signal kills. */
 function untilEnd(failure: () => Error | null): Promise<Error | null> {
@@ -218,7 +234,9 @@ export async function serve(settings: Settings, share: Share | null): Promise<Se
   await client.untilConfigured(host, settings);
   const runner = new ServiceRunner(host, SERVICES, (error) => complain(`a service failed: ${String(error)}`));
   await runner.start(SERVICES);
+  const player = playScenario(settings, wire, host);
   const end = async (): Promise<Account> => {
+    player?.stop();
     const result = account(settings, wire, host, runner, startedMs);
     await runner.close();
     await host.close();
