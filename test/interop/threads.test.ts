@@ -106,6 +106,25 @@ describe('server --threads 2', { skip: skipReason('ping', 'curl', 'ip') }, () =>
     assertShared(JSON.parse(child.lines.join('\n')) as Accounts, CONNECTIONS + 16);
   });
 
+  test('each thread has faults of its own', options, () =>
+    withThreads(['--drop', '3', '--delay', '2', '--seed', '4294967295'], async (server) => {
+      const { good } = await load(server, 'parallel', OURS, `${CONNECTIONS}`, '20000');
+      assert.equal(good, CONNECTIONS);
+      return CONNECTIONS;
+    }),
+  );
+
+  test('a thread that cannot begin ends the server, with one line', options, async () => {
+    await using space = await Namespace.create();
+    const args = ['server', ...ARGS, '--address', `${OURS}/24`, '--pcap', join(folder, 'none', 'x.pcapng')];
+    const { code, stderr } = await space.exec(process.execPath, MAIN, ...args);
+    assert.equal(code, 1);
+    assert.match(
+      stderr,
+      /^ethertype server: cannot write the capture to .*x-[01]\.pcapng: no such file or directory\n$/,
+    );
+  });
+
   test('an interface that goes away ends it, and one that has one queue is refused', options, async () => {
     const server = await Server.start(ARGS);
     try {
