@@ -11,6 +11,7 @@
  * @module
  */
 import { readFileSync } from 'node:fs';
+import type { AddressOrigin } from '../iface/addresses.ts';
 import { ADDRESS_WORDS, type AddressWord, createHost, type Host, type HostOptions, MacAddress } from '../index.ts';
 import { attachTunQueue, openTap, openTun, type TunDevice, type TunOptions, type TunQueue } from '../linux/index.ts';
 import { type Device, PcapWriter, Tracer, VlanTrunk } from '../phy/index.ts';
@@ -22,9 +23,12 @@ import { CommandError, UsageError } from './command.ts';
 
 /** How long an address may take to be found. A link-local one, after no server answered, takes half a minute. */
 const CONFIGURE_MS = 60_000;
-/** How long a probe for an address may take, and how often to look: RFC 4862 §5.4.2 has up to two seconds. */
+/** How long to wait for the other of `dhcp` and `slaac` once one of them has found an address. */
+const OTHER_MS = 8000;
+/** How long a probe for an address may take: RFC 4862 §5.4.2 has up to two seconds. */
 const PROBED_MS = 5000;
-const PROBED_STEP_MS = 20;
+/** How often to look. */
+const LOOK_MS = 20;
 /** A flag of Linux's addresses, IFA_F_TENTATIVE. */
 const TENTATIVE = 0x40;
 
@@ -263,26 +267,33 @@ export function hostOn({ explain }: Pick<Wire, 'explain'>, options: HostOptions)
 export async function untilConfigured(host: Host, { words, hostAddresses }: InterfaceSettings): Promise<void> {
   if (words.length > 0) await host.configured({ timeout: CONFIGURE_MS });
   const { addresses } = host.stack.ip;
-  const until = performance.now() + PROBED_MS;
-  const given = () => addresses.all.filter(({ iface, origin }) => iface === host.iface && origin === 'static');
-  while (given().some(({ state }) => state === 'tentative') && performance.now() < until) {
-    await new Promise((resume) => setTimeout(resume, PROBED_STEP_MS));
-  }
+  const own = (origin: AddressOrigin) =>
+    addresses.all.filter((local) => local.iface === host.iface && local.origin === origin);
+  // What one of them knows, as a domain to search, is not to depend on which was the first.
+  const isFound = (word: 'dhcp' | 'slaac'): boolean => !words.includes(word) || own(word).some((one) => one.isAssigned);
+  await until(OTHER_MS, () => isFound('dhcp') && isFound('slaac'));
+  const given = () => own('static');
+  await until(PROBED_MS, () => given().every(({ state }) => state !== 'tentative'));
   const taken = given().find(({ isAssigned }) => !isAssigned);
   if (taken !== undefined) throw new CommandError(`--address: ${taken.address} is in use by another host`);
   await untilLinux(host.iface!.name, hostAddresses);
 }
 
+/** Looks until `isSo`, for `ms` at most. */
+async function until(ms: number, isSo: () => boolean): Promise<void> {
+  const end = performance.now() + ms;
+  while (!isSo() && performance.now() < end) await new Promise((resume) => setTimeout(resume, LOOK_MS));
+}
+
 /** Linux probes for its end's address too, and drops what comes before. */
 async function untilLinux(name: string, addresses: readonly Cidr[]): Promise<void> {
-  const until = performance.now() + PROBED_MS;
   const isTentative = (): boolean =>
     readFileSync('/proc/self/net/if_inet6', 'utf8')
       .split('\n')
       .map((line) => line.split(/ +/)) // address, index, prefix length, scope, flags, name
       .some(([, , , , flags, of]) => of === name && (Number.parseInt(flags!, 16) & TENTATIVE) !== 0);
   if (addresses.every(({ address }) => address.isV4)) return;
-  while (isTentative() && performance.now() < until) await new Promise((resume) => setTimeout(resume, PROBED_STEP_MS));
+  await until(PROBED_MS, () => !isTentative());
 }
 
 /** A host on an interface, for one command. */

@@ -5,6 +5,7 @@
 import { Cidr, IpAddress } from '../wire/address.ts';
 import * as icmpv4 from '../wire/icmpv4.ts';
 import * as ipv4 from '../wire/ipv4.ts';
+import type { Context } from './context.ts';
 import type { Interface } from './interface.ts';
 import type { Ip } from './ip.ts';
 import type { Packet } from './packet.ts';
@@ -62,8 +63,14 @@ export class Redirects {
     }
   }
 
-  /** Takes in an ICMP redirect of IPv4 whose checksum is good; false: it must not be followed. RFC 1122 §3.2.2.2. */
-  input(packet: Packet, dv: DataView): boolean {
+  /** Takes in an ICMP redirect of IPv4 whose checksum is good. */
+  input(packet: Packet, { memory, stats }: Context): void {
+    if (this.#iface.acceptRedirects && this.#heed(packet, memory.dv)) stats.icmpRedirects++;
+    else stats.drop('icmp-redirect-refused');
+  }
+
+  /** RFC 1122 §3.2.2.2; false: it must not be followed. */
+  #heed(packet: Packet, dv: DataView): boolean {
     const p = packet.payload;
     const quote = p + icmpv4.HEADER_LENGTH;
     if (packet.end - quote < ipv4.HEADER_LENGTH || dv.getUint8(quote) >>> 4 !== 4) return false;
