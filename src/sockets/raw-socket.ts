@@ -1,10 +1,10 @@
 /** A raw socket with promises. @module */
 import { NetError } from '../errors.ts';
-import type { RawSocket as CoreRawSocket } from '../raw/raw.ts';
 import { Source } from '../udp/datagram-queue.ts';
 import type { IpAddress } from '../wire/address.ts';
-import { asyncDispose } from './dispose.ts';
-import type { Loop, Notified } from './loop.ts';
+import type { BlockingOptions, RawBackend, SocketLoop } from './backend.ts';
+import { asyncDispose, dispose } from './dispose.ts';
+import type { Notified } from './loop.ts';
 import { assertBytes } from './tcp-stream.ts';
 import { Waiters, type WaitOptions } from './waiters.ts';
 
@@ -36,15 +36,15 @@ export interface RawPacket {
 const RETRY_MS = 1;
 
 export class RawSocket implements Notified {
-  readonly #loop: Loop;
-  readonly #socket: CoreRawSocket;
+  readonly #loop: SocketLoop;
+  readonly #socket: RawBackend;
   readonly #lookup: (host: string, syscall: string) => IpAddress;
   readonly #readers: Waiters<RawPacket>;
   readonly #source = new Source();
   #isClosed = false;
 
   /** Made by `host.raw.open`. */
-  constructor(loop: Loop, socket: CoreRawSocket, lookup: (host: string, syscall: string) => IpAddress) {
+  constructor(loop: SocketLoop, socket: RawBackend, lookup: (host: string, syscall: string) => IpAddress) {
     this.#loop = loop;
     this.#socket = socket;
     this.#lookup = lookup;
@@ -71,12 +71,23 @@ export class RawSocket implements Notified {
     this.#assertOpen('send');
     const address = to === undefined ? undefined : this.#lookup(to, 'send');
     this.#loop.touch();
-    while (!this.#socket.send(data, address)) {
+    for (;;) {
+      const sent = this.#socket.send(data, address);
+      if (typeof sent === 'boolean' ? sent : await sent) break;
       this.#loop.wake();
       await this.#pause();
       this.#assertOpen('send');
     }
     this.#loop.wake();
+  }
+
+  /** As {@link send}, but stops the thread: see {@link SocketLoop.block}. */
+  sendBlocking(data: Uint8Array, to?: string, options?: BlockingOptions): void {
+    assertBytes('sendBlocking', data);
+    this.#assertOpen('send');
+    const address = to === undefined ? undefined : this.#lookup(to, 'send');
+    if (this.#socket.sendBlocking === undefined) this.#loop.block('send', () => true);
+    this.#socket.sendBlocking!(data, address, options);
   }
 
   #pause(): Promise<void> {
@@ -98,6 +109,15 @@ export class RawSocket implements Notified {
       if (packet !== null) return Promise.resolve(packet);
     }
     return this.#readers.wait(options);
+  }
+
+  /** As {@link receive}, but stops the thread: see {@link SocketLoop.block}. */
+  receiveBlocking(options?: BlockingOptions): RawPacket {
+    const attempt = (): RawPacket | undefined => {
+      this.#assertOpen('receive');
+      return this.#readers.isEmpty ? (this.#take() ?? undefined) : undefined;
+    };
+    return this.#loop.block('receive', attempt, options);
   }
 
   #take(): RawPacket | null {
@@ -131,6 +151,10 @@ export class RawSocket implements Notified {
     this.#loop.closers.delete(this.#close);
     this.#socket.close();
     this.#readers.rejectAll(closedError('receive'));
+  }
+
+  [dispose](): void {
+    void this.close();
   }
 
   [asyncDispose](): Promise<void> {

@@ -1,10 +1,11 @@
 /** A TCP connection with promises: write, read, half-close; and WHATWG byte streams of the same connection. @module */
 import { NetError } from '../errors.ts';
 import { CLOSED_EVENT, CONNECTED, READABLE, WRITABLE } from '../tcp/events.ts';
-import type { TcpSocket } from '../tcp/socket.ts';
+import { TcpSocket } from '../tcp/socket.ts';
 import type { TcpState } from '../tcp/state.ts';
-import { asyncDispose } from './dispose.ts';
-import type { Loop, Notified } from './loop.ts';
+import type { BlockingOptions, SocketLoop, StreamBackend } from './backend.ts';
+import { asyncDispose, dispose } from './dispose.ts';
+import type { Notified } from './loop.ts';
 import { Waiters, type WaitOptions } from './waiters.ts';
 
 /** The most bytes one `read` gives. */
@@ -36,8 +37,8 @@ export interface CloseOptions {
 }
 
 export class TcpStream implements Notified {
-  readonly #socket: TcpSocket;
-  readonly #loop: Loop;
+  readonly #socket: StreamBackend;
+  readonly #loop: SocketLoop;
   readonly #readers: Waiters<Uint8Array | number | null>;
   readonly #writers: PendingWrite[] = [];
   #onConnect: ((error: NetError | null) => void) | null = null;
@@ -46,7 +47,7 @@ export class TcpStream implements Notified {
   #isReleased = false;
 
   /** Made by `host.tcp.connect` and `listener.accept`. */
-  constructor(loop: Loop, socket: TcpSocket) {
+  constructor(loop: SocketLoop, socket: StreamBackend) {
     this.#loop = loop;
     this.#socket = socket;
     this.#readers = new Waiters(loop);
@@ -78,9 +79,10 @@ export class TcpStream implements Notified {
     return this.#socket.state();
   }
 
-  /** The socket of the core under this stream. */
+  /** The socket of the core under this stream. @throws NetError EOPNOTSUPP where that is behind a channel */
   get socket(): TcpSocket {
-    return this.#socket;
+    if (this.#socket instanceof TcpSocket) return this.#socket;
+    throw new NetError('EOPNOTSUPP', 'socket', { detail: 'the socket of the core is on the other side of a channel' });
   }
 
   /**
@@ -153,7 +155,7 @@ export class TcpStream implements Notified {
     }
     const target = buffer ?? new Uint8Array(Math.min(queued, CHUNK_BYTES));
     const count = socket.recv(target);
-    if (socket.connection!.isReady) this.#loop.wake();
+    if (socket.connection?.isReady) this.#loop.wake();
     return buffer === null ? target : count;
   }
 
@@ -177,11 +179,15 @@ export class TcpStream implements Notified {
     }
     // With bytes unread there is no orderly end, only the reset that release() sends: RFC 2525 §2.17.
     if (this.#socket.recvQueue() === 0) await this.end();
+    this.#letGo();
+    if (lingerMs !== undefined) await this.#drained(lingerMs);
+  }
+
+  #letGo(): void {
     this.#release();
     this.#loop.touch();
     this.#socket.release();
     this.#loop.wake();
-    if (lingerMs !== undefined) await this.#drained(lingerMs);
   }
 
   /** Waits until the peer has acknowledged everything, but no longer than `ms`. */
@@ -212,6 +218,61 @@ export class TcpStream implements Notified {
     const error = new NetError('ECANCELED', 'read', { detail: 'the stream was closed' });
     this.#readers.rejectAll(error);
     this.#rejectWriters(error);
+  }
+
+  // The same calls for threads that may stop and wait: see {@link SocketLoop.block} for what they throw elsewhere.
+
+  /** As {@link write}, but returns when the stack took all of it. */
+  writeBlocking(data: Uint8Array, options?: BlockingOptions): void {
+    assertBytes('writeBlocking', data);
+    let taken = 0;
+    this.#loop.block(
+      'write',
+      () => {
+        if (this.#writers.length > 0) return undefined;
+        if (this.#isReleased) throw new NetError('ECANCELED', 'write', { detail: 'the stream is closed' });
+        taken += this.#socket.send(data, taken);
+        return taken === data.length ? true : undefined;
+      },
+      options,
+    );
+  }
+
+  /** As {@link read}, but returns what was read. */
+  readBlocking(options?: BlockingOptions): Uint8Array | null {
+    const attempt = (): Uint8Array | number | null | undefined =>
+      this.#readers.isEmpty ? this.#take(null) : undefined;
+    return this.#loop.block('read', attempt, options) as Uint8Array | null;
+  }
+
+  /** As {@link readInto}, but returns the count. */
+  readIntoBlocking(buffer: Uint8Array, options?: BlockingOptions): number {
+    assertBytes('readIntoBlocking', buffer);
+    if (buffer.length === 0) throw new RangeError('readIntoBlocking: expected a buffer with room, got length 0');
+    const attempt = (): Uint8Array | number | null | undefined =>
+      this.#readers.isEmpty ? this.#take(buffer) : undefined;
+    return this.#loop.block('read', attempt, options) as number;
+  }
+
+  /** As {@link end}: what was written is under way when it returns. */
+  endBlocking(options?: BlockingOptions): void {
+    this.#loop.block('end', () => (this.#writers.length === 0 ? true : undefined), options);
+    this.#socket.close();
+    this.#loop.wake();
+  }
+
+  /** As {@link close} without lingering. */
+  closeBlocking(options?: BlockingOptions): void {
+    if (this.#isReleased) return;
+    if (this.#socket.recvQueue() === 0) this.endBlocking(options);
+    this.#letGo();
+  }
+
+  /** Closes without waiting for anything, as `using` does. */
+  [dispose](): void {
+    if (this.#isReleased) return;
+    if (this.#socket.recvQueue() === 0) this.#socket.close();
+    this.#letGo();
   }
 
   [asyncDispose](): Promise<void> {

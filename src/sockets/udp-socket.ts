@@ -2,11 +2,12 @@
 import { NetError } from '../errors.ts';
 import { PATH_MTU_MODES, type PathMtuDiscovery } from '../iface/path-mtu.ts';
 import { Source } from '../udp/datagram-queue.ts';
-import { type UdpSocket as CoreUdpSocket, READABLE } from '../udp/udp.ts';
+import { READABLE } from '../udp/udp.ts';
 import type { IpAddress } from '../wire/address.ts';
 import { checkPort } from '../wire/ip.ts';
-import { asyncDispose } from './dispose.ts';
-import type { Loop, Notified } from './loop.ts';
+import type { BlockingOptions, SocketLoop, UdpBackend } from './backend.ts';
+import { asyncDispose, dispose } from './dispose.ts';
+import type { Notified } from './loop.ts';
 import { assertBytes } from './tcp-stream.ts';
 import { Waiters, type WaitOptions } from './waiters.ts';
 
@@ -28,8 +29,8 @@ export interface Destination {
 const RETRY_MS = 1;
 
 export class UdpSocket implements Notified {
-  readonly #loop: Loop;
-  readonly #socket: CoreUdpSocket;
+  readonly #loop: SocketLoop;
+  readonly #socket: UdpBackend;
   readonly #lookup: (host: string, syscall: string) => IpAddress;
   readonly #readers: Waiters<Datagram>;
   readonly #source = new Source();
@@ -38,7 +39,7 @@ export class UdpSocket implements Notified {
   #to: { address: IpAddress; port: number } | null = null;
 
   /** Made by `host.udp.bind` and `host.udp.connect`. */
-  constructor(loop: Loop, socket: CoreUdpSocket, lookup: (host: string, syscall: string) => IpAddress) {
+  constructor(loop: SocketLoop, socket: UdpBackend, lookup: (host: string, syscall: string) => IpAddress) {
     this.#loop = loop;
     this.#socket = socket;
     this.#lookup = lookup;
@@ -87,13 +88,25 @@ export class UdpSocket implements Notified {
     this.#assertOpen('send');
     const endpoint = to === undefined ? null : this.#endpoint(to);
     this.#loop.touch();
-    while (!this.#socket.send(data, endpoint)) {
+    for (;;) {
+      const sent = this.#socket.send(data, endpoint);
+      // Awaited only where it must be: the host's own sockets answer at once.
+      if (typeof sent === 'boolean' ? sent : await sent) break;
       // The device is full: its queue drains within the loop's next turns.
       this.#loop.wake();
       await this.#pause();
       this.#assertOpen('send');
     }
     this.#loop.wake();
+  }
+
+  /** As {@link send}, but stops the thread: see {@link SocketLoop.block}. */
+  sendBlocking(data: Uint8Array, to?: Destination, options?: BlockingOptions): void {
+    assertBytes('sendBlocking', data);
+    this.#assertOpen('send');
+    const endpoint = to === undefined ? null : this.#endpoint(to);
+    if (this.#socket.sendBlocking === undefined) this.#loop.block('send', () => true);
+    this.#socket.sendBlocking!(data, endpoint, options);
   }
 
   #pause(): Promise<void> {
@@ -134,6 +147,15 @@ export class UdpSocket implements Notified {
     return this.#readers.wait(options);
   }
 
+  /** As {@link receive}, but stops the thread: see {@link SocketLoop.block}. */
+  receiveBlocking(options?: BlockingOptions): Datagram {
+    const attempt = (): Datagram | undefined => {
+      this.#assertOpen('receive');
+      return this.#readers.isEmpty ? (this.#take() ?? undefined) : undefined;
+    };
+    return this.#loop.block('receive', attempt, options);
+  }
+
   #take(): Datagram | null {
     const data = new Uint8Array(Math.max(0, this.#socket.peekLength()));
     const source = this.#source;
@@ -164,6 +186,10 @@ export class UdpSocket implements Notified {
     this.#loop.closers.delete(this.#close);
     this.#socket.close();
     this.#readers.rejectAll(closedError('receive'));
+  }
+
+  [dispose](): void {
+    void this.close();
   }
 
   [asyncDispose](): Promise<void> {
