@@ -71,6 +71,8 @@ export class NetError extends Error {
   readonly syscall: string;
   readonly address: string | undefined;
   readonly port: number | undefined;
+  /** What replaced the code's own words, if anything did. */
+  readonly detail: string | undefined;
 
   constructor(code: ErrorCode, syscall: string, context: ErrorContext = {}) {
     const { address, port, detail } = context;
@@ -82,8 +84,13 @@ export class NetError extends Error {
     this.syscall = syscall;
     this.address = address;
     this.port = port;
+    this.detail = detail;
   }
 }
 
 /** The words for a code, as strerror(3) has them. */
 export const describeError = (code: ErrorCode): string => ERRORS[code][1];
+
+/** The code of a positive errno; `EPROTO` for a number that none has. */
+export const errorCodeOf = (errno: number): ErrorCode =>
+  (Object.keys(ERRORS) as ErrorCode[]).find((code) => ERRORS[code][0] === errno) ?? 'EPROTO';

@@ -51,6 +51,8 @@ export interface StreamBackend extends Backend {
   recv(target: Uint8Array): number;
   recvQueue(): number;
   mayRecv(): boolean;
+  /** Somebody waits for bytes. */
+  wantRecv?(): void;
   close(): void;
   release(): void;
   abort(): void;

@@ -150,7 +150,10 @@ export class TcpStream implements Notified {
     if (queued === 0) {
       if (this.#isReleased) throw new NetError('ECANCELED', 'read', { detail: 'the stream is closed' });
       if (socket.error !== null) throw this.#error('read');
-      if (socket.mayRecv()) return undefined;
+      if (socket.mayRecv()) {
+        socket.wantRecv?.();
+        return undefined;
+      }
       return buffer === null ? null : 0;
     }
     const target = buffer ?? new Uint8Array(Math.min(queued, CHUNK_BYTES));

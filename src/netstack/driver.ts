@@ -1,0 +1,198 @@
+/** What runs a netstack: on this thread's event loop, or blocking on a worker. @module */
+import type { Device } from '../phy/device.ts';
+import { PipeEnd, pipePair } from '../phy/pipe.ts';
+import { asyncDispose } from '../sockets/dispose.ts';
+import { macrotask, realClock } from '../sockets/real-clock.ts';
+import type { Channel, HasChannel } from './channel.ts';
+import { DOORBELL, DRIVEN, STACK_WAITS } from './control.ts';
+import { Netstack, type NetstackConfig } from './netstack.ts';
+import { Pipe, PipeDev } from './pipe.ts';
+
+/** The longest a blocking driver stays away from the thread's event loop, on which ports and signals are served. */
+const BLOCK_MS = 100;
+/** Turns in a row from microtasks; then the engine's other work has its turn. */
+const MICROTASKS_MAX = 64;
+/** Microtasks that a call of `Posix` takes to go on. */
+const POSIX_TICKS = 8;
+
+/** Drives one netstack and its device. */
+export class Driver implements HasChannel {
+  readonly netstack: Netstack;
+  readonly device: Device | null;
+  #isScheduled = false;
+  #isListening = false;
+  #isStopped = true;
+  #isBlocking = false;
+  #microtasks = 0;
+  #timer = 0;
+  #timerAt = Number.POSITIVE_INFINITY;
+  readonly #onTurn = (): void => this.#turn();
+
+  constructor(netstack: Netstack, device: Device | null = null) {
+    this.netstack = netstack;
+    this.device = device;
+  }
+
+  commandChannel(): Channel {
+    return this.netstack.commandChannel();
+  }
+
+  get isRunning(): boolean {
+    return !this.#isStopped;
+  }
+
+  /** Runs on this thread's event loop from now on. It never keeps the process alive: those who wait for sockets do. */
+  run(): this {
+    if (!this.#isStopped) return this;
+    this.#begin();
+    this.netstack.onWork = () => this.#wake();
+    this.#wake();
+    return this;
+  }
+
+  #begin(): void {
+    this.#isStopped = false;
+    const { control } = this.netstack;
+    if (control !== null) Atomics.store(control.i32, DRIVEN, 1);
+  }
+
+  #wake(): void {
+    if (this.#isScheduled || this.#isStopped) return;
+    this.#isScheduled = true;
+    if (++this.#microtasks > MICROTASKS_MAX) {
+      this.#microtasks = 0;
+      macrotask(this.#onTurn);
+    } else {
+      queueMicrotask(this.#onTurn);
+    }
+  }
+
+  #turn(): void {
+    this.#isScheduled = false;
+    if (this.#isStopped || this.netstack.isClosed) return;
+    const now = realClock.now();
+    const { netstack } = this;
+    netstack.setNow(now);
+    netstack.processCommands();
+    const more = netstack.pollDeviceIo(now, this.device);
+    if (more || netstack.pollAt(now) <= now) this.#wake();
+    this.#arm(now);
+    this.#listen();
+  }
+
+  #arm(now: number): void {
+    const at = this.netstack.pollAt(now);
+    if (at >= this.#timerAt || at === Number.POSITIVE_INFINITY || this.#isScheduled) return;
+    if (this.#timer !== 0) realClock.clearTimer(this.#timer);
+    this.#timerAt = at;
+    this.#timer = realClock.setTimer(at, () => {
+      this.#timer = 0;
+      this.#timerAt = Number.POSITIVE_INFINITY;
+      this.#turn();
+    });
+  }
+
+  /** Has the doorbell that other threads ring wake this one. */
+  #listen(): void {
+    const { control } = this.netstack;
+    const { waitAsync } = Atomics as unknown as {
+      waitAsync?: (view: Int32Array, index: number, value: number) => { async: boolean; value: Promise<string> };
+    };
+    if (this.#isListening || control === null || waitAsync === undefined) return;
+    const { i32 } = control;
+    Atomics.store(i32, STACK_WAITS, 1);
+    const seen = Atomics.load(i32, DOORBELL);
+    if (this.netstack.pollAt(realClock.now()) <= realClock.now()) this.#wake();
+    this.#isListening = true;
+    const woken = (): void => {
+      this.#isListening = false;
+      this.#turn();
+    };
+    const waiting = waitAsync(i32, DOORBELL, seen);
+    if (waiting.async) void waiting.value.then(woken);
+    else queueMicrotask(woken);
+  }
+
+  /**
+   * Runs on this thread and stops it while there is nothing to do: for a worker that does nothing else. A few times a
+   * second it lets the thread's own events happen. Resolves after {@link stop}, or when the netstack is closed.
+   * @throws TypeError where the memory is not shared: nothing could wake the thread
+   */
+  async runBlocking(): Promise<void> {
+    const { netstack } = this;
+    if (netstack.control === null) throw new TypeError('driver: expected a netstack with shared memory to block on');
+    this.#begin();
+    this.#isBlocking = true;
+    let yieldAt = realClock.now() + BLOCK_MS;
+    while (!this.#isStopped && !netstack.isClosed) {
+      const now = realClock.now();
+      if (now >= yieldAt) {
+        await new Promise<void>((resolve) => macrotask(resolve));
+        yieldAt = realClock.now() + BLOCK_MS;
+        continue;
+      }
+      if (this.#turnBlocking(now, yieldAt) && netstack.hasPosix) {
+        for (let tick = 0; tick < POSIX_TICKS; tick++) await undefined;
+      }
+    }
+    this.#isBlocking = false;
+  }
+
+  /** One turn, then a wait until there is more to do; says whether calls in microtasks may go on. */
+  #turnBlocking(now: number, yieldAt: number): boolean {
+    const { netstack } = this;
+    const { i32 } = netstack.control!;
+    const seen = Atomics.load(i32, DOORBELL);
+    netstack.setNow(now);
+    const count = netstack.processCommands();
+    const more = netstack.pollDeviceIo(now, this.device);
+    if (more || count > 0) return true;
+    const at = Math.min(netstack.pollAt(now), yieldAt);
+    if (at <= now) return true;
+    Atomics.store(i32, STACK_WAITS, 1);
+    Atomics.wait(i32, DOORBELL, seen, at - now);
+    Atomics.store(i32, STACK_WAITS, 0);
+    return true;
+  }
+
+  /** Stops driving; the netstack stays as it is. */
+  stop(): void {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    this.netstack.onWork = null;
+    const { control } = this.netstack;
+    if (control !== null) {
+      Atomics.store(control.i32, DRIVEN, 0);
+      if (this.#isBlocking) control.ringDoorbell();
+    }
+    if (this.#timer !== 0) realClock.clearTimer(this.#timer);
+    this.#timer = 0;
+    this.#timerAt = Number.POSITIVE_INFINITY;
+  }
+
+  /** Stops, and closes the netstack and its device. */
+  close(): void {
+    this.stop();
+    this.netstack.close();
+  }
+
+  async [asyncDispose](): Promise<void> {
+    this.close();
+  }
+}
+
+/** A netstack on a pipe, not running yet, and the far end of the pipe: whole packets out of `rx`, into `tx`. */
+export function piped(config: NetstackConfig = {}, packets?: number): [Driver, Pipe] {
+  const [near, far] = packets === undefined ? Pipe.unbounded() : Pipe.bounded(packets);
+  const { medium = 'ip', mtu = 1500 } = config;
+  return [new Driver(new Netstack(config, realClock.now()), new PipeDev({ pipe: near, medium, mtu })), far];
+}
+
+/** Two netstacks on one wire and in one memory, not running yet. */
+export function pipedPair(left: NetstackConfig, right: NetstackConfig): [Driver, Driver] {
+  const { medium = 'ip', mtu = 1500 } = left;
+  const first = new Netstack(left, realClock.now());
+  const [near, far]: [PipeEnd, PipeEnd] = pipePair({ medium, mtu, memory: first.memory });
+  const second = new Netstack({ ...right, medium, mtu, memory: first.memory }, realClock.now());
+  return [new Driver(first, near), new Driver(second, far)];
+}
