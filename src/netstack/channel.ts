@@ -14,6 +14,8 @@ export interface ChannelData {
   readonly ethertype: 'channel';
   /** The words of the channel, null without shared memory. */
   readonly control: SharedArrayBuffer | null;
+  /** The words with the doorbell of its stack. */
+  readonly bell: SharedArrayBuffer | null;
   /** The stack's memory. */
   readonly memory: SharedArrayBuffer | null;
   /** The slot that is kept for whoever gets it, -1: any. */
@@ -48,6 +50,7 @@ export class Channel implements HasChannel {
   // What a structured clone takes along.
   readonly ethertype = 'channel';
   readonly control: SharedArrayBuffer | null;
+  readonly bell: SharedArrayBuffer | null;
   readonly memory: SharedArrayBuffer | null;
   readonly slot = -1;
   readonly port = null;
@@ -60,6 +63,7 @@ export class Channel implements HasChannel {
     this.#caller = caller;
     this.#share = share;
     this.control = data.control;
+    this.bell = data.bell;
     this.memory = data.memory;
     this.capacity = data.capacity;
   }
@@ -77,7 +81,7 @@ export class Channel implements HasChannel {
     }
     const { control, memory, port } = given;
     if (control === null || memory === null) return fromPort(given);
-    const words = new Control(control);
+    const words = new Control(control, given.bell ?? control);
     if (Atomics.load(words.i32, DEAD) === 1) throw goneError('attach');
     const index = claim(words, given.slot);
     const caller = new Caller((made) => {

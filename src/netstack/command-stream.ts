@@ -93,8 +93,8 @@ export class CommandStream extends ChannelSocket implements StreamBackend {
   }
 
   /** Somebody waits for bytes. */
-  wantRecv(): void {
-    if (this.#isReceiving || this.isReleased) return;
+  wantRecv(): boolean {
+    if (this.#isReceiving || this.isReleased) return false;
     this.#isReceiving = true;
     const command = { kind: 'tcp-receive', handle: this.#handle, max: RECEIVE_BYTES } as const;
     this.caller.call(command, (response) => {
@@ -104,6 +104,7 @@ export class CommandStream extends ChannelSocket implements StreamBackend {
       else if (response.kind === 'error') this.#fail(response);
       this.notifyOwner(READABLE);
     });
+    return false;
   }
 
   close(): void {

@@ -67,14 +67,17 @@ export interface Slot {
 
 export class Control {
   readonly buffer: SharedArrayBuffer;
+  /** The words with the doorbell: another stack's, where one thread waits for both. */
+  readonly bell: Int32Array;
   readonly i32: Int32Array;
   readonly u8: Uint8Array;
   readonly slotCount: number;
   readonly ringBytes: number;
 
   /** @throws TypeError where `buffer` is no such block */
-  constructor(buffer: SharedArrayBuffer) {
+  constructor(buffer: SharedArrayBuffer, bell: SharedArrayBuffer = buffer) {
     this.buffer = buffer;
+    this.bell = new Int32Array(bell);
     this.i32 = new Int32Array(buffer);
     this.u8 = new Uint8Array(buffer);
     if (this.i32[MAGIC_WORD] !== MAGIC) throw new TypeError('channel: expected the shared memory of a netstack');
@@ -83,7 +86,7 @@ export class Control {
   }
 
   /** @param ringBytes - of one ring, a power of two */
-  static make(slotCount: number, ringBytes: number, capacity: number): Control {
+  static make(slotCount: number, ringBytes: number, capacity: number, bell?: Control): Control {
     const words = HEADER_WORDS + slotCount * SLOT_WORDS;
     const buffer = new SharedArrayBuffer(4 * words + slotCount * 2 * ringBytes);
     const i32 = new Int32Array(buffer);
@@ -91,7 +94,7 @@ export class Control {
     i32[SLOTS_WORD] = slotCount;
     i32[RING_BYTES_WORD] = ringBytes;
     i32[CAPACITY] = capacity;
-    return new Control(buffer);
+    return new Control(buffer, bell?.bell.buffer as SharedArrayBuffer | undefined);
   }
 
   slot(index: number): Slot {
@@ -108,8 +111,8 @@ export class Control {
 
   /** Has the stack look at what is there. */
   ringDoorbell(): void {
-    Atomics.add(this.i32, DOORBELL, 1);
-    if (Atomics.load(this.i32, STACK_WAITS) === 1) Atomics.notify(this.i32, DOORBELL);
+    Atomics.add(this.bell, DOORBELL, 1);
+    if (Atomics.load(this.bell, STACK_WAITS) === 1) Atomics.notify(this.bell, DOORBELL);
   }
 
   /** Has the client of a slot look at what is there. */

@@ -22,7 +22,9 @@ export class Driver implements HasChannel {
   #isScheduled = false;
   #isListening = false;
   #isStopped = true;
-  #isBlocking = false;
+  #blocks = false;
+  /** Whether something came between two turns. */
+  hasWork = false;
   #microtasks = 0;
   #timer = 0;
   #timerAt = Number.POSITIVE_INFINITY;
@@ -99,16 +101,16 @@ export class Driver implements HasChannel {
       waitAsync?: (view: Int32Array, index: number, value: number) => { async: boolean; value: Promise<string> };
     };
     if (this.#isListening || control === null || waitAsync === undefined) return;
-    const { i32 } = control;
-    Atomics.store(i32, STACK_WAITS, 1);
-    const seen = Atomics.load(i32, DOORBELL);
+    const { bell } = control;
+    Atomics.store(bell, STACK_WAITS, 1);
+    const seen = Atomics.load(bell, DOORBELL);
     if (this.netstack.pollAt(realClock.now()) <= realClock.now()) this.#wake();
     this.#isListening = true;
     const woken = (): void => {
       this.#isListening = false;
       this.#turn();
     };
-    const waiting = waitAsync(i32, DOORBELL, seen);
+    const waiting = waitAsync(bell, DOORBELL, seen);
     if (waiting.async) void waiting.value.then(woken);
     else queueMicrotask(woken);
   }
@@ -116,43 +118,51 @@ export class Driver implements HasChannel {
   /**
    * Runs on this thread and stops it while there is nothing to do: for a worker that does nothing else. A few times a
    * second it lets the thread's own events happen. Resolves after {@link stop}, or when the netstack is closed.
+   * @param others - drivers to run beside this one, whose netstacks were made `beside` this one's
    * @throws TypeError where the memory is not shared: nothing could wake the thread
    */
-  async runBlocking(): Promise<void> {
-    const { netstack } = this;
-    if (netstack.control === null) throw new TypeError('driver: expected a netstack with shared memory to block on');
-    this.#begin();
-    this.#isBlocking = true;
+  async runBlocking(...others: Driver[]): Promise<void> {
+    const drivers = [this as Driver, ...others];
+    const bells = drivers.map(({ netstack }) => netstack.control?.bell.buffer ?? null);
+    if (bells[0] === null) throw new TypeError('driver: expected a netstack with shared memory to block on');
+    if (bells.some((bell) => bell !== bells[0])) throw new TypeError('driver: expected netstacks with one doorbell');
+    for (const driver of drivers) driver.#beginBlocking();
     let yieldAt = realClock.now() + BLOCK_MS;
-    while (!this.#isStopped && !netstack.isClosed) {
+    while (drivers.some((driver) => driver.#isBlocking)) {
       const now = realClock.now();
       if (now >= yieldAt) {
         await new Promise<void>((resolve) => macrotask(resolve));
         yieldAt = realClock.now() + BLOCK_MS;
         continue;
       }
-      if (this.#turnBlocking(now, yieldAt) && netstack.hasPosix) {
-        for (let tick = 0; tick < POSIX_TICKS; tick++) await undefined;
-      }
+      turnBlocking(drivers, now, yieldAt);
+      if (!drivers.some(({ netstack }) => netstack.hasPosix)) continue;
+      for (let tick = 0; tick < POSIX_TICKS; tick++) await undefined;
     }
-    this.#isBlocking = false;
   }
 
-  /** One turn, then a wait until there is more to do; says whether calls in microtasks may go on. */
-  #turnBlocking(now: number, yieldAt: number): boolean {
+  #beginBlocking(): void {
+    this.#begin();
+    this.#blocks = true;
+    // What other drivers of the thread do for it is looked at before the next wait.
+    this.netstack.onWork = () => {
+      this.hasWork = true;
+    };
+  }
+
+  get #isBlocking(): boolean {
+    return this.#blocks && !this.#isStopped && !this.netstack.isClosed;
+  }
+
+  /** One turn of a blocking driver; Infinity, or when the next one is due. */
+  turnAt(now: number): number {
+    if (!this.#isBlocking) return Number.POSITIVE_INFINITY;
     const { netstack } = this;
-    const { i32 } = netstack.control!;
-    const seen = Atomics.load(i32, DOORBELL);
+    this.hasWork = false;
     netstack.setNow(now);
     const count = netstack.processCommands();
     const more = netstack.pollDeviceIo(now, this.device);
-    if (more || count > 0) return true;
-    const at = Math.min(netstack.pollAt(now), yieldAt);
-    if (at <= now) return true;
-    Atomics.store(i32, STACK_WAITS, 1);
-    Atomics.wait(i32, DOORBELL, seen, at - now);
-    Atomics.store(i32, STACK_WAITS, 0);
-    return true;
+    return more || count > 0 ? now : netstack.pollAt(now);
   }
 
   /** Stops driving; the netstack stays as it is. */
@@ -163,7 +173,7 @@ export class Driver implements HasChannel {
     const { control } = this.netstack;
     if (control !== null) {
       Atomics.store(control.i32, DRIVEN, 0);
-      if (this.#isBlocking) control.ringDoorbell();
+      if (this.#blocks) control.ringDoorbell();
     }
     if (this.#timer !== 0) realClock.clearTimer(this.#timer);
     this.#timer = 0;
@@ -188,11 +198,23 @@ export function piped(config: NetstackConfig = {}, packets?: number): [Driver, P
   return [new Driver(new Netstack(config, realClock.now()), new PipeDev({ pipe: near, medium, mtu })), far];
 }
 
+/** A turn of each, then a wait until there is more to do. */
+function turnBlocking(drivers: readonly Driver[], now: number, yieldAt: number): void {
+  const { bell } = drivers[0]!.netstack.control!;
+  const seen = Atomics.load(bell, DOORBELL);
+  let at = yieldAt;
+  for (const driver of drivers) at = Math.min(at, driver.turnAt(now));
+  if (at <= now || drivers.some(({ hasWork }) => hasWork)) return;
+  Atomics.store(bell, STACK_WAITS, 1);
+  Atomics.wait(bell, DOORBELL, seen, at - now);
+  Atomics.store(bell, STACK_WAITS, 0);
+}
+
 /** Two netstacks on one wire and in one memory, not running yet. */
 export function pipedPair(left: NetstackConfig, right: NetstackConfig): [Driver, Driver] {
   const { medium = 'ip', mtu = 1500 } = left;
   const first = new Netstack(left, realClock.now());
   const [near, far]: [PipeEnd, PipeEnd] = pipePair({ medium, mtu, memory: first.memory });
-  const second = new Netstack({ ...right, medium, mtu, memory: first.memory }, realClock.now());
+  const second = new Netstack({ ...right, medium, mtu, memory: first.memory, beside: first }, realClock.now());
   return [new Driver(first, near), new Driver(second, far)];
 }

@@ -38,3 +38,4 @@ export { Driver, piped, pipedPair } from './driver.ts';
 export type { Request } from './mailbox.ts';
 export { Netstack, type NetstackConfig } from './netstack.ts';
 export { PacketQueue, Pipe, PipeDev, type PipeDevOptions } from './pipe.ts';
+export { ChannelPosix } from './posix.ts';

@@ -65,6 +65,8 @@ export interface NetstackConfig {
   readonly channelBytes?: number;
   /** Bytes of both rings of a stream, a power of two from 2 KiB to 16 MiB. Default 128 KiB. */
   readonly streamBytes?: number;
+  /** A netstack of the same thread whose doorbell this one shares, so that one blocking driver can serve both. */
+  readonly beside?: Netstack;
   readonly forward?: boolean | ForwardOptions;
   /** What TCP sockets start with. */
   readonly tcp?: Partial<TcpSettings>;
@@ -201,7 +203,8 @@ export class Netstack implements HasChannel, Executed {
   #data(slot: number, port: MessagePort | null): ChannelData {
     const control = this.control?.buffer ?? null;
     const memory = control === null ? null : (this.memory.wasm.buffer as unknown as SharedArrayBuffer);
-    return { ethertype: 'channel', control, memory, slot, port, capacity: this.#mailbox.capacity };
+    const bell = (this.control?.bell.buffer ?? null) as SharedArrayBuffer | null;
+    return { ethertype: 'channel', control, bell, memory, slot, port, capacity: this.#mailbox.capacity };
   }
 
   // Commands.
@@ -266,8 +269,8 @@ export class Netstack implements HasChannel, Executed {
     const { control } = this;
     const { waitAsync } = Atomics as unknown as { waitAsync?: (...args: unknown[]) => { value: unknown } };
     if (control === null || waitAsync === undefined) return;
-    Atomics.store(control.i32, STACK_WAITS, 1);
-    const waiting = waitAsync(control.i32, DOORBELL, Atomics.load(control.i32, DOORBELL));
+    Atomics.store(control.bell, STACK_WAITS, 1);
+    const waiting = waitAsync(control.bell, DOORBELL, Atomics.load(control.bell, DOORBELL));
     if (this.#slots!.hasRequests) this.wake();
     else void Promise.resolve(waiting.value).then(() => this.wake());
   }
@@ -285,14 +288,14 @@ export class Netstack implements HasChannel, Executed {
     }
     const until = performance.now() + timeoutMs;
     for (;;) {
-      const seen = Atomics.load(control.i32, DOORBELL);
+      const seen = Atomics.load(control.bell, DOORBELL);
       const request = this.#take();
       if (request !== null) return request;
       const left = until - performance.now();
       if (left <= 0) return null;
-      Atomics.store(control.i32, STACK_WAITS, 1);
-      Atomics.wait(control.i32, DOORBELL, seen, left);
-      Atomics.store(control.i32, STACK_WAITS, 0);
+      Atomics.store(control.bell, STACK_WAITS, 1);
+      Atomics.wait(control.bell, DOORBELL, seen, left);
+      Atomics.store(control.bell, STACK_WAITS, 0);
     }
   }
 
@@ -475,5 +478,5 @@ function makeSlots(config: NetstackConfig, memory: Memory, capacity: number): Sl
   const slots = checkCount('clients', config.clients ?? SLOTS_DEFAULT, SLOTS_MAX);
   const bytes = checkPower('channelBytes', config.channelBytes ?? SLOT_BYTES_DEFAULT, SLOT_BYTES_MIN, 1 << 26);
   const stream = checkPower('streamBytes', config.streamBytes ?? STREAM_BYTES_DEFAULT, STREAM_BYTES_MIN, 1 << 24);
-  return new Slots(Control.make(slots, bytes, capacity), memory, stream);
+  return new Slots(Control.make(slots, bytes, capacity, config.beside?.control ?? undefined), memory, stream);
 }

@@ -142,12 +142,13 @@ export class RingStream extends ChannelSocket implements StreamBackend {
     return !isFinished || this.recvQueue() > 0;
   }
 
-  /** Has the stack tell when bytes come, or their end. What is there already is told at once. */
-  wantRecv(): void {
+  /** Has the stack tell when bytes come, or their end; true: they came just now. */
+  wantRecv(): boolean {
     Atomics.store(this.#i32, this.#w + RX_WAITS, 1);
-    if (this.recvQueue() === 0 && this.#load(RX_FINISHED) === 0 && this.#load(RX_ERROR) === 0) return;
-    if (Atomics.exchange(this.#i32, this.#w + RX_WAITS, 0) === 1) queueMicrotask(() => this.#onEvent(READABLE));
-    this.#link.nudge();
+    // Another look after the flag: the stack may have put something there just before.
+    if (this.recvQueue() === 0 && this.#load(RX_FINISHED) === 0 && this.#load(RX_ERROR) === 0) return false;
+    Atomics.store(this.#i32, this.#w + RX_WAITS, 0);
+    return true;
   }
 
   #kick(): void {

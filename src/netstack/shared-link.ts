@@ -186,11 +186,6 @@ export class SharedLink implements Link {
     if (isWanted) this.#arm();
   }
 
-  /** Has what is to come looked at soon: something was found that had been told of already. */
-  nudge(): void {
-    if (this.#isWanted) this.#arm();
-  }
-
   #arm(): void {
     if (this.#isArmed || this.#isClosed || waitAsync === undefined) return;
     this.#isArmed = true;

@@ -51,8 +51,8 @@ export interface StreamBackend extends Backend {
   recv(target: Uint8Array): number;
   recvQueue(): number;
   mayRecv(): boolean;
-  /** Somebody waits for bytes. */
-  wantRecv?(): void;
+  /** Somebody waits for bytes; true: there is something after all. */
+  wantRecv?(): boolean;
   close(): void;
   release(): void;
   abort(): void;

@@ -150,10 +150,7 @@ export class TcpStream implements Notified {
     if (queued === 0) {
       if (this.#isReleased) throw new NetError('ECANCELED', 'read', { detail: 'the stream is closed' });
       if (socket.error !== null) throw this.#error('read');
-      if (socket.mayRecv()) {
-        socket.wantRecv?.();
-        return undefined;
-      }
+      if (socket.mayRecv()) return socket.wantRecv?.() === true ? this.#take(buffer) : undefined;
       return buffer === null ? null : 0;
     }
     const target = buffer ?? new Uint8Array(Math.min(queued, CHUNK_BYTES));
