@@ -28,7 +28,7 @@ const RINGS = {
   sim: [...INNER, 'phy', ...PROTOCOLS, 'stack.ts', 'core.ts', 'posix'],
   posix: [...INNER, 'phy', ...PROTOCOLS, 'stack.ts', 'core.ts'],
   sockets: [...INNER, 'phy', 'sim/clock.ts', ...PROTOCOLS, 'stack.ts', 'core.ts'],
-  netstack: [...INNER, 'phy', ...PROTOCOLS, 'posix', 'stack.ts', 'core.ts', 'sockets'],
+  netstack: [...INNER, 'phy', 'sim/clock.ts', ...PROTOCOLS, 'posix', 'stack.ts', 'core.ts', 'sockets'],
   'index.ts': [...INNER, ...PROTOCOLS, 'phy', 'stack.ts', 'core.ts', 'sockets', 'netstack'],
   node: [...INNER, 'phy', 'stack.ts', 'core.ts', 'sockets', 'index.ts'],
   linux: [...INNER, 'phy', 'stack.ts', 'core.ts', 'sockets'],

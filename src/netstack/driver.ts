@@ -1,6 +1,7 @@
 /** What runs a netstack: on this thread's event loop, or blocking on a worker. @module */
 import type { Device } from '../phy/device.ts';
 import { PipeEnd, pipePair } from '../phy/pipe.ts';
+import type { Clock } from '../sim/clock.ts';
 import { asyncDispose } from '../sockets/dispose.ts';
 import { macrotask, realClock } from '../sockets/real-clock.ts';
 import type { Channel, HasChannel } from './channel.ts';
@@ -19,6 +20,7 @@ const POSIX_TICKS = 8;
 export class Driver implements HasChannel {
   readonly netstack: Netstack;
   readonly device: Device | null;
+  readonly #clock: Clock;
   #isScheduled = false;
   #isListening = false;
   #isStopped = true;
@@ -30,9 +32,11 @@ export class Driver implements HasChannel {
   #timerAt = Number.POSITIVE_INFINITY;
   readonly #onTurn = (): void => this.#turn();
 
-  constructor(netstack: Netstack, device: Device | null = null) {
+  /** @param clock - virtual time for simulations, with {@link run}; by default the machine's */
+  constructor(netstack: Netstack, device: Device | null = null, clock: Clock = realClock) {
     this.netstack = netstack;
     this.device = device;
+    this.#clock = clock;
   }
 
   commandChannel(): Channel {
@@ -61,7 +65,7 @@ export class Driver implements HasChannel {
   #wake(): void {
     if (this.#isScheduled || this.#isStopped) return;
     this.#isScheduled = true;
-    if (++this.#microtasks > MICROTASKS_MAX) {
+    if (this.#clock === realClock && ++this.#microtasks > MICROTASKS_MAX) {
       this.#microtasks = 0;
       macrotask(this.#onTurn);
     } else {
@@ -72,7 +76,7 @@ export class Driver implements HasChannel {
   #turn(): void {
     this.#isScheduled = false;
     if (this.#isStopped || this.netstack.isClosed) return;
-    const now = realClock.now();
+    const now = this.#clock.now();
     const { netstack } = this;
     netstack.setNow(now);
     netstack.processCommands();
@@ -85,9 +89,9 @@ export class Driver implements HasChannel {
   #arm(now: number): void {
     const at = this.netstack.pollAt(now);
     if (at >= this.#timerAt || at === Number.POSITIVE_INFINITY || this.#isScheduled) return;
-    if (this.#timer !== 0) realClock.clearTimer(this.#timer);
+    if (this.#timer !== 0) this.#clock.clearTimer(this.#timer);
     this.#timerAt = at;
-    this.#timer = realClock.setTimer(at, () => {
+    this.#timer = this.#clock.setTimer(at, () => {
       this.#timer = 0;
       this.#timerAt = Number.POSITIVE_INFINITY;
       this.#turn();
@@ -104,7 +108,7 @@ export class Driver implements HasChannel {
     const { bell } = control;
     Atomics.store(bell, STACK_WAITS, 1);
     const seen = Atomics.load(bell, DOORBELL);
-    if (this.netstack.pollAt(realClock.now()) <= realClock.now()) this.#wake();
+    if (this.netstack.pollAt(this.#clock.now()) <= this.#clock.now()) this.#wake();
     this.#isListening = true;
     const woken = (): void => {
       this.#isListening = false;
@@ -175,7 +179,7 @@ export class Driver implements HasChannel {
       Atomics.store(control.i32, DRIVEN, 0);
       if (this.#blocks) control.ringDoorbell();
     }
-    if (this.#timer !== 0) realClock.clearTimer(this.#timer);
+    if (this.#timer !== 0) this.#clock.clearTimer(this.#timer);
     this.#timer = 0;
     this.#timerAt = Number.POSITIVE_INFINITY;
   }
