@@ -11,9 +11,9 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 process.chdir(root);
 
 const ENTRY = 'src/core.ts';
-const PROTOCOLS = ['tcp', 'udp', 'icmp', 'iface', 'raw'];
+const PROTOCOLS = ['tcp', 'udp', 'icmp', 'iface', 'raw', 'multicast'];
 const INNER = ['wire', 'memory', 'errors.ts'];
-const CORE = [...INNER, ...PROTOCOLS, 'phy', 'sim', 'posix', 'stack.ts', 'core.ts'];
+const CORE = [...INNER, ...PROTOCOLS, 'pcap', 'phy', 'sim', 'posix', 'dhcp', 'dns', 'stack.ts', 'core.ts'];
 
 // What each part of src/ may import besides itself, from the inside out; `*` is everything. A part is a folder or a
 // file directly in src/; an allowed path with a slash admits that one file only.
@@ -21,15 +21,18 @@ const RINGS = {
   wire: [],
   memory: [],
   'errors.ts': ['wire'],
-  phy: ['wire', 'memory'],
+  pcap: ['wire'],
+  phy: ['wire', 'memory', 'pcap'],
   ...Object.fromEntries(PROTOCOLS.map((name) => [name, [...INNER, 'phy/device.ts', 'phy/checksum.ts', ...PROTOCOLS]])),
   'stack.ts': [...INNER, 'phy/device.ts', 'phy/loopback.ts', ...PROTOCOLS],
+  dhcp: [...INNER, 'phy/device.ts', ...PROTOCOLS, 'stack.ts'],
   'core.ts': [...INNER, 'phy', ...PROTOCOLS, 'stack.ts'],
   sim: [...INNER, 'phy', ...PROTOCOLS, 'stack.ts', 'core.ts', 'posix'],
   posix: [...INNER, 'phy', ...PROTOCOLS, 'stack.ts', 'core.ts'],
-  sockets: [...INNER, 'phy', 'sim/clock.ts', ...PROTOCOLS, 'stack.ts', 'core.ts'],
+  dns: ['wire', 'errors.ts', 'sim/clock.ts'],
+  sockets: [...INNER, 'phy', 'sim/clock.ts', ...PROTOCOLS, 'dhcp', 'dns', 'stack.ts', 'core.ts'],
   netstack: [...INNER, 'phy', 'sim/clock.ts', ...PROTOCOLS, 'posix', 'stack.ts', 'core.ts', 'sockets'],
-  'index.ts': [...INNER, ...PROTOCOLS, 'phy', 'stack.ts', 'core.ts', 'sockets', 'netstack'],
+  'index.ts': [...INNER, ...PROTOCOLS, 'dhcp', 'dns', 'phy', 'stack.ts', 'core.ts', 'sockets', 'netstack'],
   node: [...INNER, 'phy', 'stack.ts', 'core.ts', 'sockets', 'index.ts'],
   linux: [...INNER, 'phy', 'stack.ts', 'core.ts', 'sockets'],
   web: [...INNER, 'phy', 'stack.ts', 'core.ts', 'sockets', 'index.ts'],

@@ -5,6 +5,12 @@ export type { Changed } from './iface/context.ts';
 export type { ErrorDetail } from './iface/error-detail.ts';
 export type { ForwardOptions } from './iface/forward.ts';
 export { Interface, type InterfaceOptions } from './iface/interface.ts';
+export type { Ipv6Options } from './iface/nd.ts';
+export {
+  type AdvertisedPrefix,
+  RouterAdvertiser,
+  type RouterAdvertiserOptions,
+} from './iface/router-advertiser.ts';
 export type { Route } from './iface/routes.ts';
 export type { DropReason, Stats } from './iface/stats.ts';
 export { Memory, type MemoryOptions } from './memory/memory.ts';

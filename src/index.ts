@@ -2,10 +2,20 @@
  * ethertype: a TCP/IP stack that a program can own. Hosts and sockets are here; devices in `ethertype/phy`, the
  * synchronous core in `ethertype/core`, simulation in `ethertype/sim`, Linux devices in `ethertype/linux`. @module
  */
+
 export { describeError, type ErrorCode, type ErrorContext, NetError } from './errors.ts';
 export type { ForwardOptions } from './iface/forward.ts';
 export type { DropReason, Stats } from './iface/stats.ts';
 export { Memory, type MemoryOptions } from './memory/memory.ts';
+export { ADDRESS_WORDS, type AddressWord } from './sockets/address-words.ts';
+export type {
+  AddressChange,
+  Autoconfig,
+  AutoconfigOptions,
+  Configuration,
+  ConfiguredOptions,
+  Conflict,
+} from './sockets/autoconfig.ts';
 export {
   type BindOptions,
   type ConnectOptions,
@@ -15,10 +25,19 @@ export {
   HostRaw,
   HostTcp,
   HostUdp,
+  type InterfaceSettings,
   type ListenOptions,
   type UdpConnectOptions,
 } from './sockets/host.ts';
 export type { IncomingSyn, SynDecision, SynHandler } from './sockets/incoming-syn.ts';
+export {
+  HostMdns,
+  type HostMdnsOptions,
+  type Publication,
+  type ResolvedService,
+  type ServiceEvent,
+} from './sockets/mdns.ts';
+export type { NamesOptions, Resolved, ResolveOptions } from './sockets/names.ts';
 export type { PingFailure, PingManyOptions, PingOptions, PingReply, PingStatistics } from './sockets/ping.ts';
 export { type RawOpenOptions, type RawPacket, RawSocket } from './sockets/raw-socket.ts';
 export { TcpListener } from './sockets/tcp-listener.ts';

@@ -197,8 +197,8 @@ test('stack: addresses have a limit, memory and numbers are checked', () => {
   const peer = new TestPeer();
   const [, iface] = peer.stack.interfaces;
   assert.throws(() => {
-    for (let i = 0; i < 100; i++) peer.stack.addAddress(iface!, Cidr.parse(`10.5.${i}.1/24`));
-  }, /addresses: expected at most 64/);
+    for (let i = 0; i < 256; i++) peer.stack.addAddress(iface!, Cidr.parse(`10.5.${i}.1/32`));
+  }, /addresses: expected at most 256/);
   peer.end();
   assert.throws(() => new Stack({ random: () => 1, memory: 1000 }), RangeError);
   assert.throws(() => new Stack({ random: () => 1, tcp: { rtoMinMs: -1 } }), RangeError);

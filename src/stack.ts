@@ -7,10 +7,12 @@
  */
 
 import { Icmp, IcmpSocket } from './icmp/icmp.ts';
+import { PROBES } from './iface/acd.ts';
+import type { AddressOrigin } from './iface/addresses.ts';
 import type { Changed } from './iface/context.ts';
 import { Context } from './iface/context.ts';
 import { Forwarder, type ForwardOptions } from './iface/forward.ts';
-import { Interface, type InterfaceOptions } from './iface/interface.ts';
+import { type AddressOptions, Interface, type InterfaceOptions } from './iface/interface.ts';
 import { Ip } from './iface/ip.ts';
 import type { Route } from './iface/routes.ts';
 import type { Stats } from './iface/stats.ts';
@@ -29,8 +31,6 @@ import { Cidr, IpAddress, MacAddress } from './wire/address.ts';
 const BATCH_FRAMES = 64;
 /** Rounds of one poll; then it returns, and says that there is more. */
 const ROUNDS_MAX = 16;
-/** Addresses a stack may have: look-ups walk them. */
-const ADDRESSES_MAX = 64;
 
 export interface StackOptions {
   /** Uniform uint32 from a cryptographic source, or a seeded one for runs that must repeat. */
@@ -75,7 +75,9 @@ export class Stack {
     const { forward = false } = options;
     if (forward !== false) this.ip.forwarder = new Forwarder(this.context, this.ip, forward === true ? {} : forward);
     const lo = this.#add(new Loopback(), 'lo', new MacAddress(0, 0), true);
-    lo.addresses.push(new Cidr(IpAddress.v4(0x7f000001), 8), new Cidr(new IpAddress(0, 0, 0, 1), 128));
+    for (const cidr of [new Cidr(IpAddress.v4(0x7f000001), 8), new Cidr(new IpAddress(0, 0, 0, 1), 128)]) {
+      this.ip.addresses.assign(this.ip.addresses.add(lo, cidr, 'static'));
+    }
   }
 
   /** Counters of the whole stack. */
@@ -93,7 +95,12 @@ export class Stack {
     const name = options.name ?? `eth${this.ip.interfaces.length - 1}`;
     const mac = options.mac ?? this.#randomMac();
     const iface = this.#add(device, name, mac, false);
-    for (const cidr of options.addresses ?? []) this.addAddress(iface, cidr);
+    const { ipv6, addresses = [] } = options;
+    if (ipv6 !== undefined || addresses.some(({ address }) => !address.isV4)) {
+      const linkLocal = !addresses.some(({ address }) => !address.isV4 && address.isLinkLocal);
+      iface.enableV6({ linkLocal, ...ipv6 });
+    }
+    for (const cidr of addresses) this.addAddress(iface, cidr, options);
     return iface;
   }
 
@@ -111,24 +118,70 @@ export class Stack {
     return new MacAddress((this.context.random() & 0xfcff) | 0x0200, this.context.random());
   }
 
-  /** Adds an address and the route to its network. */
-  addAddress(iface: Interface, cidr: Cidr): void {
-    const count = this.ip.interfaces.reduce((n, other) => n + other.addresses.length, 0);
-    if (count >= ADDRESSES_MAX) throw new RangeError(`addresses: expected at most ${ADDRESSES_MAX}, got one more`);
-    if (iface.hasAddress(cidr.address)) {
-      throw new RangeError(`address: expected one that the interface does not have, got ${cidr}`);
+  /**
+   * Adds an address and the route to its network. On Ethernet an IPv4 address is announced, and defended against others
+   * that use it (RFC 5227 §2.4 c: it was chosen by hand, and there is no other to take).
+   * @throws RangeError for an address the interface has, or one too many
+   */
+  addAddress(iface: Interface, cidr: Cidr, options: AddressOptions = {}): void {
+    const zoned = cidr.withZone(iface.index);
+    const isTaken = this.ip.addresses.find(zoned.address, iface) !== null;
+    if (isTaken) throw new RangeError(`address: expected one that the interface does not have, got ${cidr}`);
+    this.ip.addresses.assertRoom(iface.claims.count);
+    const { probe = false, announce = true, onConflict, onAdded } = options;
+    const add = (): void => {
+      this.putAddress(iface, cidr);
+      onAdded?.();
+    };
+    if (!cidr.address.isV4) {
+      this.#addAddressV6(iface, zoned, options);
+      return;
     }
-    iface.addresses.push(cidr);
+    if (iface.device.medium !== 'ethernet') {
+      add();
+      return;
+    }
+    iface.claims.claim(cidr.address, {
+      probes: probe ? PROBES : null,
+      announce,
+      defence: 'insist',
+      onClaimed: add,
+      onConflict: (mac) => onConflict?.(mac),
+    });
+  }
+
+  /** RFC 4862 §5.4: also an address chosen by hand is probed for before it is used, unless `probe` is false. */
+  #addAddressV6(iface: Interface, cidr: Cidr, { probe, onAdded, onDuplicate }: AddressOptions): void {
+    iface.enableV6();
+    const local = this.ip.addresses.add(iface, cidr, 'static');
     this.ip.routes.add({ prefix: cidr, iface, gateway: null });
+    local.onAssigned = onAdded ?? null;
+    if (probe === false || iface.nd === null) {
+      iface.nd?.joinSolicitedNode(cidr.address);
+      this.ip.addresses.assign(local);
+    } else {
+      iface.nd.claim(local, () => onDuplicate?.());
+    }
+  }
+
+  /** Adds an address that the caller has claimed by itself: nothing is sent. False, and nothing done, where it is there already. */
+  putAddress(iface: Interface, cidr: Cidr, origin: AddressOrigin = 'static'): boolean {
+    const zoned = cidr.withZone(iface.index);
+    if (this.ip.addresses.find(zoned.address, iface) !== null || !this.ip.addresses.hasRoom) return false;
+    const local = this.ip.addresses.add(iface, zoned, origin);
+    this.ip.routes.add({ prefix: zoned, iface, gateway: null });
+    this.ip.addresses.assign(local);
+    return true;
   }
 
   /** Removes an address and the route to its network; its connections end when they next time out. */
   removeAddress(iface: Interface, address: IpAddress): boolean {
-    const index = iface.addresses.findIndex((cidr) => cidr.address.equals(address));
-    const cidr = iface.addresses[index];
-    if (cidr === undefined) return false;
-    iface.addresses.splice(index, 1);
-    this.ip.routes.remove((route) => route.prefix === cidr);
+    if (address.isV4) iface.claims.release(address);
+    const local = this.ip.addresses.find(address.withZone(iface.index), iface);
+    if (local === null) return false;
+    this.ip.routes.remove((route) => route.prefix === local.cidr);
+    if (!address.isV4) iface.nd?.release(local);
+    this.ip.addresses.remove(local);
     return true;
   }
 
@@ -179,6 +232,8 @@ export class Stack {
         taken += count;
         if (count === BATCH_FRAMES) mayHoldMore = true;
       }
+      taken += this.ip.looped.drain();
+      if (this.ip.looped.count > 0) mayHoldMore = true;
       if (this.ip.fragmenter.waitingCount > 0) this.ip.fragmenter.flush();
       const more = this.tcp.flush();
       const hasSent = stats.framesOut !== sentBefore;
@@ -192,7 +247,8 @@ export class Stack {
 
   /** When `poll` should next be called: ms of the same clock, Infinity: only when a device or a socket has something. */
   pollAt(): number {
-    let at = this.tcp.hasReady || this.ip.fragmenter.hasReady ? this.context.now : this.context.timers.nextAt;
+    const isReady = this.tcp.hasReady || this.ip.looped.count > 0 || this.ip.fragmenter.hasReady;
+    let at = isReady ? this.context.now : this.context.timers.nextAt;
     for (const { device } of this.ip.interfaces) at = Math.min(at, device.pollAt());
     return at;
   }
@@ -230,11 +286,15 @@ export class Stack {
     this.tcp.close();
     this.udp.closeAll();
     this.icmp.closeAll();
+    this.ip.looped.close();
     this.raw.closeAll();
     this.ip.reassembly.clear();
     this.ip.fragmenter.clear();
     for (const iface of this.ip.interfaces) {
+      iface.groups.close();
       iface.neighbours.close();
+      iface.claims.close();
+      iface.nd?.close();
       iface.device.close();
     }
     this.onWake = null;

@@ -1,4 +1,5 @@
 /** A stack on an Ethernet device and hand-made frames around it. @module */
+import type { InterfaceOptions } from '../src/iface/interface.ts';
 import { Random } from '../src/phy/random.ts';
 import { Stack, type StackOptions } from '../src/stack.ts';
 import { Cidr, IpAddress, MacAddress } from '../src/wire/address.ts';
@@ -63,10 +64,12 @@ export class EtherPeer {
   readonly stack: Stack;
   now = 1000;
 
-  constructor(options: Partial<StackOptions> = {}) {
+  /** @param iface - by default 10.0.0.1/24, which is not announced */
+  constructor(options: Partial<StackOptions> = {}, iface: InterfaceOptions = {}) {
     const random = new Random(1);
     this.stack = new Stack({ random: () => random.next(), memory: 4 << 20, ...options });
-    this.stack.addInterface(this.device, { addresses: [Cidr.parse('10.0.0.1/24')], mac: LOCAL_MAC });
+    const addresses = [Cidr.parse('10.0.0.1/24')];
+    this.stack.addInterface(this.device, { addresses, mac: LOCAL_MAC, announce: false, ...iface });
     this.poll();
   }
 

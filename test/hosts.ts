@@ -6,7 +6,7 @@ import { type PipeOptions, pipePair } from '../src/phy/pipe.ts';
 import { Random } from '../src/phy/random.ts';
 import type { VirtualClock } from '../src/sim/clock.ts';
 
-const CLIENT = '10.0.0.2';
+export const CLIENT = '10.0.0.2';
 export const SERVER = '10.0.0.1';
 
 export interface PairOptions {

@@ -37,7 +37,7 @@ export class Rig {
     this.devices = [0, 1, 2].map((i) => new PeerDevice(medium, mtu[i] ?? 1500, offload[i] ?? false));
     this.devices.forEach((device, i) => {
       const addresses = [Cidr.parse(`10.0.${i + 1}.1/24`), Cidr.parse(`fd0${i + 1}::1/64`)];
-      this.stack.addInterface(device, { addresses, mac: MACS[i]! });
+      this.stack.addInterface(device, { addresses, mac: MACS[i]!, announce: false, ipv6: { dadTransmits: 0 } });
     });
   }
 

@@ -97,6 +97,45 @@ async function coreRows(rounds: number, ms: number): Promise<Row[]> {
   return rows;
 }
 
+/** IPv6 beside IPv4, and a host with large tables beside one without. */
+async function ipv6Rows(rounds: number, ms: number): Promise<Row[]> {
+  const [v4, v6, full] = [4, 6, 6].map((family) => new core.CorePair(false, 64 << 20, family as 4 | 6)) as [
+    core.CorePair,
+    core.CorePair,
+    core.CorePair,
+  ];
+  full.fillTables();
+  const [bulk4, bulk6, bulkFull] = [v4, v6, full].map((pair) => pair.connect(9, 1)[0]!);
+  const rows = [
+    await beside(
+      { name: 'TCP bulk, core, IPv6', unit: 'Gbit/s', peer: 'the same over IPv4' },
+      rounds,
+      () => core.bulk(v6, bulk6!, ms)[0],
+      () => core.bulk(v4, bulk4!, ms)[0],
+    ),
+    await beside(
+      { name: 'UDP 64 B datagrams, core, IPv6', unit: '/s', peer: 'the same over IPv4' },
+      rounds,
+      () => core.datagrams(v6, ms),
+      () => core.datagrams(v4, ms),
+    ),
+    await beside(
+      { name: 'TCP bulk, 10,000 routes, neighbours', unit: 'Gbit/s', peer: 'a host with few' },
+      rounds,
+      () => core.bulk(full, bulkFull!, ms)[0],
+      () => core.bulk(v6, bulk6!, ms)[0],
+    ),
+    await beside(
+      { name: 'UDP 64 B, 10,000 routes, neighbours', unit: '/s', peer: 'a host with few' },
+      rounds,
+      () => core.datagrams(full, ms),
+      () => core.datagrams(v6, ms),
+    ),
+  ];
+  for (const pair of [v4, v6, full]) pair.close();
+  return rows;
+}
+
 async function apiRows(rounds: number, ms: number): Promise<Row[]> {
   const pair = api.hostPair();
   const rows = [
@@ -155,16 +194,15 @@ async function tunRows(rounds: number, ms: number): Promise<Row[]> {
 
 const number = (value: number): string => (value >= 1000 ? Math.round(value).toLocaleString('en') : value.toFixed(1));
 
+const formatRow = (row: Row): string =>
+  `${row.name.padEnd(43)}${number(row.ours).padStart(10)} ${row.unit.padEnd(7)}` +
+  `${row.ratio.toFixed(2).padStart(7)} of ${row.peer} (${number(row.theirs)})` +
+  (row.note === undefined ? '' : `; ${row.note}`);
+
 function formatReport(report: Report): string {
   const { machine, rows, idle } = report;
   const lines = [`${machine.cpu}, ${machine.cores} cores, Node ${machine.node}; medians`, ''];
-  for (const row of rows) {
-    lines.push(
-      `${row.name.padEnd(43)}${number(row.ours).padStart(10)} ${row.unit.padEnd(7)}` +
-        `${row.ratio.toFixed(2).padStart(7)} of ${row.peer} (${number(row.theirs)})` +
-        (row.note === undefined ? '' : `; ${row.note}`),
-    );
-  }
+  lines.push(...rows.map(formatRow));
   lines.push(
     `${`${number(idle.connections)} idle connections`.padEnd(43)}${number(idle.bytesEach).padStart(10)} B each ` +
       `${idle.ratio.toFixed(2).padStart(7)} of the speed without them`,
@@ -176,6 +214,8 @@ function formatReport(report: Report): string {
 async function measure(rounds: number, ms: number, progress: (what: string) => void): Promise<Report> {
   progress('core');
   const rows = await coreRows(rounds, ms);
+  progress('IPv6');
+  rows.push(...(await ipv6Rows(rounds, ms)));
   progress('sockets');
   rows.push(...(await apiRows(rounds, ms)));
   progress(`${IDLE_CONNECTIONS} idle connections`);
@@ -199,6 +239,7 @@ Measures bulk, round trips, connections, datagrams and idle connections, each fi
 and its peer in turn, and prints medians and the ratio of paired runs. The TUN figures
 need root and iperf3; they use a network namespace that the command makes and removes.
 
+  --ipv6       only the rows of IPv6
   --json       one JSON document
   --rounds N   runs of each (default ${ROUNDS_DEFAULT})
   --ms N       length of one run in milliseconds (default ${MS_DEFAULT})`,
@@ -206,6 +247,7 @@ need root and iperf3; they use a network namespace that the command makes and re
   async run(args: string[]): Promise<number> {
     const { values } = readOptions(args, {
       json: { type: 'boolean' },
+      ipv6: { type: 'boolean' },
       rounds: { type: 'string' },
       ms: { type: 'string' },
     });
@@ -214,6 +256,11 @@ need root and iperf3; they use a network namespace that the command makes and re
     const progress = (what: string): void => {
       if (process.stderr.isTTY) process.stderr.write(`measuring: ${what} ...\n`);
     };
+    if (values.ipv6) {
+      const rows = await ipv6Rows(rounds, ms);
+      console.log(values.json ? JSON.stringify(rows, null, 2) : rows.map(formatRow).join('\n'));
+      return 0;
+    }
     const report = await measure(rounds, ms, progress);
     console.log(values.json ? JSON.stringify(report, null, 2) : formatReport(report));
     return 0;

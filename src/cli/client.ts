@@ -10,13 +10,17 @@
  *
  * @module
  */
-import { createHost, type Host, type HostOptions, MacAddress, NetError } from '../index.ts';
+import { ADDRESS_WORDS, type AddressWord, createHost, type Host, type HostOptions, MacAddress } from '../index.ts';
 import { openTap, openTun, type TunDevice } from '../linux/index.ts';
 import { type Device, PcapWriter, Tracer } from '../phy/index.ts';
-import { type Cidr, type IpAddress, parseIp } from '../wire/address.ts';
+import type { Cidr, IpAddress } from '../wire/address.ts';
+import { isName } from '../wire/dns.ts';
 import { readCidr, readInteger, readIp, readMac } from './args.ts';
 import { CaptureFile } from './capture-file.ts';
 import { UsageError } from './command.ts';
+
+/** How long an address may take to be found. A link-local one, after no server answered, takes half a minute. */
+const CONFIGURE_MS = 60_000;
 
 /** Options of the interface and of the host on it; a command adds its own. */
 export const INTERFACE_OPTIONS = {
@@ -25,6 +29,8 @@ export const INTERFACE_OPTIONS = {
   address: { type: 'string', multiple: true },
   'host-address': { type: 'string', multiple: true },
   gateway: { type: 'string', multiple: true },
+  'name-server': { type: 'string', multiple: true },
+  search: { type: 'string', multiple: true },
   mac: { type: 'string' },
   mtu: { type: 'string' },
   'no-offload': { type: 'boolean' },
@@ -34,9 +40,13 @@ export const INTERFACE_OPTIONS = {
 
 /** The lines of {@link INTERFACE_OPTIONS} for the help of a command. */
 export const INTERFACE_USAGE = `  --tap NAME, --tun NAME   the interface; made if it is missing, and then goes with the command
-  --address CIDR           an address of the host, with its prefix; may be repeated
+  --address CIDR           an address of the host, with its prefix, or what finds one: slaac, and on a TAP
+                           dhcp, link-local; may be repeated
   --host-address CIDR      an address for the Linux side of the interface; may be repeated
   --gateway IP             a router for everything else; one a family
+  --name-server IP         who is asked for names, 10.0.0.53 or 10.0.0.53:5353; may be repeated; by default whom DHCP
+                           and router advertisements tell of
+  --search DOMAIN          tried behind short names; may be repeated
   --mac MAC                the host's Ethernet address (TAP); by default 02:00 and the last four bytes of its address
   --mtu N                  the largest IP packet, 68 to 65535; by default the interface's own
   --no-offload             no super-segments and no partial checksums
@@ -50,6 +60,8 @@ export interface InterfaceValues {
   readonly address?: string[] | undefined;
   readonly 'host-address'?: string[] | undefined;
   readonly gateway?: string[] | undefined;
+  readonly 'name-server'?: string[] | undefined;
+  readonly search?: string[] | undefined;
   readonly mac?: string | undefined;
   readonly mtu?: string | undefined;
   readonly 'no-offload'?: boolean | undefined;
@@ -62,17 +74,27 @@ export interface InterfaceSettings {
   readonly kind: 'tap' | 'tun';
   readonly name: string;
   readonly addresses: readonly Cidr[];
+  /** What finds addresses: `dhcp`, ... */
+  readonly words: readonly AddressWord[];
   readonly hostAddresses: readonly Cidr[];
   readonly gateways: readonly IpAddress[];
-  readonly mac: MacAddress;
+  readonly nameServers: readonly string[];
+  readonly search: readonly string[];
+  /** Null: a random one. */
+  readonly mac: MacAddress | null;
   readonly mtu: number | undefined;
   readonly offload: boolean;
   readonly pcap: string | undefined;
   readonly trace: boolean;
 }
 
-/** @throws UsageError */
-export function readInterface(values: InterfaceValues): InterfaceSettings {
+const isWord = (text: string): text is AddressWord => (ADDRESS_WORDS as readonly string[]).includes(text);
+
+/**
+ * @param fallback - the addresses where none is given
+ * @throws UsageError
+ */
+export function readInterface(values: InterfaceValues, fallback: readonly string[] = []): InterfaceSettings {
   const { tap, tun, gateway = [] } = values;
   if ((tap === undefined) === (tun === undefined)) {
     throw new UsageError(
@@ -82,14 +104,23 @@ export function readInterface(values: InterfaceValues): InterfaceSettings {
   const name = (tap ?? tun)!;
   if (name === '') throw new UsageError(`--${tap === undefined ? 'tun' : 'tap'}: expected a name like tap0, got ""`);
   if (tun !== undefined && values.mac !== undefined) throw new UsageError('--mac is for --tap: a TUN has no Ethernet');
-  const addresses = readAddresses(values);
+  const texts = values.address ?? fallback;
+  const words = texts.filter(isWord);
+  const ofEthernet = words.find((word) => word !== 'slaac');
+  if (tun !== undefined && ofEthernet !== undefined) {
+    throw new UsageError(`--address ${ofEthernet} is for --tap: a TUN has no Ethernet`);
+  }
+  const addresses = readAddresses(texts);
   return {
     kind: tap === undefined ? 'tun' : 'tap',
     name,
     addresses,
+    words,
     hostAddresses: readHostAddresses(values, addresses),
     gateways: gateway.map((text) => readGateway(text, addresses)),
-    mac: readMac('mac', values.mac) ?? new MacAddress(0x0200, addresses[0]!.address.d),
+    nameServers: (values['name-server'] ?? []).map(readNameServer),
+    search: (values.search ?? []).map(readDomain),
+    mac: readMac('mac', values.mac) ?? (addresses.length > 0 ? new MacAddress(0x0200, addresses[0]!.address.d) : null),
     mtu: readInteger('mtu', values.mtu, 68, 65_535),
     offload: values['no-offload'] !== true,
     pcap: values.pcap,
@@ -97,9 +128,9 @@ export function readInterface(values: InterfaceValues): InterfaceSettings {
   };
 }
 
-function readAddresses(values: InterfaceValues): Cidr[] {
-  const addresses = (values.address ?? []).map((text) => readCidr('address', text));
-  if (addresses.length === 0) throw new UsageError('expected at least one --address CIDR, like 192.168.69.1/24');
+function readAddresses(texts: readonly string[]): Cidr[] {
+  if (texts.length === 0) throw new UsageError('expected at least one --address CIDR, like 192.168.69.1/24, or dhcp');
+  const addresses = texts.filter((text) => !isWord(text)).map((text) => readCidr('address', text));
   for (const { address, broadcast } of addresses) {
     const isNone = address.isUnspecified || address.isMulticast || address.isLimitedBroadcast || address.isLoopback;
     if (isNone || broadcast?.equals(address)) {
@@ -125,6 +156,19 @@ function readGateway(text: string, addresses: readonly Cidr[]): IpAddress {
   const gateway = readIp('gateway', text);
   if (addresses.some((cidr) => cidr.contains(gateway))) return gateway;
   throw new UsageError(`--gateway: expected an address on the network of an --address, got ${text}`);
+}
+
+/** An address, with a port behind it where it is not 53: `10.0.0.53:5353`, `[fd00::53]:5353`. */
+function readNameServer(text: string): string {
+  const match = /^\[(.+)\](?::(\d{1,5}))?$/.exec(text) ?? /^([\d.]+):(\d{1,5})$/.exec(text);
+  readIp('name-server', match?.[1] ?? text);
+  readInteger('name-server', match?.[2], 1, 65_535);
+  return text;
+}
+
+function readDomain(text: string): string {
+  if (isName(text)) return text;
+  throw new UsageError(`--search: expected a domain like example.org, got ${JSON.stringify(text)}`);
 }
 
 /** The interface, and what stands around it: the capture and the trace see the wire. */
@@ -169,10 +213,20 @@ export const hostOptions = (
 ): HostOptions => ({
   device,
   name: tun.name,
-  addresses: settings.addresses.map(String),
+  addresses: [...settings.addresses.map(String), ...settings.words],
   gateway: settings.gateways.map(String),
-  ...(settings.kind === 'tap' ? { mac: `${settings.mac}` } : {}),
+  nameServers: settings.nameServers,
+  searchDomains: settings.search,
+  ...(settings.kind === 'tap' && settings.mac !== null ? { mac: `${settings.mac}` } : {}),
 });
+
+/**
+ * Waits for the address that was to be found.
+ * @throws NetError ETIMEDOUT
+ */
+export async function untilConfigured(host: Host, { words }: InterfaceSettings): Promise<void> {
+  if (words.length > 0) await host.configured({ timeout: CONFIGURE_MS });
+}
 
 /** A host on an interface, for one command. */
 export interface Client {
@@ -182,14 +236,28 @@ export interface Client {
   close(): Promise<void>;
 }
 
-/** Makes the host of a client command. @param command - its name, for what it says on stderr */
-export async function openClient(command: string, settings: InterfaceSettings): Promise<Client> {
+/**
+ * Makes the host of a client command.
+ * @param command - its name, for what it says on stderr
+ * @param options - what the host has besides
+ */
+export async function openClient(
+  command: string,
+  settings: InterfaceSettings,
+  options: Partial<HostOptions> = {},
+): Promise<Client> {
   const wire = await openWire(command, settings);
-  const host = createHost({ ...hostOptions(settings, wire), tcp: { noDelay: true } });
+  const host = createHost({ ...hostOptions(settings, wire), tcp: { noDelay: true }, ...options });
   const close = async (): Promise<void> => {
     await host.close();
     wire.file?.close();
   };
+  try {
+    await untilConfigured(host, settings);
+  } catch (error) {
+    await close();
+    throw error;
+  }
   return { host, wire, close };
 }
 
@@ -213,11 +281,14 @@ export function readFamily(values: {
 
 /**
  * The address of `name`, of the family asked for. Every client command asks here.
- * @throws NetError ENOTFOUND
+ * @throws NetError ENOTFOUND, ETIMEDOUT, EAI_AGAIN
  */
-export async function lookupTarget(_host: Host, name: string, family: Family): Promise<IpAddress> {
-  const address = parseIp(name);
-  if (address === null) throw new NetError('ENOTFOUND', 'lookup', { address: name });
+export async function lookupTarget(host: Host, name: string, family: Family): Promise<IpAddress> {
+  const address = host.stack.ip.parse(name);
+  if (address === null) {
+    const [first] = await host.resolve(name, { family });
+    return host.stack.ip.parse(first!)!;
+  }
   if (family !== undefined && address.family !== family) {
     throw new UsageError(`${name}: expected an IPv${family} address, as -${family} says`);
   }

@@ -11,11 +11,15 @@ import { version } from './version.ts';
 const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Command }>>> = {
   lab: () => import('./lab.ts'),
   server: () => import('./server.ts'),
+  dump: () => import('./dump.ts'),
   bench: () => import('./bench.ts'),
   drill: () => import('./drill.ts'),
   ping: () => import('./ping.ts'),
   trace: () => import('./trace.ts'),
   get: () => import('./get.ts'),
+  dhcp: () => import('./dhcp.ts'),
+  multicast: () => import('./multicast.ts'),
+  resolve: () => import('./resolve.ts'),
 };
 
 const names = Object.keys(COMMANDS);

@@ -122,8 +122,8 @@ function untilEnd(tun: TunDevice): Promise<Error | null> {
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-function readyLine({ addresses }: Settings, { tun, faults }: Wire): string {
-  const own = addresses.map(({ address }) => address).join(', ');
+function readyLine(host: Host, { tun, faults }: Wire): string {
+  const own = host.iface!.addresses.map(({ address }) => address).join(', ');
   const ports = SERVICES.map(({ name, port }) => `${name} ${port}`).join(', ');
   const how = [`MTU ${tun.mtu}`, `offload ${tun.offload ? 'on' : 'off'}`, ...(faults === null ? [] : ['faults on'])];
   return `ethertype server: ${own} on ${tun.name}, ${how.join(', ')}: ping, ${ports}`;
@@ -135,7 +135,7 @@ function account(settings: Settings, wire: Wire, host: Host, runner: ServiceRunn
   const { name, mtu, offload, stats } = wire.tun;
   return {
     interface: { name, kind: settings.kind, mtu, offload, ...stats },
-    addresses: settings.addresses.map(String),
+    addresses: host.iface!.addresses.map(String),
     seconds: Math.round(performance.now() - startedMs) / 1000,
     services: structuredClone(runner.counts),
     openConnections: runner.open,
@@ -171,9 +171,10 @@ async function run(args: string[]): Promise<number> {
     // Whole answers are written at once, so there is nothing for Nagle's algorithm to gather.
     tcp: { noDelay: true, ...KEEP_ALIVE },
   });
+  await client.untilConfigured(host, settings);
   const runner = new ServiceRunner(host, SERVICES, (error) => complain(`a service failed: ${String(error)}`));
   await runner.start(SERVICES);
-  (settings.json ? process.stderr : process.stdout).write(`${readyLine(settings, wire)}\n`);
+  (settings.json ? process.stderr : process.stdout).write(`${readyLine(host, wire)}\n`);
   const failure = await untilEnd(wire.tun);
   const result = account(settings, wire, host, runner, startedMs);
   await runner.close();

@@ -11,6 +11,7 @@ import { mayFragment, type PathMtuDiscovery, packetLimit } from '../iface/path-m
 import { covers } from '../iface/ports.ts';
 import type { Path } from '../iface/routes.ts';
 import { allocFrame } from '../memory/frame.ts';
+import { inputMld } from '../multicast/mld.ts';
 import { DatagramQueue, type Source } from '../udp/datagram-queue.ts';
 import { type IpAddress, UNSPECIFIED_V6 } from '../wire/address.ts';
 import * as v4 from '../wire/icmpv4.ts';
@@ -18,6 +19,8 @@ import * as v6 from '../wire/icmpv6.ts';
 import { checkPort, PROTOCOL_ICMP, PROTOCOL_ICMPV6, pseudoHeaderSum } from '../wire/ip.ts';
 import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
+import { isMld } from '../wire/mld.ts';
+import { isNdp } from '../wire/ndp.ts';
 import * as udp from '../wire/udp.ts';
 import { ErrorLimiter } from './limiter.ts';
 import { mayReport, quotedBytes } from './report.ts';
@@ -123,8 +126,9 @@ export class IcmpSocket implements Changed {
    * @returns false when the device or the memory has no room
    * @throws NetError ENETUNREACH, EMSGSIZE, EINVAL on a socket bound to a UDP port
    */
-  sendEcho(to: IpAddress, sequence: number, data: Uint8Array): boolean {
+  sendEcho(destination: IpAddress, sequence: number, data: Uint8Array): boolean {
     if (this.identifier === 0) this.bind();
+    const to = this.#icmp.ip.zoned(destination);
     const context = { address: to.toString() };
     const path = this.#icmp.ip.path(to, null);
     if (path === null) throw new NetError('ENETUNREACH', 'send', context);
@@ -215,23 +219,29 @@ export class Icmp implements ErrorReporter {
       return;
     }
     const type = v4.type(memory.dv, p);
-    if (type === (isV4 ? v4.ECHO_REQUEST : v6.ECHO_REQUEST)) this.#reply(packet);
+    if (!isV4 && isMld(type)) inputMld(this.context, packet);
+    else if (type === (isV4 ? v4.ECHO_REQUEST : v6.ECHO_REQUEST)) this.#reply(packet);
     else if (type === (isV4 ? v4.ECHO_REPLY : v6.ECHO_REPLY)) this.#deliver(packet);
+    else if (!isV4 && isNdp(type) && packet.iface.nd !== null) packet.iface.nd.input(packet);
     else if (isV4 && type === v4.SOURCE_QUENCH)
       stats.drop('icmp-source-quench'); // MUST-55: discarded silently
     else if (!(isV4 ? this.#inputErrorV4(packet, type) : this.#inputErrorV6(packet, type)))
       stats.drop(isV4 && IGNORED_V4.includes(type) ? 'icmp-ignored-type' : 'icmp-unknown-type');
   }
 
-  /** RFC 1122 §3.2.2.6: every host answers; the data comes back as it was. A ping to a group is not answered. */
+  /**
+   * RFC 1122 §3.2.2.6: every host answers; the data comes back as it was. A ping to a group of IPv4 is not answered; one of
+   * IPv6 is (RFC 4443 §4.2), from an address of the interface.
+   */
   #reply(packet: Packet): void {
     const { memory } = this.context;
-    if (packet.toGroup) {
+    const isGroup = packet.version === 6 && packet.dstA >>> 24 === 0xff;
+    if (packet.toGroup && !isGroup) {
       this.context.stats.drop('icmp-group-address');
       return;
     }
     const length = packet.end - packet.payload;
-    const path = this.ip.path(packet.source, packet.destination);
+    const path = this.ip.path(packet.source, isGroup ? null : packet.destination);
     if (path === null) {
       this.context.stats.drop('no-route');
       return;
@@ -299,7 +309,7 @@ export class Icmp implements ErrorReporter {
     this.context.stats.icmpErrorsIn++;
     if (packet.toGroup) return;
     this.#setCause(packet, error === 'EPROTO' ? this.#pointer(packet) : 0);
-    this.ip.deliverError(packet.payload + HEADER, packet.end, error, endsHandshake, isTransient);
+    this.ip.deliverError(packet.payload + HEADER, packet.end, packet.iface.index, error, endsHandshake, isTransient);
   }
 
   /** RFC 792, RFC 4443 §3.4: of a parameter problem. */
@@ -312,8 +322,8 @@ export class Icmp implements ErrorReporter {
     this.context.stats.icmpErrorsIn++;
     if (packet.toGroup) return;
     this.#setCause(packet, mtu);
-    this.ip.deliverTooBig(packet.payload + HEADER, packet.end, mtu);
-    this.ip.deliverToDatagrams(packet.payload + HEADER, packet.end, 'EMSGSIZE', true);
+    this.ip.deliverTooBig(packet.payload + HEADER, packet.end, packet.iface.index, mtu);
+    this.ip.deliverToDatagrams(packet.payload + HEADER, packet.end, packet.iface.index, 'EMSGSIZE', true);
   }
 
   /** An error about an ICMP message of ours, whose quote begins at `p`: for the socket that has its identifier. */
@@ -445,7 +455,7 @@ export class Icmp implements ErrorReporter {
     else v6.emit(memory, p, type, code, rest, length, pseudoHeaderSum(path.source, to, PROTOCOL_ICMPV6));
     const protocol = to.isV4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6;
     // What answers may be cut anywhere, as Linux has it; a ping may find the path's MTU out.
-    this.ip.send(path, frame, length, protocol, to, socket?.ttl ?? TTL_DEFAULT, ds, socket?.pathMtuDiscovery);
+    this.ip.send(path, frame, length, protocol, to, socket?.ttl ?? TTL_DEFAULT, ds, false, socket?.pathMtuDiscovery);
     return true;
   }
 

@@ -30,7 +30,7 @@ import { cutSegments, headersOf } from './segment.ts';
 
 /** How a stack forwards. */
 export interface ForwardOptions {
-  /** Whether a host is told of a better first hop on its own link. Default false. */
+  /** Whether a host is told of a better first hop on its own link, in IPv4. Default false. */
   readonly redirects?: boolean | undefined;
   /**
    * RFC 3704: drops packets whose way back would not be where they came from (`strict`, for routers whose routes are
@@ -250,7 +250,8 @@ export class Forwarder {
     if (frameChecksum(memory, frame) === CHECKSUM_PARTIAL) completeChecksum(memory, frame, 'ip');
     this.#frame = 0;
     const { destination } = packet;
-    const path = { iface: out, neighbour, source: destination, mtu: out.mtu, generation: this.#ip.routes.generation };
+    const { generation } = this.#ip.routes;
+    const path = { iface: out, neighbour, source: destination, mtu: out.mtu, flowLabel: 0, generation };
     this.#ip.fragmenter.send(path, frame, out.mtu, destination);
   }
 

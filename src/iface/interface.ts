@@ -11,12 +11,19 @@ import {
   HEADROOM,
   setFrameBounds,
 } from '../memory/frame.ts';
+import { Groups } from '../multicast/groups.ts';
 import type { Device } from '../phy/device.ts';
 import { BROADCAST_MAC, type Cidr, IpAddress, MacAddress } from '../wire/address.ts';
 import * as arp from '../wire/arp.ts';
 import * as ethernet from '../wire/ethernet.ts';
+import * as ipv4 from '../wire/ipv4.ts';
+import * as ipv6 from '../wire/ipv6.ts';
+import { Claims } from './acd.ts';
+import { selectSource } from './address-selection.ts';
+import type { ConfigPort } from './config-port.ts';
 import type { Context } from './context.ts';
 import type { Ip } from './ip.ts';
+import { type Ipv6Options, Nd } from './nd.ts';
 import { GONE, type Neighbour, Neighbours, PROBE, REACHABLE } from './neighbours.ts';
 
 /** The group bit of an Ethernet address, in its 16 high bits. */
@@ -29,15 +36,51 @@ export interface InterfaceOptions {
   readonly addresses?: readonly Cidr[];
   /** The link address on Ethernet; random and locally administered by default. */
   readonly mac?: MacAddress;
+  /** How IPv6 behaves; it is on where this is given, or from the first IPv6 address on. */
+  readonly ipv6?: Ipv6Options | undefined;
+  /** What is done with its IPv4 addresses on Ethernet before they are used and after; see {@link AddressOptions}. */
+  readonly probe?: boolean | undefined;
+  readonly announce?: boolean | undefined;
+}
+
+/** How an address is added on Ethernet: RFC 5227, RFC 4862. */
+export interface AddressOptions {
+  /**
+   * Whether other hosts are asked for it first, which takes 4 to 7 seconds, of IPv6 one: it is added when nobody has it.
+   * Default false, and true of IPv6.
+   */
+  readonly probe?: boolean | undefined;
+  /** Whether it is announced by gratuitous ARP. Default true. */
+  readonly announce?: boolean | undefined;
+  /** Another host has the IPv4 address; it is kept and defended, unless it was still being probed. */
+  readonly onConflict?: ((mac: MacAddress) => void) | undefined;
+  /** Another host has the IPv6 address, which is not used therefore: RFC 4862 §5.4.5. */
+  readonly onDuplicate?: (() => void) | undefined;
+  /** It can be used from now on; called at once where nothing is probed. */
+  readonly onAdded?: (() => void) | undefined;
 }
 
 export class Interface {
   readonly name: string;
+  /** Small, from 1 on, and never given again: the zone of link-local addresses (RFC 4007 §6). */
+  readonly index: number;
   readonly device: Device;
   readonly mac: MacAddress;
   /** Addresses with their prefixes; change them through the stack. */
   readonly addresses: Cidr[] = [];
   readonly neighbours: Neighbours;
+  /** Neighbour discovery, from the first IPv6 address on; null before, and on the loopback. */
+  nd: Nd | null = null;
+  /** Hops that IPv6 packets get where their socket has no wish: RFC 4861 §6.3.2. */
+  hopLimit = 64;
+  /** The multicast groups it is in. */
+  readonly groups: Groups;
+  /** The IPv4 addresses that are probed, announced and defended here. */
+  readonly claims: Claims;
+  /** Ports of the protocols that configure the interface. */
+  readonly configPorts: ConfigPort[] = [];
+  /** The largest IP packet the link was said to carry, by DHCP or a router; the device's MTU where that is less. */
+  mtuMax = Number.POSITIVE_INFINITY;
   /** Whether this is the stack's own loopback. */
   readonly isLoopback: boolean;
   readonly #context: Context;
@@ -49,14 +92,24 @@ export class Interface {
     this.#ip = ip;
     this.device = device;
     this.name = name;
+    this.index = ip.nextIndex();
     this.mac = mac;
     this.isLoopback = isLoopback;
     this.#ethernet = device.medium === 'ethernet';
     this.neighbours = new Neighbours(context, this);
+    this.groups = new Groups(context, this);
+    this.claims = new Claims(context, this);
+  }
+
+  /** Turns IPv6 on: the interface gets its link-local address. Nothing happens where it is on, or has no use for it. */
+  enableV6(options: Ipv6Options = {}): void {
+    if (this.nd !== null || this.isLoopback) return;
+    this.nd = new Nd(this.#context, this.#ip, this, options);
+    this.nd.start();
   }
 
   get mtu(): number {
-    return this.device.mtu;
+    return Math.min(this.device.mtu, this.mtuMax);
   }
 
   /** Whether super-segments and partial checksums may leave here. */
@@ -118,9 +171,11 @@ export class Interface {
     const sender = IpAddress.v4(arp.senderIp(dv, p));
     const macHigh = arp.senderMacHigh(dv, p);
     const macLow = arp.senderMacLow(dv, p);
-    if (this.hasAddress(sender)) {
-      // RFC 5227 §2.4: another host uses our address, or our own frame came back.
-      if (macLow !== this.mac.low || macHigh !== this.mac.high) stats.drop('arp-conflict');
+    // Our own frame may come back, and is no conflict.
+    if (macLow === this.mac.low && macHigh === this.mac.high) return;
+    const isConflict = this.claims.input(arp.operation(dv, p), sender.d, arp.targetIp(dv, p), macHigh, macLow);
+    if (isConflict || this.hasAddress(sender)) {
+      stats.drop('arp-conflict');
       return;
     }
     const forUs = this.hasAddress(IpAddress.v4(arp.targetIp(dv, p)));
@@ -136,21 +191,28 @@ export class Interface {
       (usable || (sender.isUnspecified && (macHigh & GROUP_BIT) === 0)) &&
       arp.operation(dv, p) === arp.REQUEST
     ) {
-      this.#emitArp(arp.REPLY, IpAddress.v4(arp.targetIp(dv, p)), sender, new MacAddress(macHigh, macLow), true);
+      this.emitArp(arp.REPLY, IpAddress.v4(arp.targetIp(dv, p)), sender, new MacAddress(macHigh, macLow), true);
     }
   }
 
   /** Asks for the link address of `neighbour`: to everybody, or to itself when it is only being confirmed. */
   solicit(neighbour: Neighbour): void {
-    if (!neighbour.address.isV4) return;
-    const source = this.sourceFor(neighbour.address);
+    if (!neighbour.address.isV4) {
+      this.nd?.solicit(neighbour);
+      return;
+    }
+    const source = this.sourceFor(neighbour.address, neighbour.address);
     if (source === null) return;
     const direct = neighbour.state === PROBE;
     const target = direct ? new MacAddress(neighbour.macHigh, neighbour.macLow) : new MacAddress(0, 0);
-    this.#emitArp(arp.REQUEST, source, neighbour.address, target, direct);
+    this.emitArp(arp.REQUEST, source, neighbour.address, target, direct);
   }
 
-  #emitArp(operation: number, sender: IpAddress, target: IpAddress, targetMac: MacAddress, direct: boolean): void {
+  /**
+   * Sends an ARP packet.
+   * @param direct - to `targetMac`, else to everybody
+   */
+  emitArp(operation: number, sender: IpAddress, target: IpAddress, targetMac: MacAddress, direct: boolean): void {
     const { memory, stats } = this.#context;
     const frame = allocFrame(memory, arp.PACKET_LENGTH);
     if (frame === 0) {
@@ -160,14 +222,15 @@ export class Interface {
     const p = frame + HEADROOM;
     arp.emit(memory.dv, p, operation, this.mac, sender, targetMac, target);
     setFrameBounds(memory, frame, p - ethernet.HEADER_LENGTH, p + arp.PACKET_LENGTH);
-    const destination = direct ? targetMac : BROADCAST_MAC;
+    // RFC 3927 §2.5: what has a link-local sender goes to everybody, replies too: so both sides hear of a conflict.
+    const destination = direct && !sender.isLinkLocal ? targetMac : BROADCAST_MAC;
     ethernet.emit(memory.dv, p - ethernet.HEADER_LENGTH, destination, this.mac, ethernet.ETHERTYPE_ARP);
     this.#send(frame);
   }
 
   /**
    * Sends the packet in `frame`, which it owns from now on.
-   * @param neighbour - the next hop on Ethernet, null on an IP medium
+   * @param neighbour - the next hop on Ethernet; null on an IP medium, and for a packet to a multicast group
    */
   transmit(frame: number, neighbour: Neighbour | null): void {
     if (this.#ethernet && neighbour !== null) {
@@ -178,8 +241,17 @@ export class Interface {
       } else {
         this.#emitHeader(frame, neighbour.macHigh, neighbour.macLow);
       }
-    }
+    } else if (this.#ethernet) this.#emitGroupHeader(frame);
     this.#send(frame);
+  }
+
+  /** The link address of a group is made from its address: RFC 1112 §6.4, RFC 2464 §7. */
+  #emitGroupHeader(frame: number): void {
+    const { memory } = this.#context;
+    const { dv } = memory;
+    const p = frameStart(memory, frame);
+    if (ipv6.version(dv, p) === 6) this.#emitHeader(frame, ethernet.GROUP_HIGH_V6, ipv6.destinationWord(dv, p, 3));
+    else this.#emitHeader(frame, ethernet.GROUP_HIGH_V4, ethernet.groupLowV4(ipv4.destination(dv, p)));
   }
 
   /** Sends the packet in `frame` to everybody on the link. */
@@ -218,7 +290,7 @@ export class Interface {
   /** A frame that could not reach its neighbour: the socket it came from is told. */
   unreachable(frame: number): void {
     const { memory } = this.#context;
-    this.#ip.localUnreachable(frameStart(memory, frame), frameEnd(memory, frame));
+    this.#ip.localUnreachable(frameStart(memory, frame), frameEnd(memory, frame), this.index);
   }
 
   hasAddress(address: IpAddress): boolean {
@@ -234,12 +306,16 @@ export class Interface {
     return false;
   }
 
-  /** Our address to use towards `destination`: one whose prefix holds it, else the first of its family; or null. */
-  sourceFor(destination: IpAddress): IpAddress | null {
+  /**
+   * Our address to use towards `destination`, or null. Of IPv4: one whose prefix holds `nextHop`, else the first; of
+   * IPv6: RFC 6724 §5.
+   */
+  sourceFor(destination: IpAddress, nextHop: IpAddress): IpAddress | null {
+    if (!destination.isV4) return selectSource(this.#ip, this, destination, nextHop);
     let first: IpAddress | null = null;
     for (const cidr of this.addresses) {
-      if (cidr.address.isV4 !== destination.isV4) continue;
-      if (cidr.contains(destination)) return cidr.address;
+      if (!cidr.address.isV4) continue;
+      if (cidr.contains(nextHop)) return cidr.address;
       first ??= cidr.address;
     }
     return first;

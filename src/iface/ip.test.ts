@@ -55,7 +55,7 @@ const DROPS: { name: string; packet: Uint8Array; reason: DropReason }[] = [
   { name: 'our own address as a source, from outside', packet: pingFrom('10.0.0.2'), reason: 'ip-martian' },
   { name: 'a loopback destination from outside', packet: pingFrom('10.0.0.1', '127.0.0.1'), reason: 'ip-martian' },
   { name: "another host's address", packet: pingFrom('10.0.0.1', '10.0.0.3'), reason: 'ip-not-ours' },
-  { name: 'a group we are not in', packet: pingFrom('10.0.0.1', '224.0.0.99'), reason: 'ip-not-ours' },
+  { name: 'a group we are not in', packet: pingFrom('10.0.0.1', '224.0.0.99'), reason: 'ip-no-member' },
   { name: 'cut short', packet: PING.slice(0, 12), reason: 'ip-truncated' },
   { name: 'another version', packet: Uint8Array.of(0x95, ...PING.slice(1)), reason: 'ip-bad-version' },
 ];
@@ -98,12 +98,29 @@ test('ip: RFC 1122 §3.2.2.1: an unknown protocol is unreachable, and quoted', (
   stack.close();
 });
 
-test('ip: RFC 8200: an extension header and a mapped address are dropped', () => {
+/** The UDP packet with a header of `type` and 8 bytes before UDP. */
+function extended(type: number, option: number): Uint8Array {
+  const header = Uint8Array.of(17, 0, option, 4, 0, 0, 0, 0);
+  const packet = Uint8Array.of(...UDP6_DATA.subarray(0, 40), ...header, ...UDP6_DATA.subarray(40));
+  packet[6] = type;
+  packet[5]! += 8;
+  return packet;
+}
+
+test('ip: RFC 8200 §4.2: extension headers are passed over, unknown options may have the packet dropped', () => {
   const { stack, send } = rig();
-  const extended = UDP6_DATA.slice();
-  extended[6] = 60;
-  send(extended);
-  assert.equal(stack.stats.drops['ip-extension-header'], 1);
+  send(extended(60, 1));
+  send(extended(0, 0x1e));
+  assert.equal(stack.stats.drops['udp-no-socket'], 2, 'both came to UDP');
+  send(extended(0, 0x40));
+  assert.equal(stack.stats.drops['ip-unknown-option'], 1);
+  send(extended(44, 1));
+  assert.equal(stack.stats.drops['ip-fragment-bad-length'] ?? stack.stats.fragmentsIn, 1);
+  stack.close();
+});
+
+test('ip: RFC 4942 §2.2: a mapped address is dropped', () => {
+  const { stack, send } = rig();
   const mapped = UDP6_DATA.slice();
   mapped.set(Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 1), 8);
   send(mapped);

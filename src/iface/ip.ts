@@ -1,18 +1,27 @@
 /**
  * The IP layer: takes packets from interfaces to the transports, and from the transports to the interface a route
  * names. RFC 791, RFC 1122 §3, RFC 8200.
- * Missing for now: IPv6 extension headers and neighbour discovery, multicast. @module
+ * @module
  */
 import type { ErrorCode } from '../errors.ts';
 import { frameEnd, frameStart, HEADROOM, setFrameBounds } from '../memory/frame.ts';
-import { IpAddress, isMapped } from '../wire/address.ts';
+import { inputIgmp } from '../multicast/igmp.ts';
+import { LoopQueue } from '../multicast/loop-queue.ts';
+import { groupPath, loopToMembers, sendToGroup } from '../multicast/output.ts';
+import { SipHash } from '../tcp/isn.ts';
+import { IpAddress, isMapped, LINK_LOCAL, parseIp } from '../wire/address.ts';
 import * as fragment from '../wire/fragment.ts';
 import * as icmpv4 from '../wire/icmpv4.ts';
-import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip.ts';
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_IGMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip.ts';
 import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
+import { Chain, FRAGMENT, isExtension, NO_NEXT } from '../wire/ipv6-extension.ts';
+import { halves } from '../wire/octets.ts';
+import { LocalAddresses } from './addresses.ts';
+import { isForConfigPort } from './config-port.ts';
 import type { Context } from './context.ts';
 import { ErrorCause } from './error-detail.ts';
+import { passExtensions } from './extension-headers.ts';
 import type { Forwarder } from './forward.ts';
 import { Fragmenter } from './fragmenter.ts';
 import type { Interface } from './interface.ts';
@@ -23,6 +32,8 @@ import { type Path, Routes } from './routes.ts';
 
 /** RFC 1700: the recommended initial TTL. */
 export const TTL_DEFAULT = 64;
+/** RFC 8200 §3. */
+const FLOW_LABEL_MASK = 0xfffff;
 
 /** A protocol above IP. */
 export interface Transport {
@@ -83,10 +94,11 @@ export interface ErrorReporter extends DatagramTransport {
   hostUnreachable(from: IpAddress, to: IpAddress, quote: Uint8Array): void;
 }
 
-function quotedAddress(dv: DataView, p: number, isV6: boolean, isSource: boolean): IpAddress {
+/** @param zone - the index of the interface that the packet left by */
+function quotedAddress(dv: DataView, p: number, isV6: boolean, isSource: boolean, zone: number): IpAddress {
   if (!isV6) return IpAddress.v4(isSource ? ipv4.source(dv, p) : ipv4.destination(dv, p));
   const word = isSource ? ipv6.sourceWord : ipv6.destinationWord;
-  return new IpAddress(word(dv, p, 0), word(dv, p, 1), word(dv, p, 2), word(dv, p, 3));
+  return new IpAddress(word(dv, p, 0), word(dv, p, 1), word(dv, p, 2), word(dv, p, 3)).withZone(zone);
 }
 
 /** What stands behind the headers of a quoted packet, which are `header` bytes long: see `#quotedHeader`. */
@@ -96,11 +108,12 @@ function quotedProtocol(dv: DataView, p: number, header: number): number {
   return fragment.nextHeader(dv, p + ipv6.HEADER_LENGTH);
 }
 
-const isExtensionHeader = (next: number): boolean => ipv6.EXTENSION_HEADERS.includes(next);
-
 export class Ip {
   readonly routes = new Routes();
+  readonly addresses = new LocalAddresses(this.routes);
   readonly interfaces: Interface[] = [];
+  /** Own datagrams on their way back to this host. */
+  readonly looped: LoopQueue;
   readonly pathMtus: PathMtus;
   readonly reassembly: Reassembly;
   readonly fragmenter: Fragmenter;
@@ -114,13 +127,18 @@ export class Ip {
   /** Where the error comes from that is being delivered. */
   readonly cause = new ErrorCause();
   readonly #context: Context;
+  readonly #chain = new Chain();
   readonly #packet = new Packet(null as unknown as Interface);
   /** Addresses of the last unicast packet that was let in, and the routes' generation then. */
   readonly #passed = new Packet(null as unknown as Interface);
   #passedGeneration = -1;
+  #lastIndex = 0;
+  /** Drawn when the first IPv6 flow begins. */
+  #flowHash: SipHash | null = null;
 
   constructor(context: Context) {
     this.#context = context;
+    this.looped = new LoopQueue(context, this);
     this.pathMtus = new PathMtus(context, this.routes);
     this.reassembly = new Reassembly(context, () => this.icmp);
     this.fragmenter = new Fragmenter(context, (path, frame, destination) => this.#transmit(path, frame, destination));
@@ -137,6 +155,25 @@ export class Ip {
     packet.trusted = trusted;
     packet.gsoSize = gsoSize;
     packet.toGroup = linkGroup;
+    packet.routerAlert = -1;
+    packet.looped = false;
+    this.#input(packet, p, end);
+  }
+
+  /** Takes in a packet of our own in `[p, end)`, sent on `iface` to a group that `iface` is in. */
+  inputLooped(iface: Interface, p: number, end: number, trusted: boolean): void {
+    const packet = this.#packet;
+    packet.iface = iface;
+    packet.header = p;
+    packet.trusted = trusted;
+    packet.gsoSize = 0;
+    packet.toGroup = true;
+    packet.routerAlert = -1;
+    packet.looped = true;
+    this.#input(packet, p, end);
+  }
+
+  #input(packet: Packet, p: number, end: number): void {
     if (p < end && ipv6.version(this.#context.memory.dv, p) === 6) this.#inputV6(packet, p, end);
     else this.#inputV4(packet, p, end);
   }
@@ -195,10 +232,12 @@ export class Ip {
       stats.drop('ip-martian');
       return;
     }
-    if (!this.#addressed(packet)) return;
-    if (packet.protocol === fragment.PROTOCOL_FRAGMENT) {
-      this.#inputFragment(packet, packet.payload, p + ipv6.NEXT_HEADER_OFFSET, PROTOCOL_ICMPV6);
-    } else this.#dispatch(packet, PROTOCOL_ICMPV6);
+    packet.zoneSum = 0;
+    if ((packet.srcA === LINK_LOCAL || packet.dstA === LINK_LOCAL) && !this.#enterZones(packet)) {
+      stats.drop('ip-bad-zone');
+      return;
+    }
+    if (this.#addressed(packet)) this.#dispatch(packet, PROTOCOL_ICMPV6);
   }
 
   /** What a fragment completes goes on as if it had come in one piece. @param nextAt - see {@link Reassembly.input} */
@@ -208,6 +247,25 @@ export class Ip {
       else this.#dispatch(packet, icmpProtocol);
     }
     this.reassembly.release(packet);
+  }
+
+  /**
+   * Puts the index of the interface into unicast addresses that are valid on its link only; false: no such address.
+   * Groups need none: their members stand with the interface.
+   */
+  #enterZones(packet: Packet): boolean {
+    const { iface } = packet;
+    if (packet.srcA === LINK_LOCAL) {
+      if (packet.srcB !== 0) return false; // RFC 4291 §2.5.6
+      packet.srcB = iface.isLoopback ? this.addresses.zoneOf(packet.srcA, packet.srcC, packet.srcD) : iface.index;
+      packet.zoneSum += halves(packet.srcB);
+    }
+    if (packet.dstA === LINK_LOCAL) {
+      if (packet.dstB !== 0) return false;
+      packet.dstB = iface.isLoopback ? this.addresses.zoneOf(packet.dstA, packet.dstC, packet.dstD) : iface.index;
+      packet.zoneSum += halves(packet.dstB);
+    }
+    return true;
   }
 
   /** RFC 1122 §3.2.1.8: options that mean nothing to us are skipped. Whether the packet may go on. */
@@ -235,14 +293,32 @@ export class Ip {
         this.icmp.input(packet);
         return;
       default:
-        if (packet.version === 6 && isExtensionHeader(packet.protocol)) {
-          this.#context.stats.drop('ip-extension-header');
+        if (packet.version === 4 && packet.protocol === PROTOCOL_IGMP) {
+          inputIgmp(this.#context, packet);
           return;
         }
-        if (packet.isTaken) return;
+        if (packet.version === 6 && isExtension(packet.protocol)) {
+          this.#inputExtended(packet);
+          return;
+        }
+        // RFC 8200 §4.7: nothing follows, and that is no error.
+        if (packet.isTaken || (packet.version === 6 && packet.protocol === NO_NEXT)) return;
         this.#context.stats.drop('ip-unknown-protocol');
         this.icmp.unreachable(packet, 'protocol');
     }
+  }
+
+  /** Goes past the extension headers to the protocol above. */
+  #inputExtended(packet: Packet): void {
+    if (packet.protocol === FRAGMENT) {
+      this.#inputFragment(packet, packet.payload, packet.header + ipv6.NEXT_HEADER_OFFSET, PROTOCOL_ICMPV6);
+      return;
+    }
+    const drop = passExtensions(this.#context.memory, packet, this.#chain, this.icmp);
+    if (drop !== null) this.#context.stats.drop(drop);
+    else if (packet.protocol === FRAGMENT)
+      this.#inputFragment(packet, packet.payload, this.#chain.nextHeaderAt, PROTOCOL_ICMPV6);
+    else this.#dispatch(packet, PROTOCOL_ICMPV6);
   }
 
   /** Whether the packet may come from where it says and is for us; counts the drop otherwise. */
@@ -295,18 +371,23 @@ export class Ip {
       packet.toGroup = true;
       return true;
     }
-    // RFC 1112 §4, RFC 4291 §2.8: every host is in the all-hosts group.
-    const allNodes =
-      packet.version === 4
-        ? packet.dstD === (0xe0000001 | 0)
-        : packet.dstA === (0xff020000 | 0) && packet.dstB === 0 && packet.dstC === 0 && packet.dstD === 1;
-    if (allNodes) {
-      packet.toGroup = true;
+    const isMulticast = packet.version === 4 ? packet.dstD >>> 28 === 0xe : packet.dstA >>> 24 === 0xff;
+    if (isMulticast) return this.#passesToGroup(packet);
+    if (iface.configPorts.length > 0 && isForConfigPort(iface.configPorts, this.#context.memory, packet)) {
+      packet.toGroup = true; // it is answered as little as one to a group, and the next is asked about anew
       return true;
     }
     if (this.forwarder === null) this.#context.stats.drop('ip-not-ours');
     else this.forwarder.forward(packet);
     return false;
+  }
+
+  /** RFC 1112 §7.2: only groups that the interface is in. */
+  #passesToGroup(packet: Packet): boolean {
+    const drop = packet.iface.groups.check(packet);
+    if (drop !== null) this.#context.stats.drop(drop);
+    packet.toGroup = true;
+    return drop === null;
   }
 
   /** RFC 1122 §3.2.1.3: a source must be one host's address, and not ours when it comes from outside. */
@@ -322,19 +403,66 @@ export class Ip {
       // RFC 4291 §2.5.2: the unspecified address is no source but in neighbour discovery.
       if (srcA === 0 && srcB === 0 && srcC === 0 && srcD === 0 && !packet.toGroup) return 'ip-bad-source';
     }
-    if (!iface.isLoopback && this.isLocal(srcA, srcB, srcC, srcD)) return 'ip-martian';
+    if (!iface.isLoopback && !packet.looped && this.isLocal(srcA, srcB, srcC, srcD)) return 'ip-martian';
     return null;
   }
 
   /** Whether these four words are an address of this stack, on any interface (RFC 1122 §3.3.4.2, weak model). */
   isLocal(a: number, b: number, c: number, d: number): boolean {
     if (c === 0xffff && d >>> 24 === 127 && a === 0 && b === 0) return true; // all of 127.0.0.0/8
-    for (const iface of this.interfaces) {
-      for (const { address } of iface.addresses) {
-        if (address.d === d && address.c === c && address.b === b && address.a === a) return true;
-      }
-    }
-    return false;
+    return this.addresses.get(a, b, c, d) !== null;
+  }
+
+  /**
+   * The flow label of packets from `source` to `destination` and these ports: RFC 6437 §3. The same for all packets of a
+   * flow, and never 0; nobody who does not know the key can tell the ports by it.
+   */
+  flowLabel(source: IpAddress, destination: IpAddress, ports: number): number {
+    if (destination.isV4) return 0;
+    this.#flowHash ??= new SipHash(this.#context.random);
+    const { a, b, c, d } = destination;
+    const words = Int32Array.of(source.a, source.b, source.c, source.d, a, b, c, d, ports);
+    return this.#flowHash.hash(words) & FLOW_LABEL_MASK || 1;
+  }
+
+  /** The index of the next interface. */
+  nextIndex(): number {
+    return ++this.#lastIndex;
+  }
+
+  /** The interface with this index, or null. */
+  interfaceOf(zone: number): Interface | null {
+    return this.interfaces.find(({ index }) => index === zone) ?? null;
+  }
+
+  /**
+   * An address a user wrote, on a link if it needs one: on `source`'s, on the only one that has it, or on the first:
+   * RFC 4007 §6. Others are given back as they are.
+   */
+  zoned(address: IpAddress, source: IpAddress | null = null): IpAddress {
+    // The zone of a group is the interface, which is chosen elsewhere: by the socket, the source or a route.
+    if (!address.lacksZone || address.isMulticast) return address;
+    if (source !== null && source.zone !== 0) return address.withZone(source.zone);
+    const own = this.addresses.zoneOf(address.a, address.c, address.d);
+    if (own !== 0) return address.withZone(own);
+    const outside = this.interfaces.filter(({ isLoopback }) => !isLoopback);
+    const iface = outside.find(({ addresses }) => addresses.some(({ address: own }) => !own.isV4)) ?? outside[0];
+    return address.withZone(iface?.index ?? 0);
+  }
+
+  /** Reads an address whose zone may be the name of an interface, or gives null. */
+  parse(text: string): IpAddress | null {
+    const percent = text.indexOf('%');
+    if (percent < 0) return parseIp(text);
+    const name = text.slice(percent + 1);
+    const iface = this.interfaces.find((other) => other.name === name);
+    return parseIp(iface === undefined ? text : `${text.slice(0, percent)}%${iface.index}`);
+  }
+
+  /** The text of an address, its zone as the name of the interface: RFC 4007 §11. */
+  format(address: IpAddress): string {
+    const iface = address.zone === 0 ? null : this.interfaceOf(address.zone);
+    return iface === null ? address.toString() : `${address.withZone(0)}%${iface.name}`;
   }
 
   isLocalAddress(address: IpAddress): boolean {
@@ -351,33 +479,57 @@ export class Ip {
     return path.generation === this.routes.generation;
   }
 
+  /** Our address towards `destination`, or null where no way leads there; nobody is asked for anything. */
+  sourceFor(destination: IpAddress): IpAddress | null {
+    if (this.isLocalAddress(destination)) return destination;
+    const route = this.routes.lookup(destination);
+    return route === null ? null : route.iface.sourceFor(destination, route.gateway ?? destination);
+  }
+
   /**
    * Finds the way to `destination`.
    * @param source - our address, where the caller has bound one
+   * @param iface - where packets to a group leave, where the caller has chosen
    * @returns the path, or null when no route leads there
    */
-  path(destination: IpAddress, source: IpAddress | null): Path | null {
+  path(destination: IpAddress, source: IpAddress | null, iface: Interface | null = null): Path | null {
+    if (destination.isMulticast) return groupPath(this, destination, source, iface);
+    return this.#pathTo(destination, source);
+  }
+
+  #pathTo(destination: IpAddress, source: IpAddress | null): Path | null {
     const { generation } = this.routes;
     if (this.isLocalAddress(destination)) {
       const loopback = this.interfaces[0]!;
-      return { iface: loopback, neighbour: null, source: source ?? destination, mtu: loopback.mtu, generation };
+      return {
+        iface: loopback,
+        neighbour: null,
+        source: source ?? destination,
+        mtu: loopback.mtu,
+        flowLabel: 0,
+        generation,
+      };
     }
     const route = this.routes.lookup(destination);
     if (route === null) return null;
     const { iface, gateway } = route;
-    const nextHop = gateway ?? destination;
-    const from = source ?? iface.sourceFor(nextHop);
+    // RFC 3927 §2.6.2: what is to a link-local address is on the link, and no router is given it.
+    let nextHop = gateway === null || (destination.isV4 && destination.isLinkLocal) ? destination : gateway;
+    const from = source ?? iface.sourceFor(destination, nextHop);
+    // The same for what comes from one, wherever it goes.
+    if (from?.isV4 && from.isLinkLocal) nextHop = destination;
     // RFC 1122 §3.2.1.3 (g): a loopback source never leaves.
     if (from === null || from.isLoopback) return null;
     const broadcast = iface.isBroadcast(destination.a, destination.b, destination.c, destination.d);
     const resolved = iface.device.medium === 'ethernet' && !broadcast;
     const neighbour = resolved ? iface.neighbours.get(nextHop) : null;
-    return { iface, neighbour, source: from, mtu: this.pathMtus.get(destination, iface.mtu), generation };
+    return { iface, neighbour, source: from, mtu: this.pathMtus.get(destination, iface.mtu), flowLabel: 0, generation };
   }
 
   /**
    * Puts the IP header in front of `length` payload bytes that stand at {@link payloadOffset} of `frame`, and sends it.
    * The frame is the IP layer's from now on.
+   * @param loops - whether this host gets it too, if it goes to a group that the interface is in
    * @param discovery - what becomes of a packet that is too large: see {@link PathMtuDiscovery}
    */
   send(
@@ -388,6 +540,7 @@ export class Ip {
     destination: IpAddress,
     ttl: number,
     ds: number,
+    loops = false,
     discovery: PathMtuDiscovery = 'dont',
   ): void {
     const { memory } = this.#context;
@@ -411,24 +564,32 @@ export class Ip {
       ipv4.emit(memory.dv, p, end - p, ds, id, flags, ttl, protocol, path.source.d, destination.d);
     } else {
       end = p + ipv6.HEADER_LENGTH + length;
-      ipv6.emit(memory.dv, p, length, ds, ttl, protocol, path.source, destination);
+      const hops = ttl === TTL_DEFAULT ? path.iface.hopLimit : ttl;
+      ipv6.emit(memory.dv, p, length, ds, hops, protocol, path.source, destination, path.flowLabel);
       mark = memory.dv.getInt32(p + ipv6.HEADER_LENGTH);
     }
     setFrameBounds(memory, frame, p, end);
     if (!isTcp) {
       if (end - p > limit) {
+        // What comes back to this host comes back whole.
+        if (loops && destination.isMulticast) loopToMembers(this.looped, path.iface, frame, destination);
         mark = this.fragmenter.send(path, frame, limit, destination);
         if (!destination.isV4) this.pathMtus.noteSent(destination, mark, end - p);
         return;
       }
       if (mark !== 0) this.pathMtus.noteSent(destination, mark, end - p);
     }
-    this.#transmit(path, frame, destination);
+    this.#transmit(path, frame, destination, loops);
   }
 
-  #transmit(path: Path, frame: number, destination: IpAddress): void {
+  #transmit(path: Path, frame: number, destination: IpAddress, loops = false): void {
     const { iface } = path;
-    if (iface.isBroadcast(destination.a, destination.b, destination.c, destination.d)) iface.broadcast(frame);
+    if (destination.isMulticast) {
+      const { dv } = this.#context.memory;
+      const p = frameStart(this.#context.memory, frame);
+      const ttl = destination.isV4 ? ipv4.ttl(dv, p) : ipv6.hopLimit(dv, p);
+      sendToGroup(this.#context, this.looped, iface, frame, destination, ttl, loops);
+    } else if (iface.isBroadcast(destination.a, destination.b, destination.c, destination.d)) iface.broadcast(frame);
     else iface.transmit(frame, path.neighbour);
   }
 
@@ -438,39 +599,47 @@ export class Ip {
   }
 
   /** A packet of ours in `[p, end)` found no neighbour to go to. */
-  localUnreachable(p: number, end: number): void {
+  localUnreachable(p: number, end: number, zone: number): void {
     if (this.forwarder?.unreachable(p, end)) return;
     this.cause.setLocal();
-    this.deliverError(p, end, 'EHOSTUNREACH', true);
+    this.deliverError(p, end, zone, 'EHOSTUNREACH', true);
   }
 
   /**
    * Tells the socket that sent the packet quoted in `[p, end)` what became of it.
+   * @param zone - the index of the interface the packet left by
    * @param endsHandshake - see {@link ErrorTransport}   @param isTransient - of no concern to datagrams
    */
-  deliverError(p: number, end: number, code: ErrorCode, endsHandshake: boolean, isTransient = false): void {
+  deliverError(
+    p: number,
+    end: number,
+    zone: number,
+    code: ErrorCode,
+    endsHandshake: boolean,
+    isTransient = false,
+  ): void {
     const header = this.#quotedHeader(p, end);
     if (header === 0) return;
     const { dv } = this.#context.memory;
     const isV6 = header < 0;
     const transport = p + Math.abs(header);
-    const local = quotedAddress(dv, p, isV6, true);
-    const remote = quotedAddress(dv, p, isV6, false);
+    const local = quotedAddress(dv, p, isV6, true, zone);
+    const remote = quotedAddress(dv, p, isV6, false, zone);
     const protocol = quotedProtocol(dv, p, header);
     if (protocol === PROTOCOL_TCP) this.tcp.error(local, remote, transport, code, endsHandshake);
     else this.#tellDatagrams(protocol, local, remote, transport, code, end, isTransient);
   }
 
   /** The same for what is no stream: where those are told in a way of their own. */
-  deliverToDatagrams(p: number, end: number, code: ErrorCode, isTransient: boolean): void {
+  deliverToDatagrams(p: number, end: number, zone: number, code: ErrorCode, isTransient: boolean): void {
     const header = this.#quotedHeader(p, end);
     if (header === 0) return;
     const { dv } = this.#context.memory;
     const isV6 = header < 0;
     const protocol = quotedProtocol(dv, p, header);
     if (protocol === PROTOCOL_TCP) return;
-    const local = quotedAddress(dv, p, isV6, true);
-    const remote = quotedAddress(dv, p, isV6, false);
+    const local = quotedAddress(dv, p, isV6, true, zone);
+    const remote = quotedAddress(dv, p, isV6, false, zone);
     this.#tellDatagrams(protocol, local, remote, p + Math.abs(header), code, end, isTransient);
   }
 
@@ -495,15 +664,15 @@ export class Ip {
   }
 
   /** The packet quoted in `[p, end)` was too big for a router on its way, which takes `mtu` bytes (0: it did not say). */
-  deliverTooBig(p: number, end: number, mtu: number): void {
+  deliverTooBig(p: number, end: number, zone: number, mtu: number): void {
     const header = this.#quotedHeader(p, end);
     if (header === 0) return;
     const { dv } = this.#context.memory;
     const isV6 = header < 0;
     const protocol = quotedProtocol(dv, p, header);
     const length = isV6 ? ipv6.HEADER_LENGTH + ipv6.payloadLength(dv, p) : ipv4.totalLength(dv, p);
-    const local = quotedAddress(dv, p, isV6, true);
-    const remote = quotedAddress(dv, p, isV6, false);
+    const local = quotedAddress(dv, p, isV6, true, zone);
+    const remote = quotedAddress(dv, p, isV6, false, zone);
     const transport = p + Math.abs(header);
     if (protocol === PROTOCOL_TCP) {
       this.tcp.tooBig(local, remote, transport, mtu, length);

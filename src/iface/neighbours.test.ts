@@ -175,13 +175,13 @@ test('arp: RFC 5227: a probe (sender 0.0.0.0) for our address is answered, and r
 
 test('arp: the cache is bounded: the one unused for longest is forgotten', () => {
   const peer = new EtherPeer();
-  for (let i = 0; i < 3000; i++) {
+  for (let i = 0; i < 20_000; i++) {
     peer.now++;
     peer.iface.neighbours.get(IpAddress.v4(0x0a010000 + i));
   }
-  assert.equal(peer.iface.neighbours.count, 1024);
+  assert.equal(peer.iface.neighbours.count, 16_384);
   assert.equal(peer.iface.neighbours.find(IpAddress.v4(0x0a010000)), null);
-  assert.notEqual(peer.iface.neighbours.find(IpAddress.v4(0x0a010000 + 2999)), null);
+  assert.notEqual(peer.iface.neighbours.find(IpAddress.v4(0x0a010000 + 19_999)), null);
   peer.stack.close();
 });
 

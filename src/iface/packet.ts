@@ -26,6 +26,8 @@ export class Packet {
   dstB = 0;
   dstC = 0;
   dstD = 0;
+  /** What the zones in the addresses add to the sum of the pseudo-header, which a wire does not know. */
+  zoneSum = 0;
   /** Whether a device vouches for the transport checksum. */
   trusted = false;
   /** Payload bytes a segment, where the packet is a super-segment; else 0. */
@@ -34,6 +36,10 @@ export class Packet {
   fragmented = false;
   /** Whether it was sent to a multicast or broadcast address, of the link or of IP. */
   toGroup = false;
+  /** Value of the router alert in its hop-by-hop options: RFC 2711; -1: none. IPv6 only. */
+  routerAlert = -1;
+  /** Whether it is our own, sent to a group that we are in ourselves. */
+  looped = false;
   /** Whether a raw socket has got it, so that nobody need be told that no one wants it. */
   isTaken = false;
 
@@ -87,7 +93,8 @@ export class Packet {
         halves(this.srcC) +
         halves(this.dstA) +
         halves(this.dstB) +
-        halves(this.dstC),
+        halves(this.dstC) -
+        this.zoneSum,
     );
   }
 }

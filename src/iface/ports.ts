@@ -32,3 +32,18 @@ export function covers(bound: IpAddress, address: IpAddress): boolean {
 
 /** Whether two sockets bound to these addresses would both serve some address. */
 export const clashes = (a: IpAddress, b: IpAddress): boolean => covers(a, b) || covers(b, a);
+
+/** What is bound to an address. */
+export interface Bound {
+  readonly local: IpAddress;
+  /** Whether `::` means IPv6 only, instead of both families: RFC 3493 §5.3. */
+  readonly ipv6Only: boolean;
+}
+
+/** Whether `bound` serves `address`. */
+export const serves = ({ local, ipv6Only }: Bound, address: IpAddress): boolean =>
+  covers(local, address) && !(ipv6Only && address.isV4);
+
+/** Whether two would both serve some address. */
+export const collide = (one: Bound, other: Bound): boolean =>
+  clashes(one.local, other.local) && !(one.ipv6Only && other.local.isV4) && !(other.ipv6Only && one.local.isV4);

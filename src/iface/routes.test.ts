@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { PeerDevice } from '../../test/peer.ts';
+import { Random } from '../phy/random.ts';
 import { Stack } from '../stack.ts';
 import { Cidr, IpAddress } from '../wire/address.ts';
+import type { Route } from './routes.ts';
 
 const ip = (text: string): IpAddress => IpAddress.parse(text);
 
@@ -63,5 +65,75 @@ test('routes: a path is current until the routes change', () => {
 test('routes: a gateway must be on a network of ours', () => {
   const { stack } = stackWith(['10.0.0.1/24']);
   assert.throws(() => stack.addDefaultRoute(ip('192.168.0.1')), { name: 'RangeError', message: /192\.168\.0\.1/ });
+  stack.close();
+});
+
+test('routes: the table agrees with a slow twin, through ten thousand changes', () => {
+  const { stack, ifaces } = stackWith(['10.0.0.1/8']);
+  const { routes } = stack.ip;
+  const random = new Random(3);
+  const twin: Route[] = [...routes.all];
+  const slow = (to: IpAddress): Route | null => {
+    let best: Route | null = null;
+    for (const route of twin) {
+      const { prefix, metric = 0 } = route;
+      if (prefix.address.isV4 !== to.isV4 || !prefix.contains(to)) continue;
+      if (best === null || prefix.bits > best.prefix.bits) best = route;
+      else if (prefix.bits === best.prefix.bits && metric < (best.metric ?? 0)) best = route;
+    }
+    return best;
+  };
+  const below = (n: number): number => random.next() % n;
+  const address = (): IpAddress =>
+    below(2) === 0
+      ? IpAddress.v4(0x0a000000 | below(1 << 14))
+      : new IpAddress(0x20010db8, below(64), below(4) << 30, below(8));
+  for (let i = 0; i < 10_000; i++) {
+    if (below(3) > 0 || twin.length < 2) {
+      const at = address();
+      const prefix = new Cidr(at, at.isV4 ? below(33) : below(129));
+      const route: Route = { prefix, iface: ifaces[0]!, gateway: null, metric: below(3) };
+      routes.add(route);
+      twin.push(route);
+    } else {
+      const [gone] = twin.splice(1 + below(twin.length - 1), 1);
+      assert.equal(routes.delete(gone!), true);
+      assert.equal(routes.delete(gone!), false);
+    }
+    const to = address();
+    const [found, want] = [routes.lookup(to), slow(to)];
+    assert.equal(found?.prefix.bits, want?.prefix.bits);
+    assert.equal(found?.metric, want?.metric);
+    assert.equal(routes.count, twin.length);
+  }
+  assert.equal(
+    routes.remove(({ metric }) => metric === 1),
+    twin.filter(({ metric }) => metric === 1).length,
+  );
+  assert.equal(routes.all.length, routes.count);
+  stack.close();
+});
+
+test('routes: a dead router is passed over, for a shorter prefix too; where all are dead they take turns', () => {
+  const { stack, ifaces } = stackWith(['2001:db8::1/64']);
+  const [iface] = ifaces;
+  const via = (prefix: string, gateway: string): Route => {
+    const route: Route = { prefix: Cidr.parse(prefix), iface: iface!, gateway: ip(gateway) };
+    stack.addRoute(route);
+    return route;
+  };
+  const a = via('::/0', 'fe80::a');
+  const b = via('::/0', 'fe80::b');
+  const c = via('2001:db8:9::/48', 'fe80::c');
+  const hop = (): string => `${stack.ip.routes.lookup(ip('2001:db8:9::9'))!.gateway}`;
+  assert.equal(hop(), 'fe80::c');
+  c.isDead = true;
+  assert.equal(hop(), 'fe80::a');
+  a.isDead = true;
+  assert.equal(hop(), 'fe80::b');
+  b.isDead = true;
+  assert.equal(hop(), 'fe80::c', 'the longest prefix again');
+  stack.ip.routes.delete(c);
+  assert.deepEqual([hop(), hop(), hop()], ['fe80::a', 'fe80::b', 'fe80::a']);
   stack.close();
 });

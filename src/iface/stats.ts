@@ -1,13 +1,34 @@
 /** Counters of a stack. Nothing is logged: what happens is counted under its name. @module */
 import type { Drop as ArpDrop } from '../wire/arp.ts';
+import type { Drop as Dhcpv4Drop } from '../wire/dhcpv4.ts';
+import type { Drop as Dhcpv6Drop } from '../wire/dhcpv6.ts';
+import type { Drop as DnsDrop } from '../wire/dns.ts';
 import type { Drop as EthernetDrop } from '../wire/ethernet.ts';
 import type { Drop as IcmpDrop } from '../wire/icmpv4.ts';
+import type { Drop as IgmpDrop } from '../wire/igmp.ts';
 import type { Drop as Ipv4Drop } from '../wire/ipv4.ts';
 import type { Drop as Ipv6Drop } from '../wire/ipv6.ts';
+import type { Drop as Ipv6ExtensionDrop } from '../wire/ipv6-extension.ts';
+import type { Drop as MldDrop } from '../wire/mld.ts';
+import type { Drop as NdpDrop } from '../wire/ndp.ts';
 import type { Drop as TcpDrop } from '../wire/tcp.ts';
 import type { Drop as UdpDrop } from '../wire/udp.ts';
 
-type WireDrop = ArpDrop | EthernetDrop | IcmpDrop | Ipv4Drop | Ipv6Drop | TcpDrop | UdpDrop;
+type WireDrop =
+  | ArpDrop
+  | Dhcpv4Drop
+  | Dhcpv6Drop
+  | DnsDrop
+  | EthernetDrop
+  | IcmpDrop
+  | IgmpDrop
+  | Ipv4Drop
+  | Ipv6Drop
+  | Ipv6ExtensionDrop
+  | MldDrop
+  | NdpDrop
+  | TcpDrop
+  | UdpDrop;
 
 /** Why a packet that was well formed was dropped, in or out. */
 type StackDrop =
@@ -15,13 +36,32 @@ type StackDrop =
   | 'link-unknown-type' // an EtherType no layer takes
   | 'ip-bad-source' // a source address that must not be one: RFC 1122 §3.2.1.3
   | 'ip-martian' // loopback or own addresses from outside: RFC 1812 §5.3.7
+  | 'ip-bad-zone' // a link-local address with bits where there must be none: RFC 4291 §2.5.6
   | 'ip-link-group' // for one host in IP, for everybody on the link
   | 'ip-not-ours' // no interface has the destination
+  | 'ip-no-member' // for a group that the interface is not in
+  | 'ip-source-filtered' // for a group, from a source that nobody wants: RFC 3376 §3.2
+  | 'igmp-unknown-type'
+  | 'igmp-no-alert' // a query without the router alert option: RFC 3376 §9.1
+  | 'igmp-bad-destination' // a general query to another group than 224.0.0.1
+  | 'igmp-bad-query' // a general query with sources, or about no group
+  | 'mld-no-alert' // RFC 3810 §6.2
+  | 'mld-bad-destination'
+  | 'mld-bad-query'
+  | 'multicast-loop-full' // too many own datagrams wait to come back to this host
   | 'ip-ttl-exceeded' // of a packet to forward
   | 'ip-too-big' // to forward: more than the next link carries
   | 'ip-not-forwarded' // loopback, link-local, multicast, broadcast: RFC 1812 §5.3
   | 'ip-reverse-path' // RFC 3704: the way back leads elsewhere
   | 'ip-bad-offload' // a super-segment that cannot be cut
+  | 'nd-ignored' // an advertisement or redirect where routers are not listened to, a solicitation where none is
+  | 'nd-not-ours' // asks for somebody else
+  | 'nd-unsolicited' // an advertisement of a neighbour that is of no interest: RFC 4861 §7.2.5
+  | 'nd-conflict' // another host advertises our address
+  | 'nd-looped' // our own probe for duplicates: RFC 7527
+  | 'nd-redirect-refused' // not from the first hop, or not wanted: RFC 4861 §8.1
+  | 'nd-bad-prefix' // no address can be made of it: RFC 4862 §5.5.3
+  | 'nd-table-full' // more routers, prefixes, routes or addresses than are remembered
   | 'ip-fragment-truncated' // no room for the fragment header: RFC 8200 §4.5
   | 'ip-fragment-bad-length' // not a multiple of 8 although more follow
   | 'ip-fragment-empty'
@@ -36,8 +76,18 @@ type StackDrop =
   | 'ip-fragment-timeout'
   | 'fragment-queue-full' // cut packets that wait for room
   | 'ip-unknown-protocol'
-  | 'ip-extension-header'
+  | 'dhcp-other-client' // of another exchange: its transaction, link address or client identifier is not ours
+  | 'dhcp-other-server' // not from the server that was chosen
+  | 'dhcp-unexpected' // a message that nobody waits for in this state
+  | 'dhcp-bad-lease' // an address, a mask or a time that cannot be
+  | 'dhcp-no-lease' // our server has no address left
   | 'arp-conflict' // another host claims our address
+  | 'dns-wrong-id' // an answer to nothing we asked: RFC 5452 §9
+  | 'dns-wrong-question'
+  | 'dns-not-an-answer' // a query where an answer was due
+  | 'dns-not-a-query'
+  | 'dns-wrong-source' // mDNS from beyond the link: RFC 6762 §11
+  | 'dns-server-busy' // more queries at once than our server takes
   | 'icmp-unknown-type'
   | 'icmp-ignored-type' // a request or a reply that no host needs: RFC 6918, RFC 1122 §3.2.2.7 to §3.2.2.9
   | 'icmp-error-queue-full' // errors that nobody takes
@@ -82,6 +132,11 @@ export class Stats {
   // thrown out of its optimized code at that point, with 0.6 MB of garbage (measured: test/runtime/allocation.test.ts).
   bytesIn = 2 ** 40;
   bytesOut = 2 ** 40;
+  /** Messages of neighbour discovery, redirects followed, addresses of ours that another host had. */
+  ndIn = 0;
+  ndOut = 0;
+  ndRedirects = 0;
+  ndDuplicates = 0;
   /** Fragments in and out; datagrams put together of the ones and cut into the others. */
   fragmentsIn = 0;
   fragmentsOut = 0;
@@ -89,6 +144,11 @@ export class Stats {
   datagramsFragmented = 0;
   icmpErrorsOut = 0;
   icmpErrorsIn = 0;
+  /** Messages of IGMP and MLD, for routers too. */
+  igmpIn = 0;
+  igmpOut = 0;
+  mldIn = 0;
+  mldOut = 0;
   /** Packets passed on from one interface to another; a super-segment is one. */
   ipForwarded = 0;
   ipRedirectsOut = 0;
@@ -135,6 +195,8 @@ export class Stats {
   /** TIME-WAIT records given up early because the table was full. */
   tcpTimeWaitOverflows = 0;
 
+  #onDrop: ((reason: DropReason) => void) | null = null;
+
   constructor() {
     this.bytesIn = 0;
     this.bytesOut = 0;
@@ -143,5 +205,15 @@ export class Stats {
   /** @param count - packets dropped at once */
   drop(reason: DropReason, count = 1): void {
     this.drops[reason] = (this.drops[reason] ?? 0) + count;
+    this.#onDrop?.(reason);
+  }
+
+  /** For tools: told of each drop as it happens, one listener; it must do nothing with the stack. See PcapWriter.explain. */
+  get onDrop(): ((reason: DropReason) => void) | null {
+    return this.#onDrop;
+  }
+
+  set onDrop(listener: ((reason: DropReason) => void) | null) {
+    this.#onDrop = listener;
   }
 }

@@ -101,6 +101,11 @@ export class InterfaceControl {
     return new MacAddress(dv.getUint16(IFREQ_VALUE + 2), dv.getInt32(IFREQ_VALUE + 4)); // behind sa_family
   }
 
+  /** ARPHRD_ETHER and the like: linux/if_arp.h. */
+  hardwareType(): number {
+    return this.#do(SIOCGIFHWADDR, 'cannot read its hardware type').dv.getUint16(IFREQ_VALUE, true);
+  }
+
   isUp(): boolean {
     return (this.#flags() & IFF_UP) !== 0;
   }

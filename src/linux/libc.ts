@@ -86,6 +86,8 @@ export interface Libc {
   setsockopt(fd: number, level: number, name: number, address: number, length: number): number;
   /** `length` is the address of the room there is, a u32, which the kernel changes. */
   getsockopt(fd: number, level: number, name: number, address: number, length: number): number;
+  /** `vector` is where `count` struct mmsghdr stand; returns how many were filled. */
+  recvmmsg(fd: number, vector: number, count: number, flags: number, timeout: number): number;
   errno(): number;
   /** Where the first byte of `bytes` lies; stable as long as the array lives. */
   address(bytes: Uint8Array): number;
@@ -131,6 +133,7 @@ async function bindLibc(): Promise<Libc> {
     bind: bind<Libc['bind']>('int bind(int, uintptr_t, uint32_t)'),
     setsockopt: bind<Libc['setsockopt']>('int setsockopt(int, int, int, uintptr_t, uint32_t)'),
     getsockopt: bind<Libc['getsockopt']>('int getsockopt(int, int, int, uintptr_t, uintptr_t)'),
+    recvmmsg: bind<Libc['recvmmsg']>('int recvmmsg(int, uintptr_t, unsigned int, int, uintptr_t)'),
     errno: () => koffi.errno(),
     address: (bytes) => Number(koffi.address(bytes)),
     watch: (fd) => {

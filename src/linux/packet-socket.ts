@@ -101,12 +101,12 @@ export async function openPacketSocket(options: PacketSocketOptions): Promise<Pa
     const index = control.index();
     if (index === 0)
       throw new NetError('ENODEV', syscall, { detail: `no interface ${name}: ip link shows which exist` });
-    fd = openSocket(libc, syscall);
-    bind(libc, fd, index, name, syscall);
-    if (options.outgoing !== true) setOption(libc, fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
-    setOption(libc, fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES);
+    fd = openRawSocket(libc, syscall);
+    bindPacketSocket(libc, fd, index, name, syscall);
+    if (options.outgoing !== true) setSocketOption(libc, fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
+    setSocketOption(libc, fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES);
     if (options.promiscuous ?? true) setPromiscuous(libc, fd, index, name, syscall);
-    const vnet = setOption(libc, fd, SOL_PACKET, PACKET_VNET_HDR, 1);
+    const vnet = setSocketOption(libc, fd, SOL_PACKET, PACKET_VNET_HDR, 1);
     const offload = vnet && (options.offload ?? true);
     const device = { libc, fd, medium: 'ethernet', mtu: control.mtu(), offload, vnet } as const;
     return new PacketSocketDevice(device, name, control.mac());
@@ -118,7 +118,8 @@ export async function openPacketSocket(options: PacketSocketOptions): Promise<Pa
   }
 }
 
-function openSocket(libc: c.Libc, syscall: string): number {
+/** A socket that gets nothing before it is bound; shared with the capture. */
+export function openRawSocket(libc: c.Libc, syscall: string): number {
   // Protocol 0: nothing arrives before bind names interface and protocol.
   const fd = libc.socket(c.AF_PACKET, c.SOCK_RAW | c.SOCK_NONBLOCK | c.SOCK_CLOEXEC, 0);
   if (fd >= 0) return fd;
@@ -132,7 +133,7 @@ function openSocket(libc: c.Libc, syscall: string): number {
 }
 
 /** struct sockaddr_ll: u16 family, u16 protocol in network order, i32 interface. */
-function bind(libc: c.Libc, fd: number, index: number, name: string, syscall: string): void {
+export function bindPacketSocket(libc: c.Libc, fd: number, index: number, name: string, syscall: string): void {
   const address = new Struct(libc, 20);
   address.dv.setUint16(0, c.AF_PACKET, true);
   address.dv.setUint16(2, ETH_P_ALL);
@@ -145,7 +146,7 @@ function bind(libc: c.Libc, fd: number, index: number, name: string, syscall: st
 }
 
 /** struct packet_mreq: i32 interface, u16 type, u16 address length, u8 address[8]. */
-function setPromiscuous(libc: c.Libc, fd: number, index: number, name: string, syscall: string): void {
+export function setPromiscuous(libc: c.Libc, fd: number, index: number, name: string, syscall: string): void {
   const request = new Struct(libc, 16);
   request.dv.setInt32(0, index, true);
   request.dv.setUint16(4, PACKET_MR_PROMISC, true);
@@ -157,7 +158,7 @@ function setPromiscuous(libc: c.Libc, fd: number, index: number, name: string, s
 }
 
 /** Sets an integer option; false where the kernel does not know or allow it. */
-function setOption(libc: c.Libc, fd: number, level: number, option: number, value: number): boolean {
+export function setSocketOption(libc: c.Libc, fd: number, level: number, option: number, value: number): boolean {
   const argument = new Struct(libc, 4);
   argument.dv.setInt32(0, value, true);
   return libc.setsockopt(fd, level, option, argument.address, 4) >= 0;

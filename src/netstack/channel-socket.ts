@@ -2,6 +2,7 @@
 import type { BlockingOptions, SocketLoop } from '../sockets/backend.ts';
 import type { Notified } from '../sockets/loop.ts';
 import { realClock } from '../sockets/real-clock.ts';
+import { type IpAddress, parseIp } from '../wire/address.ts';
 import type { Caller } from './caller.ts';
 
 /** Closes sockets whose objects nobody holds any more. */
@@ -47,6 +48,14 @@ export abstract class ChannelSocket implements SocketLoop {
 
   wake(): void {
     this.caller.ringSoon();
+  }
+
+  parseAddress(text: string): IpAddress | null {
+    return parseIp(text);
+  }
+
+  formatAddress(address: IpAddress): string {
+    return address.toString();
   }
 
   touch(): void {

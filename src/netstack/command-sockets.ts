@@ -8,7 +8,7 @@ import { IpAddress } from '../wire/address.ts';
 import { type Caller, goneError } from './caller.ts';
 import { ChannelSocket } from './channel-socket.ts';
 import { CommandStream, endpointOf } from './command-stream.ts';
-import { type Command, errorOf, type Handle, type Local, type Response, type StreamOpened } from './commands.ts';
+import { type Command, errorOf, type Handle, type Local, type Response, type StreamOpened, type UdpSettings } from './commands.ts';
 import { RingStream } from './ring-stream.ts';
 
 /** A stream that the stack has opened: over rings where it shares its memory. */
@@ -87,15 +87,23 @@ abstract class DatagramChannelSocket extends ChannelSocket {
     this.handle = handle;
   }
 
+  /** Length of the datagram that is here, or -1: then one is asked for. @throws what was reported */
   peekLength(): number {
-    return this.#received?.data.length ?? -1;
+    if (this.#received !== null) return this.#received.data.length;
+    this.#throwError();
+    this.#ask();
+    return -1;
+  }
+
+  #throwError(): void {
+    const error = this.#error;
+    this.#error = null;
+    if (error !== null) throw error;
   }
 
   /** @throws what was reported about a connected peer, once */
   recv(target: Uint8Array, source: Source): number {
-    const error = this.#error;
-    this.#error = null;
-    if (error !== null) throw error;
+    this.#throwError();
     const datagram = this.#received;
     if (datagram === null) {
       this.#ask();
@@ -158,7 +166,13 @@ abstract class DatagramChannelSocket extends ChannelSocket {
 export class ChannelUdp extends DatagramChannelSocket implements UdpBackend {
   readonly local: IpAddress;
   readonly port: number;
-  #mode: PathMtuDiscovery = 'want';
+  readonly #settings: { -readonly [K in keyof UdpSettings]: UdpSettings[K] } = {
+    pathMtuDiscovery: 'want',
+    broadcast: false,
+    ttl: 64,
+    multicastTtl: 1,
+    multicastLoopback: true,
+  };
 
   constructor(caller: Caller, handle: Handle, local: Local, pathMtu: number | null) {
     super(caller, 'udp', handle);
@@ -167,13 +181,52 @@ export class ChannelUdp extends DatagramChannelSocket implements UdpBackend {
     this.pathMtu = pathMtu;
   }
 
-  get pathMtuDiscovery(): PathMtuDiscovery {
-    return this.#mode;
+  /** What the stack is told of here is obeyed by the next command: they keep their order. */
+  #set(changes: Partial<UdpSettings>): void {
+    const known = this.#settings as Record<string, unknown>;
+    if (Object.entries(changes).every(([name, value]) => known[name] === value)) return;
+    Object.assign(this.#settings, changes);
+    this.caller.tell({ kind: 'udp-configure', handle: this.handle, settings: changes });
   }
 
-  set pathMtuDiscovery(mode: PathMtuDiscovery) {
-    this.#mode = mode;
-    this.caller.tell({ kind: 'udp-configure', handle: this.handle, pathMtuDiscovery: mode });
+  get pathMtuDiscovery(): PathMtuDiscovery {
+    return this.#settings.pathMtuDiscovery;
+  }
+
+  set pathMtuDiscovery(pathMtuDiscovery: PathMtuDiscovery) {
+    this.#set({ pathMtuDiscovery });
+  }
+
+  get broadcast(): boolean {
+    return this.#settings.broadcast;
+  }
+
+  set broadcast(broadcast: boolean) {
+    this.#set({ broadcast });
+  }
+
+  get ttl(): number {
+    return this.#settings.ttl;
+  }
+
+  set ttl(ttl: number) {
+    this.#set({ ttl });
+  }
+
+  get multicastTtl(): number {
+    return this.#settings.multicastTtl;
+  }
+
+  set multicastTtl(multicastTtl: number) {
+    this.#set({ multicastTtl });
+  }
+
+  get multicastLoopback(): boolean {
+    return this.#settings.multicastLoopback;
+  }
+
+  set multicastLoopback(multicastLoopback: boolean) {
+    this.#set({ multicastLoopback });
   }
 
   #command(data: Uint8Array, to: Endpoint | null): Command {

@@ -32,6 +32,7 @@ export type TcpCommand =
       /** 0: a free one is chosen. */
       readonly port: number;
       readonly backlog?: number | undefined;
+      readonly ipv6Only?: boolean | undefined;
       readonly tcp?: PlainTcpSettings | undefined;
     }
   | { readonly kind: 'tcp-accept'; readonly handle: Handle }
@@ -54,8 +55,23 @@ export type TcpCommand =
   | { readonly kind: 'tcp-abort'; readonly handle: Handle }
   | { readonly kind: 'tcp-status'; readonly handle: Handle };
 
+/** What can be changed of a UDP socket. */
+export interface UdpSettings {
+  readonly pathMtuDiscovery: PathMtuDiscovery;
+  readonly broadcast: boolean;
+  readonly ttl: number;
+  readonly multicastTtl: number;
+  readonly multicastLoopback: boolean;
+}
+
 export type UdpCommand =
-  | { readonly kind: 'udp-bind'; readonly host?: string | undefined; readonly port: number }
+  | {
+      readonly kind: 'udp-bind';
+      readonly host?: string | undefined;
+      readonly port: number;
+      readonly reuse?: boolean | undefined;
+      readonly ipv6Only?: boolean | undefined;
+    }
   | {
       readonly kind: 'udp-connect';
       readonly host: string;
@@ -73,7 +89,7 @@ export type UdpCommand =
     }
   /** Answered with the oldest datagram; what is beyond `max` bytes is lost, and `length` tells. */
   | { readonly kind: 'udp-receive'; readonly handle: Handle; readonly max?: number | undefined }
-  | { readonly kind: 'udp-configure'; readonly handle: Handle; readonly pathMtuDiscovery: PathMtuDiscovery }
+  | { readonly kind: 'udp-configure'; readonly handle: Handle; readonly settings: Partial<UdpSettings> }
   | { readonly kind: 'udp-close'; readonly handle: Handle };
 
 export type RawCommand =

@@ -2,25 +2,35 @@
  * Sockets over anything that has a channel: the same classes as a host's. Each function has a twin that stops the thread
  * until it is done, where a thread may. @module
  */
-import type { BlockingOptions } from '../sockets/backend.ts';
+import { NetError } from '../errors.ts';
+import type { BlockingOptions, Lookup } from '../sockets/backend.ts';
 import type { BindOptions, ConnectOptions, ListenOptions, UdpConnectOptions } from '../sockets/host.ts';
 import { type RawOpenOptions, RawSocket } from '../sockets/raw-socket.ts';
 import { TcpListener } from '../sockets/tcp-listener.ts';
 import { TcpStream } from '../sockets/tcp-stream.ts';
 import { UdpSocket } from '../sockets/udp-socket.ts';
-import { NetError } from '../errors.ts';
+import { parseIp } from '../wire/address.ts';
 import type { Caller } from './caller.ts';
 import type { HasChannel } from './channel.ts';
 import { ChannelListener, ChannelRaw, ChannelUdp, openStream } from './command-sockets.ts';
 import type { Command, PlainTcpSettings, ResponseTo, TcpCommand, UdpCommand } from './commands.ts';
 import { addressOf } from './executor.ts';
 
+/** Addresses only: names are the business of who asks. */
+const LOOKUP: Lookup = {
+  numeric: (host) => {
+    if (typeof host !== 'string') throw new TypeError(`host: expected an address as a string, got ${typeof host}`);
+    return host === 'localhost' ? addressOf(host, 'send') : parseIp(host);
+  },
+  address: async (host, syscall) => addressOf(host, syscall),
+};
+
 /** As a host's, without `onSyn`: a function cannot be asked on another thread. */
 export type ChannelListenOptions = Omit<ListenOptions, 'onSyn' | 'tcp'> & { readonly tcp?: PlainTcpSettings };
 export type ChannelConnectOptions = Omit<ConnectOptions, 'tcp'> & { readonly tcp?: PlainTcpSettings };
 
-const listenCommand = ({ host, port, backlog, tcp }: ChannelListenOptions): Command & TcpCommand =>
-  ({ kind: 'tcp-listen', host, port, backlog, tcp }) as const;
+const listenCommand = ({ host, port, backlog, ipv6Only, tcp }: ChannelListenOptions): Command & TcpCommand =>
+  ({ kind: 'tcp-listen', host, port, backlog, ipv6Only, tcp }) as const;
 
 const listenerOf = (caller: Caller, { handle, local }: ResponseTo<{ kind: 'tcp-listen' } & TcpCommand>): TcpListener => {
   const socket = new ChannelListener(caller, handle, local);
@@ -89,11 +99,17 @@ export function tcpConnectBlocking(
   return streamOf(caller, caller.requestBlocking(connectCommand(options), { timeoutMs }) as never);
 }
 
-const bindCommand = ({ host, port = 0 }: BindOptions): Command & UdpCommand => ({ kind: 'udp-bind', host, port });
+const bindCommand = ({ host, port = 0, reuse, ipv6Only }: BindOptions): Command & UdpCommand => ({
+  kind: 'udp-bind',
+  host,
+  port,
+  reuse,
+  ipv6Only,
+});
 
 const udpOf = (caller: Caller, answer: ResponseTo<{ kind: 'udp-bind' } & UdpCommand>): UdpSocket => {
   const socket = new ChannelUdp(caller, answer.handle, answer.local, answer.pathMtu);
-  return new UdpSocket(socket, socket, addressOf);
+  return new UdpSocket(socket, socket, LOOKUP);
 };
 
 /** Takes datagrams to a port. @throws NetError EADDRINUSE, EADDRNOTAVAIL, ENETDOWN */

@@ -1,11 +1,21 @@
 /** Commands, executed on the stack's thread: each is answered now, or waits with the one socket it is about. @module */
 import { NetError } from '../errors.ts';
+import { PATH_MTU_MODES } from '../iface/path-mtu.ts';
 import type { Stack } from '../stack.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import { IpAddress, parseIp } from '../wire/address.ts';
 import { checkPort } from '../wire/ip.ts';
 import { Call, type Client, syscallOf } from './client.ts';
-import type { Command, PosixCommand, RawCommand, Response, StackCommand, TcpCommand, UdpCommand } from './commands.ts';
+import type {
+  Command,
+  PosixCommand,
+  RawCommand,
+  Response,
+  StackCommand,
+  TcpCommand,
+  UdpCommand,
+  UdpSettings,
+} from './commands.ts';
 import { DatagramEntry } from './datagram-entry.ts';
 import { ListenerEntry } from './listener-entry.ts';
 import { BYTES_MAX, StreamEntry } from './stream-entry.ts';
@@ -25,15 +35,12 @@ export interface Executed {
 const OK: Response = { kind: 'ok' };
 
 /** An address, or `localhost`. @throws NetError ENOTFOUND */
-export function addressOf(host: unknown, syscall: string): IpAddress {
+export function addressOf(host: unknown, syscall: string, parse = parseIp): IpAddress {
   if (typeof host !== 'string') throw new TypeError(`host: expected an address as a string, got ${typeof host}`);
-  const address = host === 'localhost' ? IpAddress.v4(0x7f000001) : parseIp(host);
+  const address = host === 'localhost' ? IpAddress.v4(0x7f000001) : parse(host);
   if (address === null) throw new NetError('ENOTFOUND', syscall, { address: host });
   return address;
 }
-
-const optionalAddress = (host: string | undefined, syscall: string): IpAddress | undefined =>
-  host === undefined ? undefined : addressOf(host, syscall);
 
 function checkData(data: unknown): asserts data is Uint8Array {
   if (!(data instanceof Uint8Array)) throw new TypeError(`data: expected a Uint8Array, got ${typeof data}`);
@@ -45,6 +52,14 @@ export class Executor {
 
   constructor(to: Executed) {
     this.#to = to;
+  }
+
+  #address(host: unknown, syscall: string): IpAddress {
+    return addressOf(host, syscall, (text) => this.#to.stack.ip.parse(text));
+  }
+
+  #optional(host: string | undefined, syscall: string): IpAddress | undefined {
+    return host === undefined ? undefined : this.#address(host, syscall);
   }
 
   /** Executes one command; what it throws is its answer. */
@@ -111,21 +126,21 @@ export class Executor {
     }
   }
 
-  #listen(client: Client, { host, port, backlog, tcp }: Extract<TcpCommand, { kind: 'tcp-listen' }>): Response {
+  #listen(client: Client, { host, port, backlog, ipv6Only, tcp }: Extract<TcpCommand, { kind: 'tcp-listen' }>): Response {
     const socket = this.#to.stack.tcpSocket(tcp as Partial<TcpSettings> | undefined);
-    socket.listen({ port: checkPort(port, 0), address: optionalAddress(host, 'listen'), backlog });
+    socket.listen({ port: checkPort(port, 0), address: this.#optional(host, 'listen'), backlog, ipv6Only });
     return new ListenerEntry(client, socket).open();
   }
 
   #connect(client: Client, call: Call, command: Extract<TcpCommand, { kind: 'tcp-connect' }>): null {
     const { host, port, localHost, localPort, tcp } = command;
     const socket = this.#to.stack.tcpSocket(tcp as Partial<TcpSettings> | undefined);
-    const address = optionalAddress(localHost, 'connect');
+    const address = this.#optional(localHost, 'connect');
     const local = {
       ...(address === undefined ? {} : { address }),
       ...(localPort === undefined ? {} : { port: checkPort(localPort, 0) }),
     };
-    socket.connect({ address: addressOf(host, 'connect'), port: checkPort(port, 1) }, local);
+    socket.connect({ address: this.#address(host, 'connect'), port: checkPort(port, 1) }, local);
     new StreamEntry(client, socket).connect(call as never);
     return null;
   }
@@ -145,7 +160,7 @@ export class Executor {
       case 'udp-send': {
         const { host, port, data } = command;
         checkData(data);
-        const to = host === undefined ? null : { address: addressOf(host, 'send'), port: checkPort(port ?? 0, 1) };
+        const to = host === undefined ? null : { address: this.#address(host, 'send'), port: checkPort(port ?? 0, 1) };
         if (!entry.send(call as never, () => entry.socket.send(data, to))) this.#to.waitsForRoom(entry as never);
         return null;
       }
@@ -153,7 +168,7 @@ export class Executor {
         entry.receive(call as never);
         return null;
       case 'udp-configure':
-        entry.socket.pathMtuDiscovery = command.pathMtuDiscovery;
+        configure(entry.socket, command.settings);
         return OK;
       case 'udp-close':
         entry.close();
@@ -166,13 +181,16 @@ export class Executor {
   #bind(client: Client, command: Extract<UdpCommand, { kind: 'udp-bind' | 'udp-connect' }>): Response {
     const socket = this.#to.stack.udpSocket();
     try {
+      socket.broadcast = false;
       if (command.kind === 'udp-bind') {
-        socket.bind({ port: checkPort(command.port, 0), address: optionalAddress(command.host, 'bind') });
+        socket.reuse = command.reuse ?? false;
+        socket.ipv6Only = command.ipv6Only ?? false;
+        socket.bind({ port: checkPort(command.port, 0), address: this.#optional(command.host, 'bind') });
       } else {
         const { host, port, localHost, localPort } = command;
-        const remote = { address: addressOf(host, 'connect'), port: checkPort(port, 1) };
+        const remote = { address: this.#address(host, 'connect'), port: checkPort(port, 1) };
         if (localPort !== undefined || localHost !== undefined) {
-          socket.bind({ port: checkPort(localPort ?? 0, 0), address: optionalAddress(localHost, 'bind') });
+          socket.bind({ port: checkPort(localPort ?? 0, 0), address: this.#optional(localHost, 'bind') });
         }
         socket.connect(remote);
       }
@@ -194,7 +212,7 @@ export class Executor {
       case 'raw-send': {
         const { host, data } = command;
         checkData(data);
-        const to = optionalAddress(host, 'send');
+        const to = this.#optional(host, 'send');
         if (!entry.send(call as never, () => entry.socket.send(data, to))) this.#to.waitsForRoom(entry as never);
         return null;
       }
@@ -214,8 +232,8 @@ export class Executor {
     const socket = this.#to.stack.rawSocket({ family, protocol, headerIncluded, receiveBytes });
     try {
       if (ttl !== undefined) socket.ttl = ttl;
-      if (localHost !== undefined) socket.bind(addressOf(localHost, 'bind'));
-      if (remoteHost !== undefined) socket.connect(addressOf(remoteHost, 'connect'));
+      if (localHost !== undefined) socket.bind(this.#address(localHost, 'bind'));
+      if (remoteHost !== undefined) socket.connect(this.#address(remoteHost, 'connect'));
       return { kind: 'opened', handle: client.add(new DatagramEntry(client, socket, 'raw'), 'open') };
     } catch (error) {
       socket.close();
@@ -249,6 +267,24 @@ export class Executor {
         throw badCommand(command);
     }
   }
+}
+
+/** @throws TypeError, RangeError for a setting that is none */
+function configure(socket: ReturnType<Stack['udpSocket']>, settings: Partial<UdpSettings>): void {
+  const { pathMtuDiscovery, broadcast, ttl, multicastTtl, multicastLoopback } = settings;
+  const isByte = (value: number, least: number): boolean => Number.isInteger(value) && value >= least && value <= 255;
+  if (ttl !== undefined && !isByte(ttl, 1)) throw new RangeError(`ttl: expected 1 to 255, got ${ttl}`);
+  if (multicastTtl !== undefined && !isByte(multicastTtl, 0)) {
+    throw new RangeError(`multicastTtl: expected 0 to 255, got ${multicastTtl}`);
+  }
+  if (pathMtuDiscovery !== undefined && !PATH_MTU_MODES.includes(pathMtuDiscovery)) {
+    throw new RangeError(`pathMtuDiscovery: expected ${PATH_MTU_MODES.join(', ')}, got ${pathMtuDiscovery}`);
+  }
+  if (ttl !== undefined) socket.ttl = ttl;
+  if (multicastTtl !== undefined) socket.multicastTtl = multicastTtl;
+  if (pathMtuDiscovery !== undefined) socket.pathMtuDiscovery = pathMtuDiscovery;
+  if (broadcast !== undefined) socket.broadcast = broadcast === true;
+  if (multicastLoopback !== undefined) socket.multicastLoopback = multicastLoopback === true;
 }
 
 /** Counters as they can be posted. */

@@ -398,7 +398,9 @@ export class Netstack implements HasChannel, Executed {
     const double = wanted.find((cidr, i) => wanted.slice(0, i).some((other) => other.address.equals(cidr.address)));
     if (double !== undefined) throw new RangeError(`addresses: expected each once, got ${double} twice`);
     const { iface, stack } = this;
-    const before = [...iface.addresses];
+    // Link-local addresses of IPv6 are the interface's own: RFC 4291 §2.1 requires one.
+    const isOwn = ({ address }: Cidr): boolean => !address.isV4 && address.isLinkLocal;
+    const before = iface.addresses.filter((cidr) => !isOwn(cidr));
     const others = stack.interfaces.reduce((n, other) => n + (other === iface ? 0 : other.addresses.length), 0);
     if (others + wanted.length > ADDRESSES_MAX) {
       throw new RangeError(`addresses: expected at most ${ADDRESSES_MAX - others}, got ${wanted.length}`);

@@ -18,8 +18,8 @@ import * as ethernet from '../wire/ethernet.ts';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip.ts';
 import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
+import type { Medium } from '../wire/link-type.ts';
 import { fold, swap } from '../wire/octets.ts';
-import type { Medium } from '../wire/packet.ts';
 import * as tcp from '../wire/tcp.ts';
 import * as udp from '../wire/udp.ts';
 

@@ -3,7 +3,7 @@
  * or spoil traffic are all this one interface. @module
  */
 import type { Memory } from '../memory/memory.ts';
-import type { Medium } from '../wire/packet.ts';
+import type { Medium } from '../wire/link-type.ts';
 
 export type { Medium };
 

@@ -1,14 +1,16 @@
 /** Devices: virtual wires, and wrappers that trace, capture or spoil what passes. @module */
+export type { CaptureFormat } from '../pcap/format.ts';
+export type { CaptureSink } from '../pcap/writer.ts';
+export { LINKTYPE_ETHERNET, LINKTYPE_RAW } from '../wire/link-type.ts';
 export type { Device, Medium } from './device.ts';
 export { FaultInjector, type FaultInjectorOptions, type FaultOptions } from './fault-injector.ts';
 export type { FaultSettings, FaultStats, JitterShape } from './faults.ts';
 export { Loopback, type LoopbackOptions } from './loopback.ts';
-export { type CaptureFormat, LINKTYPE_ETHERNET, LINKTYPE_RAW } from './pcap.ts';
 export {
   Capture,
   type CaptureMode,
   type CaptureOptions,
-  type CaptureSink,
+  type DropReporter,
   PcapWriter,
   type PcapWriterOptions,
 } from './pcap-writer.ts';

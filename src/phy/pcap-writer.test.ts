@@ -3,7 +3,9 @@ import { test } from 'node:test';
 import { checksumHolds, HandDevice, type PacketOptions, packet } from '../../test/phy-frames.ts';
 import { CHECKSUM_PARTIAL, frameBytes, frameChecksum, frameFrom, frameLength } from '../memory/frame.ts';
 import { Memory } from '../memory/memory.ts';
-import { Capture, type CaptureSink, PcapWriter, type PcapWriterOptions } from './pcap-writer.ts';
+import { readCapture } from '../pcap/reader.ts';
+import type { CaptureSink } from '../pcap/writer.ts';
+import { Capture, PcapWriter, type PcapWriterOptions } from './pcap-writer.ts';
 
 /** Keeps what it is given, as a sink may. */
 class Chunks implements CaptureSink {
@@ -315,3 +317,29 @@ for (const { name, options } of REFUSED) {
     assert.throws(() => new PcapWriter(new HandDevice(), new Chunks(), options as PcapWriterOptions), RangeError);
   });
 }
+
+test('why a frame was dropped stands in the capture, behind the frame that was received last', () => {
+  const { memory, inner, writer, sink } = rig();
+  const stats: { onDrop: ((reason: string) => void) | null } = { onDrop: null };
+  writer.explain(stats);
+  const [first, second, third] = [40, 41, 42].map((length) => frameFrom(memory, new Uint8Array(length).fill(0x45)));
+  inner.arrived.push(first!, second!);
+  assert.equal(writer.receive(1), first);
+  writer.transmit(third!, 2); // the answer to it
+  stats.onDrop!('udp-no-socket');
+  assert.equal(writer.receive(3), second);
+  assert.equal(writer.receive(4), 0);
+  stats.onDrop!('nobody is concerned');
+  const packets = [...readCapture(sink.bytes())];
+  assert.deepEqual(
+    packets.map(({ bytes, direction, nanoseconds, comments }) => [bytes.length, direction, nanoseconds, comments]),
+    [
+      [40, 'in', 1_000_000, ['dropped: udp-no-socket']],
+      [42, 'out', 2_000_000, []],
+      [41, 'in', 3_000_000, []],
+    ],
+  );
+  writer.close();
+  for (const frame of [first, second]) memory.free(frame!);
+  assert.equal(memory.usedBytes, 0);
+});

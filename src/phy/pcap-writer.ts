@@ -7,40 +7,20 @@
  */
 import { frameLength, frameStart } from '../memory/frame.ts';
 import type { Memory } from '../memory/memory.ts';
+import { type CaptureFormat, FLAGS_INBOUND, FLAGS_OUTBOUND } from '../pcap/format.ts';
+import { type CaptureSink, CaptureWriter } from '../pcap/writer.ts';
+import { linkTypeOf } from '../wire/link-type.ts';
 import { checksumField, needsChecksum, wireChecksum } from './checksum.ts';
 import type { Device, Medium } from './device.ts';
-import {
-  type CaptureFormat,
-  emitPacket,
-  emitRecord,
-  FLAGS_INBOUND,
-  FLAGS_OUTBOUND,
-  interfaceBlock,
-  linkTypeOf,
-  PACKET_BYTES,
-  PCAP_RECORD_LENGTH,
-  packetBlockLength,
-  pcapHeader,
-  SNAPLEN_DEFAULT,
-  sectionBlock,
-} from './pcap.ts';
 
-/** Bytes of the slabs that records are cut from; a larger record gets a slab of its own. */
-const SLAB_BYTES = 1 << 16;
-
-/** Where a capture goes: a file, an array, a stream. */
-export interface CaptureSink {
-  /**
-   * Takes the next bytes of the file, whole records at a time. They are never written again, so the sink may keep them;
-   * it must not transfer their buffer, which other records share.
-   */
-  write(bytes: Uint8Array): void;
-}
+/** Records that wait at most for what becomes of a received frame; beyond it they are written as they are. */
+const HELD_MAX = 256;
+const NO_COMMENTS: readonly string[] = [];
 
 export interface CaptureOptions {
-  /** Default `pcapng`. Classic pcap has no names, no directions, and one link type a file. */
+  /** Default `pcapng`. Classic pcap has no names, directions or comments, and one link type a file. */
   readonly format?: CaptureFormat;
-  /** Bytes kept of a packet; default {@link SNAPLEN_DEFAULT}. */
+  /** Bytes kept of a packet, 1 to 262144; default 262144, which is more than any packet. */
   readonly snaplen?: number;
   /** Unix time in milliseconds at which `now` is 0; default 0, so that captures of a simulation are repeatable. */
   readonly epochMs?: number;
@@ -48,36 +28,31 @@ export interface CaptureOptions {
 
 /** A capture file under way, which several {@link PcapWriter}s may write to. Its header is written at once. */
 export class Capture {
-  readonly format: CaptureFormat;
-  readonly snaplen: number;
-  /** Packets written. */
-  packets = 0;
-  readonly #sink: CaptureSink;
+  readonly #writer: CaptureWriter;
   readonly #epochSeconds: number;
   readonly #epochRestMs: number; // the part of the epoch under a second: apart, so that sums keep their nanoseconds
-  #linkType = -1; // of a classic file
-  #interfaces = 0;
   #seconds = 0; // of the packet being written
   #nanoseconds = 0;
-  #slab = new Uint8Array(0);
-  #view = new DataView(this.#slab.buffer);
-  #slabUsed = 0;
 
   /** @throws RangeError if `format` or `snaplen` is none. */
   constructor(sink: CaptureSink, options: CaptureOptions = {}) {
-    const { format = 'pcapng', snaplen = SNAPLEN_DEFAULT, epochMs = 0 } = options;
-    if (format !== 'pcap' && format !== 'pcapng') {
-      throw new RangeError(`capture: expected format pcap or pcapng, got ${String(format)}`);
-    }
-    if (!(Number.isInteger(snaplen) && snaplen >= 1 && snaplen <= SNAPLEN_DEFAULT)) {
-      throw new RangeError(`capture: expected a snaplen of 1 to ${SNAPLEN_DEFAULT} bytes, got ${snaplen}`);
-    }
-    this.format = format;
-    this.snaplen = snaplen;
-    this.#sink = sink;
+    const { epochMs = 0 } = options;
+    this.#writer = new CaptureWriter(sink, options);
     this.#epochSeconds = Math.floor(epochMs / 1000);
     this.#epochRestMs = epochMs - this.#epochSeconds * 1000;
-    if (format === 'pcapng') sink.write(sectionBlock());
+  }
+
+  get format(): CaptureFormat {
+    return this.#writer.format;
+  }
+
+  get snaplen(): number {
+    return this.#writer.snaplen;
+  }
+
+  /** Packets written. */
+  get packets(): number {
+    return this.#writer.packets;
   }
 
   /**
@@ -85,58 +60,48 @@ export class Capture {
    * @throws RangeError if the file is a classic one and has another link type already.
    */
   addInterface(medium: Medium, name: string): number {
-    const linkType = linkTypeOf(medium);
-    if (this.format === 'pcapng') {
-      this.#sink.write(interfaceBlock(linkType, this.snaplen, name));
-    } else if (this.#linkType < 0) {
-      this.#linkType = linkType;
-      this.#sink.write(pcapHeader(linkType, this.snaplen));
-    } else if (this.#linkType !== linkType) {
-      throw new RangeError(`capture: expected link type ${this.#linkType}, got ${linkType}: a pcap file has only one`);
-    }
-    return this.#interfaces++;
+    return this.#writer.addInterface({ linkType: linkTypeOf(medium), name });
   }
 
-  /** Writes `frame`, which stays the caller's, as seen at `now` by interface `id`. */
-  write(memory: Memory, frame: number, medium: Medium, id: number, inbound: boolean, now: number): void {
+  /**
+   * Writes `frame`, which stays the caller's, as seen at `now` by interface `id`.
+   * @param comments - packet comments of a pcapng file
+   */
+  write(
+    memory: Memory,
+    frame: number,
+    medium: Medium,
+    id: number,
+    inbound: boolean,
+    now: number,
+    comments: readonly string[] = NO_COMMENTS,
+  ): void {
     const original = frameLength(memory, frame);
     const captured = Math.min(original, this.snaplen);
-    const isNg = this.format === 'pcapng';
-    const before = isNg ? PACKET_BYTES : PCAP_RECORD_LENGTH;
-    const length = isNg ? packetBlockLength(captured) : PCAP_RECORD_LENGTH + captured;
-    const p = this.#take(length);
+    const at = this.#begin(id, inbound, now, captured, original, comments);
+    copyFrame(memory, frame, medium, captured, this.#writer.slab, at);
+    this.#writer.end();
+  }
+
+  /** Writes a frame that was kept. */
+  writeKept(kept: KeptFrame, id: number): void {
+    const { bytes, original, inbound, now, comments } = kept;
+    const at = this.#begin(id, inbound, now, bytes.length, original, comments);
+    this.#writer.slab.set(bytes, at); // begun first: it may be another slab
+    this.#writer.end();
+  }
+
+  #begin(
+    id: number,
+    inbound: boolean,
+    now: number,
+    captured: number,
+    original: number,
+    comments: readonly string[],
+  ): number {
     this.#setTime(now);
-    if (isNg) {
-      const flags = inbound ? FLAGS_INBOUND : FLAGS_OUTBOUND;
-      emitPacket(this.#view, p, id, this.#seconds, this.#nanoseconds, captured, original, flags);
-    } else {
-      emitRecord(this.#view, p, this.#seconds, this.#nanoseconds, captured, original);
-    }
-    this.#copy(memory, frame, medium, p + before, captured);
-    this.packets++;
-    this.#sink.write(this.#slab.subarray(p, p + length));
-  }
-
-  /** Copies the first `captured` bytes of `frame` to `p` of the slab, the checksum completed. */
-  #copy(memory: Memory, frame: number, medium: Medium, p: number, captured: number): void {
-    const start = frameStart(memory, frame);
-    this.#slab.set(memory.u8.subarray(start, start + captured), p);
-    if (!needsChecksum(memory, frame)) return;
-    const field = checksumField(memory, frame, medium);
-    if (field === 0 || field + 2 > start + captured) return;
-    this.#view.setUint16(p + field - start, wireChecksum(memory, frame, medium, field), true);
-  }
-
-  /** Takes `length` zero bytes of the slab, or of a new one; returns their offset. */
-  #take(length: number): number {
-    if (this.#slabUsed + length > this.#slab.length) {
-      this.#slab = new Uint8Array(Math.max(length, SLAB_BYTES));
-      this.#view = new DataView(this.#slab.buffer);
-      this.#slabUsed = 0;
-    }
-    const p = this.#slabUsed;
-    this.#slabUsed = p + length;
-    return p;
+    const flags = inbound ? FLAGS_INBOUND : FLAGS_OUTBOUND;
+    return this.#writer.begin(id, this.#seconds, this.#nanoseconds, captured, original, flags, comments);
   }
 
   #setTime(now: number): void {
@@ -146,6 +111,32 @@ export class Capture {
     this.#seconds = this.#epochSeconds + seconds + carry;
     this.#nanoseconds = nanoseconds - carry * 1e9;
   }
+}
+
+/** Copies the first `captured` bytes of `frame` to `at` of `to`, the checksum completed. */
+function copyFrame(memory: Memory, frame: number, medium: Medium, captured: number, to: Uint8Array, at: number): void {
+  const start = frameStart(memory, frame);
+  to.set(memory.u8.subarray(start, start + captured), at);
+  if (!needsChecksum(memory, frame)) return;
+  const field = checksumField(memory, frame, medium);
+  if (field === 0 || field + 2 > start + captured) return;
+  const checksum = wireChecksum(memory, frame, medium, field);
+  to[at + field - start] = checksum; // in the kernel's order, as the sum is: the low byte first
+  to[at + field - start + 1] = checksum >>> 8;
+}
+
+/** A frame that waits to be written: a copy of what the wire shows of it. */
+interface KeptFrame {
+  readonly bytes: Uint8Array;
+  readonly original: number;
+  readonly inbound: boolean;
+  readonly now: number;
+  readonly comments: string[];
+}
+
+/** Tells of each packet that is dropped, while it is being processed: the `stats` of a stack. */
+export interface DropReporter<Reason extends string = string> {
+  onDrop: ((reason: Reason) => void) | null;
 }
 
 /** Which frames are recorded, from the stack's view. */
@@ -174,6 +165,8 @@ export class PcapWriter implements Device {
   readonly #rx: boolean;
   readonly #tx: boolean;
   #memory: Memory | null = null;
+  #watch: (() => void) | null = null; // asks to be told of drops
+  readonly #kept: KeptFrame[] = [];
 
   /**
    * @param to - a sink, which gets a file of its own, or a {@link Capture} under way, whose options then hold
@@ -200,9 +193,28 @@ export class PcapWriter implements Device {
     this.#inner.attach(memory, wake);
   }
 
+  /**
+   * From now on writes into the capture why the stack dropped a received frame, as a packet comment (`dropped:
+   * udp-no-socket`) that Wireshark shows. Frames are written a little later then: when the next one is taken. Nothing
+   * happens in a classic file, which has no comments.
+   * @param stats - the `stats` of the stack that has this device; its `onDrop` is used
+   * @example writer.explain(host.stack.stats)
+   */
+  explain<Reason extends string>(stats: DropReporter<Reason>): void {
+    if (this.capture.format === 'pcap') return;
+    const note = (reason: Reason): void => {
+      // Only the frame last received is being processed; answers may stand behind it.
+      if (this.#kept[0]?.inbound) this.#kept[0].comments.push(`dropped: ${reason}`);
+    };
+    this.#watch = () => {
+      stats.onDrop = note;
+    };
+  }
+
   receive(now: number): number {
+    if (this.#kept.length > 0) this.#release();
     const frame = this.#inner.receive(now);
-    if (frame !== 0 && this.#rx) this.capture.write(this.#memory!, frame, this.medium, this.#id, true, now);
+    if (frame !== 0 && this.#rx) this.#record(frame, true, now);
     return frame;
   }
 
@@ -211,8 +223,27 @@ export class PcapWriter implements Device {
   }
 
   transmit(frame: number, now: number): void {
-    if (this.#tx) this.capture.write(this.#memory!, frame, this.medium, this.#id, false, now);
+    if (this.#tx) this.#record(frame, false, now);
     this.#inner.transmit(frame, now);
+  }
+
+  #record(frame: number, inbound: boolean, now: number): void {
+    const memory = this.#memory!;
+    if (this.#watch === null || (!inbound && this.#kept.length === 0)) {
+      this.capture.write(memory, frame, this.medium, this.#id, inbound, now);
+      return;
+    }
+    if (this.#kept.length === HELD_MAX) this.#release();
+    const original = frameLength(memory, frame);
+    const bytes = new Uint8Array(Math.min(original, this.capture.snaplen));
+    copyFrame(memory, frame, this.medium, bytes.length, bytes, 0);
+    this.#kept.push({ bytes, original, inbound, now, comments: [] });
+    if (inbound) this.#watch();
+  }
+
+  #release(): void {
+    for (const kept of this.#kept) this.capture.writeKept(kept, this.#id);
+    this.#kept.length = 0;
   }
 
   pollAt(): number {
@@ -220,6 +251,7 @@ export class PcapWriter implements Device {
   }
 
   close(): void {
+    this.#release();
     this.#inner.close();
   }
 }

@@ -4,7 +4,7 @@
  */
 import { copyFrame } from '../memory/frame.ts';
 import { Memory } from '../memory/memory.ts';
-import type { Medium } from '../wire/packet.ts';
+import type { Medium } from '../wire/link-type.ts';
 import type { Device } from './device.ts';
 import { FrameQueue } from './queue.ts';
 

@@ -7,6 +7,7 @@ import type { IpAddress } from '../wire/address.ts';
 import { contextOf, readAddress, type SockAddr, sockAddr, unspecifiedOf } from './address.ts';
 import { LINUX as L } from './constants.ts';
 import { gather, type Reading, scatter, type Writing } from './message.ts';
+import { type Membership, memberInterface, setMembership } from './multicast-options.ts';
 import { DATAGRAM_BUFFER, type Option, OptionStore, type OptionValue } from './options.ts';
 import { PORT_FIRST, PORT_LAST } from './ports.ts';
 import { BOTH, type PosixSocket, RECEIVING, SENDING } from './socket.ts';
@@ -49,6 +50,7 @@ export class DatagramSocket implements PosixSocket {
     this.#boundAddress = unspecifiedOf(domain);
     this.#core = shared.stack.udpSocket();
     this.#core.owner = this;
+    this.#core.multicastAll = true; // as Linux has it
   }
 
   takeError(): ErrorCode | null {
@@ -247,7 +249,12 @@ export class DatagramSocket implements PosixSocket {
     if (option.setting === 'ttl') core.ttl = value as number;
     else if (option.setting === 'tos') core.tos = value as number;
     else if (option.setting === 'pathMtuDiscovery') core.pathMtuDiscovery = PATH_MTU_MODES[value as number]!;
-    else if (option.setting === 'receiveBufferBytes') core.setReceiveBytes(powerOfTwo(value as number));
+    else if (option.setting === 'multicastTtl') core.multicastTtl = value as number;
+    else if (option.setting === 'multicastLoopback') core.multicastLoopback = value !== 0;
+    else if (option.setting === 'multicastAll') core.multicastAll = value !== 0;
+    else if (option.setting === 'multicastInterface') {
+      core.multicastInterface = memberInterface(this.#shared.stack.ip, value as number | string) ?? null;
+    } else if (option.setting === 'receiveBufferBytes') core.setReceiveBytes(powerOfTwo(value as number));
     else if (option.level === L.SOL_UDP && value === 0) this.#uncork();
     core.reuse = this.options.isOn(L.SOL_SOCKET, L.SO_REUSEADDR) || this.options.isOn(L.SOL_SOCKET, L.SO_REUSEPORT);
   }
@@ -257,6 +264,11 @@ export class DatagramSocket implements PosixSocket {
     const parts = this.#parts;
     this.#parts = null;
     if (parts !== null) this.#core.send(gather(parts.buffers), parts.to);
+  }
+
+  /** IP_ADD_MEMBERSHIP and its like. @throws NetError as `UdpSocket.join` and its like */
+  changeMembership(option: Option, input: Membership | Uint8Array): void {
+    setMembership(this.#core, this.#shared.stack.ip, option.level, option.name, input);
   }
 
   accepts(option: Option): void {

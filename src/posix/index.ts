@@ -9,6 +9,7 @@ export { Blocking } from './blocking.ts';
 export { CONSTANTS, LINUX } from './constants.ts';
 export type { EpollEvent } from './epoll.ts';
 export type { ControlMessage, Message, Received, ReceivedMessage } from './message.ts';
+export type { Membership } from './multicast-options.ts';
 export { type Linger, OPTION_SETTINGS, type OptionInput, type OptionValue, type Timeval } from './options.ts';
 export type { PollFd } from './plans.ts';
 export { type Accepted, Posix, type PosixOptions } from './posix.ts';

@@ -5,6 +5,7 @@
 import { type ErrorCode, NetError } from '../errors.ts';
 import type { TcpInfo } from '../tcp/info.ts';
 import { LINUX as L } from './constants.ts';
+import { interfaceOf, MEMBERSHIPS, type Membership } from './multicast-options.ts';
 
 /** `struct linger`: seconds. */
 export interface Linger {
@@ -19,14 +20,14 @@ export interface Timeval {
 }
 
 /** What setsockopt takes. Bytes are read as a little-endian `int`, where the option is one. */
-export type OptionInput = number | string | Linger | Timeval | Uint8Array;
+export type OptionInput = number | string | Linger | Timeval | Membership | Uint8Array;
 /** What getsockopt gives. */
 export type OptionValue = number | string | Linger | Timeval | TcpInfo | readonly number[];
 
 export interface Option {
   readonly level: number;
   readonly name: number;
-  readonly kind: 'flag' | 'integer' | 'linger' | 'time' | 'text';
+  readonly kind: 'flag' | 'integer' | 'linger' | 'time' | 'text' | 'membership';
   /** What getsockopt gives before anybody set it, where no setting of the core says. */
   readonly initial: number;
   /** The range of an integer; beyond it EINVAL. */
@@ -97,6 +98,15 @@ const HOPS: Extra = {
   most: 255,
   setting: 'ttl',
   adjust: (asked) => (asked < 0 ? TTL_DEFAULT : asked),
+};
+
+/** IP_MULTICAST_TTL: 0 stays on this host, -1 is the default. */
+const GROUP_HOPS: Extra = {
+  initial: 1,
+  least: -1,
+  most: 255,
+  setting: 'multicastTtl',
+  adjust: (asked) => (asked < 0 ? 1 : asked),
 };
 
 const flag = row('flag', L.SOL_SOCKET);
@@ -200,6 +210,15 @@ const ROWS: readonly Option[] = [
   ip6(L.IPV6_TCLASS, { least: -1, most: 255, setting: 'tos', adjust: (asked) => Math.max(asked, 0) }),
   ip6(L.IPV6_UNICAST_HOPS, HOPS),
   ip6(L.IPV6_MTU_DISCOVER, { initial: L.IP_PMTUDISC_WANT, least: 0, most: 5, setting: 'pathMtuDiscovery' }),
+  ...MEMBERSHIPS.map(({ level, name }) => row('membership', level, { only: 'datagram' })(name)),
+  ip(L.IP_MULTICAST_TTL, { ...GROUP_HOPS, only: 'datagram' }),
+  ipFlag(L.IP_MULTICAST_LOOP, { initial: 1, only: 'datagram', setting: 'multicastLoopback' }),
+  ipFlag(L.IP_MULTICAST_ALL, { initial: 1, only: 'datagram', setting: 'multicastAll' }),
+  row('text', L.SOL_IP, { only: 'datagram', setting: 'multicastInterface' })(L.IP_MULTICAST_IF),
+  ip6(L.IPV6_MULTICAST_HOPS, { ...GROUP_HOPS, only: 'datagram' }),
+  ip6Flag(L.IPV6_MULTICAST_LOOP, { initial: 1, only: 'datagram', setting: 'multicastLoopback' }),
+  ip6Flag(L.IPV6_MULTICAST_ALL, { initial: 1, only: 'datagram', setting: 'multicastAll' }),
+  ip6(L.IPV6_MULTICAST_IF, { least: 0, only: 'datagram', setting: 'multicastInterface' }),
   ip6(L.IPV6_MTU, { refusal: 'ENOPROTOOPT' }),
   ip6Flag(L.IPV6_RECVERR),
   ip6Flag(L.IPV6_RECVHOPLIMIT),
@@ -309,8 +328,8 @@ export function parseOption(option: Option, input: OptionInput): number | string
       return input.sec < 0 ? { sec: 0, usec: 0 } : { sec: input.sec, usec: input.usec };
     case 'text':
       if (typeof input === 'string') return input;
-      if (input instanceof Uint8Array) return textOf(input);
-      break;
+      if (!(input instanceof Uint8Array)) break;
+      return option.level === L.SOL_IP ? interfaceOf(input) : textOf(input);
     default:
       return parseInteger(option, input);
   }

@@ -3,6 +3,7 @@ import { type ErrorCode, NetError } from '../errors.ts';
 import type { SockAddr } from './address.ts';
 import { LINUX as L } from './constants.ts';
 import type { Reading, Writing } from './message.ts';
+import type { Membership } from './multicast-options.ts';
 import { type Option, type OptionInput, type OptionStore, type OptionValue, parseOption } from './options.ts';
 import type { StreamSocket } from './stream.ts';
 import type { Waitable } from './waits.ts';
@@ -46,6 +47,8 @@ export interface PosixSocket extends Waitable {
   takeError(): ErrorCode | null;
   /** An ioctl of the kind of socket. */
   queued(request: number): number;
+  /** Joins or leaves a group, as the option says; only sockets of datagrams have it. */
+  changeMembership?(option: Option, input: Membership | Uint8Array): void;
   /** Carries `option` out, which has been stored. */
   applied(option: Option, value: OptionValue): void;
   /** What getsockopt gives of an option that is not just stored, or undefined. */
@@ -62,6 +65,14 @@ export const BOTH = RECEIVING | SENDING;
 /** @throws NetError ENOPROTOOPT, EINVAL, EDOM, EPERM, and what the socket itself refuses */
 export function setOption(socket: PosixSocket, level: number, name: number, input: OptionInput): void {
   const option = socket.options.find('setsockopt', level, name, 'ENOPROTOOPT');
+  if (option.kind === 'membership') {
+    if (typeof input !== 'object' || !(input instanceof Uint8Array || 'group' in input)) {
+      throw new NetError('EINVAL', 'setsockopt');
+    }
+    if (socket.changeMembership === undefined) throw new NetError('ENOPROTOOPT', 'setsockopt');
+    socket.changeMembership(option, input);
+    return;
+  }
   let value = parseOption(option, input);
   // The ECN bits of a stream are its own.
   if (option.setting === 'tos' && socket.type === L.SOCK_STREAM && typeof value === 'number') value &= ~3;

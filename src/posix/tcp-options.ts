@@ -130,9 +130,15 @@ function congestionOf(settings: TcpSettings): string {
   return Object.entries(CONGESTION_NAMES).find(([, ours]) => ours === name)?.[0] ?? name;
 }
 
+/** Linux's numbers of states. */
+const TIME_WAIT = 6;
+const CLOSE = 7;
+
 /** TCP_INFO of a core that has it. */
 function infoOf(core: TcpSocket): TcpInfo {
   const { info } = core as { info?: () => TcpInfo };
   if (info === undefined) throw new NetError('ENOPROTOOPT', 'getsockopt');
-  return info.call(core);
+  const told = info.call(core);
+  // On Linux a connection in TIME-WAIT has left its socket, which is closed.
+  return core.settings.linux && told !== null && told.state === TIME_WAIT ? { ...told, state: CLOSE } : told;
 }

@@ -5,11 +5,15 @@
 import { type ErrorCode, NetError } from '../errors.ts';
 import type { Changed, Context } from '../iface/context.ts';
 import { type ErrorDetail, ErrorQueue } from '../iface/error-detail.ts';
+import type { Interface } from '../iface/interface.ts';
 import { type Ip, type RawTransport, TTL_DEFAULT } from '../iface/ip.ts';
 import type { Packet } from '../iface/packet.ts';
 import type { Path } from '../iface/routes.ts';
 import { allocFrame, HEADROOM, setFrameBounds } from '../memory/frame.ts';
+import { Memberships } from '../multicast/memberships.ts';
+import { joinInterface, sendToGroup } from '../multicast/output.ts';
 import { DatagramQueue, type Source } from '../udp/datagram-queue.ts';
+import type { MembershipOptions } from '../udp/udp.ts';
 import { IpAddress, UNSPECIFIED_V4, UNSPECIFIED_V6 } from '../wire/address.ts';
 import * as icmpv6 from '../wire/icmpv6.ts';
 import { PROTOCOL_ICMPV6, pseudoHeaderSum } from '../wire/ip.ts';
@@ -50,12 +54,19 @@ export class RawSocket implements Changed {
   ttl = TTL_DEFAULT;
   /** The DS field of the same. */
   tos = 0;
+  /** Time to live of what goes to multicast groups without a header of its own, 0 to 255; 0 stays on this host. */
+  multicastTtl = 1;
+  /** Whether this host gets what the socket sends to groups that it is in itself. */
+  multicastLoopback = true;
+  /** Where what goes to groups leaves; null: the bound address or the routes decide. */
+  multicastInterface: Interface | null = null;
   readonly #raw: Raw;
   readonly #queue: DatagramQueue;
   readonly #errors = new ErrorQueue();
   #local: IpAddress;
   #remote: IpAddress | null = null;
   #isClosed = false;
+  readonly #memberships = new Memberships();
 
   /** Usually made by `stack.rawSocket()`; it gets packets from now on. */
   constructor(raw: Raw, options: RawSocketOptions) {
@@ -74,7 +85,35 @@ export class RawSocket implements Changed {
     this.headerIncluded = headerIncluded;
     this.#local = family === 4 ? UNSPECIFIED_V4 : UNSPECIFIED_V6;
     this.#queue = new DatagramQueue(raw.context.memory, receiveBytes);
+    // A raw socket sees a whole protocol: also what others on this host have joined, as on Linux.
+    this.#memberships.all = true;
     raw.add(this);
+  }
+
+  /**
+   * Joins a multicast group, as `UdpSocket.join`. What others on this host joined comes too, unless the socket has a
+   * filter of its own for it.
+   * @throws NetError EINVAL, EADDRINUSE, EADDRNOTAVAIL, ENOBUFS, ENODEV
+   */
+  join(group: IpAddress, options: MembershipOptions = {}): void {
+    this.#memberships.join(this.#interfaceFor(group, options, 'join'), group, options.source ?? null);
+  }
+
+  /** Leaves a group, or gives up one source of it. @throws NetError EADDRNOTAVAIL, EINVAL, ENODEV */
+  leave(group: IpAddress, options: MembershipOptions = {}): void {
+    this.#memberships.leave(this.#interfaceFor(group, options, 'leave'), group, options.source ?? null);
+  }
+
+  #interfaceFor(group: IpAddress, options: MembershipOptions, syscall: string): Interface {
+    if (options.interface !== undefined) return options.interface;
+    const joined = syscall === 'join' ? null : this.#memberships.interfaceOf(group);
+    const chosen = joined ?? this.multicastInterface;
+    return joinInterface(this.#raw.ip, group, this.#ownAddress, chosen, syscall);
+  }
+
+  /** The address of ours it is bound to, null: none. */
+  get #ownAddress(): IpAddress | null {
+    return this.#local.isUnspecified || this.#local.isMulticast ? null : this.#local;
   }
 
   /** The address it is bound to; unspecified: none. */
@@ -90,7 +129,7 @@ export class RawSocket implements Changed {
   /** Takes only packets to `address`, and sends from it. @throws NetError EADDRNOTAVAIL, EAFNOSUPPORT */
   bind(address: IpAddress): void {
     this.#assertFamily('bind', address);
-    if (!address.isUnspecified && !this.#raw.ip.isLocalAddress(address)) {
+    if (!address.isUnspecified && !address.isMulticast && !this.#raw.ip.isLocalAddress(address)) {
       throw new NetError('EADDRNOTAVAIL', 'bind', { address: address.toString() });
     }
     this.#local = address;
@@ -118,12 +157,14 @@ export class RawSocket implements Changed {
     if (address === null) throw new NetError('EDESTADDRREQ', 'send');
     this.#assertFamily('send', address);
     const context = { address: address.toString() };
-    const path = this.#raw.ip.path(address, this.#local.isUnspecified ? null : this.#local);
+    const path = this.#raw.ip.path(address, this.#ownAddress, this.multicastInterface);
     if (path === null) throw new NetError('ENETUNREACH', 'send', context);
     const header = this.headerIncluded ? 0 : this.family === 4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH;
     if (header + data.length > Math.min(path.iface.mtu, PACKET_MAX)) throw new NetError('EMSGSIZE', 'send', context);
-    if (this.headerIncluded) return this.#raw.sendWhole(path, address, data);
-    return this.#raw.send(path, address, data, this.protocol, this.ttl, this.tos);
+    const loops = this.multicastLoopback;
+    if (this.headerIncluded) return this.#raw.sendWhole(path, address, data, loops);
+    const ttl = address.isMulticast ? this.multicastTtl : this.ttl;
+    return this.#raw.send(path, address, data, this.protocol, ttl, this.tos, loops);
   }
 
   /** Where a whole packet says it goes. */
@@ -172,6 +213,7 @@ export class RawSocket implements Changed {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#raw.remove(this);
+    this.#memberships.close();
     this.#queue.clear();
     this.#errors.clear();
   }
@@ -187,7 +229,9 @@ export class RawSocket implements Changed {
     const isFrom =
       remote === null ||
       (remote.d === packet.srcD && remote.c === packet.srcC && remote.b === packet.srcB && remote.a === packet.srcA);
-    return isTo && isFrom;
+    if (!isTo || !isFrom) return false;
+    const isGroup = packet.version === 4 ? packet.dstD >>> 28 === 0xe : packet.dstA >>> 24 === 0xff;
+    return !isGroup || this.#memberships.accepts(packet);
   }
 
   /** Called by the stack. */
@@ -251,7 +295,15 @@ export class Raw implements RawTransport {
   }
 
   /** Sends `data` behind a header of ours; false when there is no room for it now. */
-  send(path: Path, to: IpAddress, data: Uint8Array, protocol: number, ttl: number, tos: number): boolean {
+  send(
+    path: Path,
+    to: IpAddress,
+    data: Uint8Array,
+    protocol: number,
+    ttl: number,
+    tos: number,
+    loops: boolean,
+  ): boolean {
     const { memory } = this.context;
     const frame = this.#frame(path, ipv6.HEADER_LENGTH + data.length);
     if (frame === 0) return false;
@@ -262,12 +314,12 @@ export class Raw implements RawTransport {
       const pseudo = pseudoHeaderSum(path.source, to, PROTOCOL_ICMPV6);
       icmpv6.emit(memory, p, icmpv6.type(dv, p), icmpv6.code(dv, p), dv.getInt32(p + 4), data.length, pseudo);
     }
-    this.ip.send(path, frame, data.length, protocol, to, ttl, tos);
+    this.ip.send(path, frame, data.length, protocol, to, ttl, tos, loops);
     return true;
   }
 
   /** Sends a packet that brings its header; false when there is no room for it now. @throws NetError EINVAL */
-  sendWhole(path: Path, to: IpAddress, data: Uint8Array): boolean {
+  sendWhole(path: Path, to: IpAddress, data: Uint8Array, loops: boolean): boolean {
     const { memory } = this.context;
     this.#checkHeader(data, to.isV4);
     const frame = this.#frame(path, data.length);
@@ -284,7 +336,9 @@ export class Raw implements RawTransport {
     }
     setFrameBounds(memory, frame, p, p + data.length);
     const { iface } = path;
-    if (iface.isBroadcast(to.a, to.b, to.c, to.d)) iface.broadcast(frame);
+    const ttl = to.isV4 ? ipv4.ttl(dv, p) : ipv6.hopLimit(dv, p);
+    if (to.isMulticast) sendToGroup(this.context, this.ip.looped, iface, frame, to, ttl, loops);
+    else if (iface.isBroadcast(to.a, to.b, to.c, to.d)) iface.broadcast(frame);
     else iface.transmit(frame, path.neighbour);
     return true;
   }

@@ -26,6 +26,9 @@ export interface SocketLoop {
   wake(): void;
   /** Tells the stack the time, for what is sent right now. */
   touch(): void;
+  /** An address as it is written, with the name of its interface where it has a zone; null: it is none. */
+  parseAddress(text: string): IpAddress | null;
+  formatAddress(address: IpAddress): string;
   /** Counts those who wait. */
   hold(change: 1 | -1): void;
   /**
@@ -33,6 +36,13 @@ export interface SocketLoop {
    * @throws NetError EDEADLK where the stack runs on this thread, EOPNOTSUPP where a thread may not wait, ETIMEDOUT
    */
   block<T>(syscall: string, attempt: () => T | undefined, options?: BlockingOptions): T;
+}
+
+/** Addresses for the calls that take a name. */
+export interface Lookup {
+  /** The address that `host` is, or null for a name. @throws TypeError where it is no string */
+  numeric(host: string): IpAddress | null;
+  address(host: string, syscall: string): Promise<IpAddress>;
 }
 
 interface Backend {
@@ -72,6 +82,11 @@ export interface UdpBackend extends Backend {
   readonly local: IpAddress;
   readonly port: number;
   pathMtuDiscovery: PathMtuDiscovery;
+  /** Whether datagrams to broadcast addresses may be sent. */
+  broadcast: boolean;
+  ttl: number;
+  multicastTtl: number;
+  multicastLoopback: boolean;
   readonly pathMtu: number | null;
   send(data: Uint8Array, to: Endpoint | null): Sent;
   /** Only where a thread may wait. */

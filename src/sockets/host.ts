@@ -1,7 +1,9 @@
 /** A host: a stack, the loop that drives it, and sockets with promises. What most programs use. @module */
+import type { RecordType, Resolver } from '../dns/index.ts';
 import { NetError } from '../errors.ts';
 import type { ForwardOptions } from '../iface/forward.ts';
 import type { Interface } from '../iface/interface.ts';
+import type { Ipv6Options } from '../iface/nd.ts';
 import type { Stats } from '../iface/stats.ts';
 import type { Memory } from '../memory/memory.ts';
 import type { Device } from '../phy/device.ts';
@@ -11,16 +13,21 @@ import { ALGORITHMS } from '../tcp/congestion/index.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import { isDrained } from '../tcp/socket.ts';
 import type { SynRequest } from '../tcp/syn-request.ts';
-import { Cidr, IpAddress, MacAddress, parseIp } from '../wire/address.ts';
+import { type Cidr, IpAddress, MacAddress } from '../wire/address.ts';
 import { checkPort } from '../wire/ip.ts';
+import { parseAddresses } from './address-words.ts';
+import { Autoconfig, type AutoconfigOptions, type Configuration, type ConfiguredOptions } from './autoconfig.ts';
+import { dial } from './dial.ts';
 import { asyncDispose } from './dispose.ts';
 import { IncomingSyn, type SynHandler } from './incoming-syn.ts';
 import { Loop } from './loop.ts';
+import { HostMdns, type HostMdnsOptions } from './mdns.ts';
+import { Names, type NamesOptions, ownAddress, type Resolved, type ResolveOptions } from './names.ts';
 import { type PingManyOptions, type PingOptions, type PingReply, type PingStatistics, ping, pingMany } from './ping.ts';
 import { type RawOpenOptions, RawSocket } from './raw-socket.ts';
 import { realClock, secureRandom } from './real-clock.ts';
 import { TcpListener } from './tcp-listener.ts';
-import { TcpStream } from './tcp-stream.ts';
+import type { TcpStream } from './tcp-stream.ts';
 import { type TraceHop, type TraceOptions, trace } from './trace.ts';
 import { UdpSocket } from './udp-socket.ts';
 
@@ -28,11 +35,20 @@ import { UdpSocket } from './udp-socket.ts';
 const LINGER_MS = 1000;
 const LINGER_STEP_MS = 5;
 
-export interface HostOptions {
+export interface HostOptions extends AutoconfigOptions, NamesOptions {
   /** The device of the first interface. A host without one can still talk to itself. */
   readonly device?: Device;
-  /** Addresses with prefixes: `10.0.0.1/24`, `fd00::1/64`. */
+  /**
+   * Addresses with prefixes: `10.0.0.1/24`, `fd00::1/64`; or what finds one: `slaac` by what IPv6 routers tell, and on
+   * Ethernet `dhcp`, and `link-local`, which beside `dhcp` is for when no server answers. See {@link Host.configured}.
+   */
   readonly addresses?: readonly string[];
+  /** Whether other hosts are asked for IPv4 addresses before they are used, which takes 4 to 7 seconds: RFC 5227. Default false. */
+  readonly probe?: boolean;
+  /** Whether IPv4 addresses are announced by gratuitous ARP. Default true. */
+  readonly announce?: boolean;
+  /** How IPv6 behaves: temporary addresses, a secret for stable ones, probes for duplicates, whether routers are listened to. */
+  readonly ipv6?: Omit<Ipv6Options, 'onDns' | 'onManaged' | 'autoconfigure'>;
   /** Routers for what no network of ours holds, at most one a family. */
   readonly gateway?: string | readonly string[];
   /** The Ethernet address; random by default. */
@@ -45,17 +61,25 @@ export interface HostOptions {
   readonly forward?: boolean | ForwardOptions;
   /** What TCP sockets start with. */
   readonly tcp?: Partial<TcpSettings>;
+  /** Answers and asks on the link by mDNS (RFC 6762), on the interface of `device`; default false. */
+  readonly mdns?: boolean | HostMdnsOptions;
   /** Virtual time for simulations; by default the machine's. */
   readonly clock?: Clock;
   /** Uniform uint32; by default the engine's cryptographic source. */
   readonly random?: () => number;
 }
 
+/** What {@link Host.addInterface} takes. */
+export type InterfaceSettings = Pick<HostOptions, 'addresses' | 'mac' | 'name' | 'probe' | 'announce' | 'ipv6'> &
+  AutoconfigOptions;
+
 export interface ListenOptions {
   /** 0: a free port is chosen. */
   readonly port: number;
   /** The address to listen on; by default all, of both families. */
   readonly host?: string;
+  /** Whether `::`, and no host at all, mean IPv6 only: RFC 3493 §5.3. Default false. */
+  readonly ipv6Only?: boolean;
   /** Connections that may wait to be accepted; default 511. */
   readonly backlog?: number;
   /**
@@ -68,12 +92,13 @@ export interface ListenOptions {
 }
 
 export interface ConnectOptions {
+  /** An address, or a name: then addresses of both families are tried in turn (RFC 8305). */
   readonly host: string;
   readonly port: number;
   readonly signal?: AbortSignal | undefined;
   readonly localPort?: number;
   readonly localAddress?: string;
-  /** Milliseconds until the attempt fails with ETIMEDOUT; by default the retransmissions of the SYN decide. */
+  /** Milliseconds until it fails with ETIMEDOUT, the name included; by default the retransmissions of the SYN decide. */
   readonly timeout?: number;
   /** Turns the Nagle algorithm off. */
   readonly noDelay?: boolean;
@@ -86,19 +111,16 @@ export interface ConnectOptions {
 export interface BindOptions {
   /** 0, the default: a free port is chosen. */
   readonly port?: number;
-  /** The address to bind to; by default all, of both families. */
+  /** The address to bind to; by default all, of both families. The address of a group: only what is sent to it comes. */
   readonly host?: string;
-}
-
-/** An address, or `localhost`. Names of the DNS are not resolved yet. */
-function lookup(host: string, syscall: string): IpAddress {
-  if (typeof host !== 'string') throw new TypeError(`host: expected an address as a string, got ${typeof host}`);
-  const address = host === 'localhost' ? IpAddress.v4(0x7f000001) : parseIp(host);
-  if (address !== null) return address;
-  throw new NetError('ENOTFOUND', syscall, { address: host });
+  /** Whether the port may be shared with other sockets that say so too: each gets what is sent to a group. */
+  readonly reuse?: boolean;
+  /** Whether `::`, and no host at all, mean IPv6 only: RFC 3493 §5.3. Default false. */
+  readonly ipv6Only?: boolean;
 }
 
 export interface UdpConnectOptions {
+  /** An address or a name. */
   readonly host: string;
   readonly port: number;
   readonly localAddress?: string;
@@ -109,9 +131,11 @@ export interface UdpConnectOptions {
 /** TCP of a host. */
 export class HostTcp {
   readonly #loop: Loop;
+  readonly #names: Names;
 
-  constructor(loop: Loop) {
+  constructor(loop: Loop, names: Names) {
     this.#loop = loop;
+    this.#names = names;
   }
 
   /**
@@ -126,11 +150,11 @@ export class HostTcp {
       throw new TypeError(`onSyn: expected a function, got ${typeof onSyn}`);
     }
     const socket = this.#loop.stack.tcpSocket(options.tcp);
-    const address = host === undefined ? undefined : lookup(host, 'listen');
+    const address = host === undefined ? undefined : ownAddress(this.#loop, host, 'listen');
     const ask = (handler: SynHandler) => (request: SynRequest) =>
       void new IncomingSyn(this.#loop, request).ask(handler);
     const asked = onSyn === undefined ? undefined : ask(onSyn);
-    socket.listen({ port: checkPort(options.port, 0), address, backlog, onSyn: asked });
+    socket.listen({ port: checkPort(options.port, 0), address, backlog, onSyn: asked, ipv6Only: options.ipv6Only });
     return new TcpListener(this.#loop, socket);
   }
 
@@ -141,66 +165,34 @@ export class HostTcp {
    */
   async connect(options: ConnectOptions): Promise<TcpStream> {
     this.#loop.assertOpen('connect');
-    const { signal, timeout, noDelay, keepAliveMs } = options;
+    const { host, signal, timeout, noDelay, keepAliveMs, localAddress, localPort } = options;
     signal?.throwIfAborted();
-    const address = lookup(options.host, 'connect');
+    const address = this.#names.numeric(host);
     const port = checkPort(options.port, 1);
-    this.#loop.touch();
-    const socket = this.#loop.stack.tcpSocket({
-      ...options.tcp,
-      ...(noDelay === undefined ? {} : { noDelay }),
-      ...(keepAliveMs === undefined ? {} : { keepAliveMs }),
-    });
-    socket.connect(
-      { address, port },
-      {
-        ...(options.localAddress === undefined ? {} : { address: lookup(options.localAddress, 'connect') }),
-        ...(options.localPort === undefined ? {} : { port: checkPort(options.localPort, 0) }),
+    const dialled = {
+      signal,
+      timeout,
+      localAddress: localAddress === undefined ? undefined : ownAddress(this.#loop, localAddress, 'connect'),
+      localPort: localPort === undefined ? undefined : checkPort(localPort, 0),
+      tcp: {
+        ...options.tcp,
+        ...(noDelay === undefined ? {} : { noDelay }),
+        ...(keepAliveMs === undefined ? {} : { keepAliveMs }),
       },
-    );
-    const stream = new TcpStream(this.#loop, socket);
-    this.#loop.wake();
-    await this.#established(stream, timeout, signal);
-    return stream;
-  }
-
-  #established(stream: TcpStream, timeout: number | undefined, signal: AbortSignal | undefined): Promise<void> {
-    const loop = this.#loop;
-    const { clock } = loop;
-    loop.hold(1);
-    return new Promise((resolve, reject) => {
-      let timer = 0;
-      const settle = (error: unknown): void => {
-        loop.hold(-1);
-        if (timer !== 0) clock.clearTimer(timer);
-        signal?.removeEventListener('abort', onAbort);
-        if (error === null) resolve();
-        else reject(error);
-      };
-      const cancel = (error: unknown): void => {
-        stream.connected(() => {});
-        stream.abort();
-        settle(error);
-      };
-      const onAbort = (): void => cancel(signal!.reason);
-      signal?.addEventListener('abort', onAbort, { once: true });
-      if (timeout !== undefined) {
-        const { remoteAddress, remotePort } = stream;
-        const late = (): void =>
-          cancel(new NetError('ETIMEDOUT', 'connect', { address: remoteAddress, port: remotePort }));
-        timer = clock.setTimer(clock.now() + timeout, late);
-      }
-      stream.connected(settle);
-    });
+    };
+    if (address !== null) return dial(this.#loop, address, port, dialled);
+    return this.#names.connect(host, port, dialled);
   }
 }
 
 /** UDP of a host. */
 export class HostUdp {
   readonly #loop: Loop;
+  readonly #names: Names;
 
-  constructor(loop: Loop) {
+  constructor(loop: Loop, names: Names) {
     this.#loop = loop;
+    this.#names = names;
   }
 
   /**
@@ -211,9 +203,11 @@ export class HostUdp {
   async bind(options: BindOptions = {}): Promise<UdpSocket> {
     this.#loop.assertOpen('bind');
     const socket = this.#loop.stack.udpSocket();
-    const address = options.host === undefined ? undefined : lookup(options.host, 'bind');
+    socket.reuse = options.reuse ?? false;
+    socket.ipv6Only = options.ipv6Only ?? false;
+    const address = options.host === undefined ? undefined : ownAddress(this.#loop, options.host, 'bind');
     socket.bind({ port: checkPort(options.port ?? 0, 0), address });
-    return new UdpSocket(this.#loop, socket, lookup);
+    return new UdpSocket(this.#loop, socket, this.#names);
   }
 
   /**
@@ -223,11 +217,12 @@ export class HostUdp {
   async connect(options: UdpConnectOptions): Promise<UdpSocket> {
     this.#loop.assertOpen('connect');
     const { localAddress, localPort } = options;
-    const remote = { address: lookup(options.host, 'connect'), port: checkPort(options.port, 1) };
+    const port = checkPort(options.port, 1);
+    const remote = { address: await this.#names.address(options.host, 'connect'), port };
     const socket = this.#loop.stack.udpSocket();
     try {
       if (localPort !== undefined || localAddress !== undefined) {
-        const address = localAddress === undefined ? undefined : lookup(localAddress, 'bind');
+        const address = localAddress === undefined ? undefined : ownAddress(this.#loop, localAddress, 'bind');
         socket.bind({ port: checkPort(localPort ?? 0, 0), address });
       }
       socket.connect(remote);
@@ -235,7 +230,7 @@ export class HostUdp {
       socket.close();
       throw error;
     }
-    return new UdpSocket(this.#loop, socket, lookup);
+    return new UdpSocket(this.#loop, socket, this.#names);
   }
 }
 
@@ -258,13 +253,13 @@ export class HostRaw {
     const socket = this.#loop.stack.rawSocket(options);
     try {
       if (ttl !== undefined) socket.ttl = ttl;
-      if (localAddress !== undefined) socket.bind(lookup(localAddress, 'bind'));
-      if (remoteAddress !== undefined) socket.connect(lookup(remoteAddress, 'connect'));
+      if (localAddress !== undefined) socket.bind(ownAddress(this.#loop, localAddress, 'bind'));
+      if (remoteAddress !== undefined) socket.connect(ownAddress(this.#loop, remoteAddress, 'connect'));
     } catch (error) {
       socket.close();
       throw error;
     }
-    return new RawSocket(this.#loop, socket, lookup);
+    return new RawSocket(this.#loop, socket, (host, syscall) => ownAddress(this.#loop, host, syscall));
   }
 }
 
@@ -276,7 +271,11 @@ export class Host {
   readonly raw: HostRaw;
   /** The interface of the device given at creation, null without one. */
   readonly iface: Interface | null;
+  /** Services and names of the link, null unless the host was made with `mdns`. */
+  readonly mdns: HostMdns | null;
   readonly #loop: Loop;
+  readonly #autoconfigs: Autoconfig[] = [];
+  readonly #names: Names;
 
   /** Use {@link createHost}. */
   constructor(options: HostOptions) {
@@ -292,22 +291,101 @@ export class Host {
       congestion: ALGORITHMS,
     });
     this.#loop = new Loop(this.stack, options.clock ?? realClock);
-    this.tcp = new HostTcp(this.#loop);
-    this.udp = new HostUdp(this.#loop);
+    this.#names = new Names(this.#loop, options);
+    this.tcp = new HostTcp(this.#loop, this.#names);
+    this.udp = new HostUdp(this.#loop, this.#names);
     this.raw = new HostRaw(this.#loop);
+    this.#loop.touch(); // what begins now counts its times from now
+    this.stack.ip.addresses.onChange = (local, event) => {
+      this.autoconfig(local.iface)?.addressChanged(local, event);
+    };
     this.iface = options.device === undefined ? null : this.#addInterface(options.device, options);
     const gateways = typeof options.gateway === 'string' ? [options.gateway] : (options.gateway ?? []);
     for (const gateway of gateways) this.stack.addDefaultRoute(IpAddress.parse(gateway));
+    this.mdns = this.#startMdns(options.mdns ?? false);
     this.#loop.wake();
   }
 
+  #startMdns(options: boolean | HostMdnsOptions): HostMdns | null {
+    if (options === false) return null;
+    if (this.iface === null) throw new TypeError('mdns: expected a device whose link to speak on, got none');
+    const mdns = new HostMdns(this.#loop, this.iface, options === true ? {} : options);
+    this.#names.resolver.setLink(mdns);
+    return mdns;
+  }
+
   #addInterface(device: Device, options: HostOptions): Interface {
-    const { name, mac } = options;
-    return this.stack.addInterface(device, {
-      addresses: (options.addresses ?? []).map((text) => Cidr.parse(text)),
+    const { name, mac, probe, announce } = options;
+    const { fixed, words } = parseAddresses(options.addresses ?? []);
+    const ipv6 = this.#ipv6Options(fixed, words.includes('slaac'), options, () => autoconfig);
+    const iface = this.stack.addInterface(device, {
       ...(name === undefined ? {} : { name }),
       ...(mac === undefined ? {} : { mac: MacAddress.parse(mac) }),
+      ipv6,
     });
+    const onConfigured = (found: Configuration): void => {
+      this.#learnServers(found);
+      options.onConfigured?.(found);
+    };
+    const autoconfig = new Autoconfig(this.#loop, iface, words, { ...options, onConfigured });
+    this.#autoconfigs.push(autoconfig);
+    const onAdded = (): void => autoconfig.check();
+    for (const cidr of fixed) {
+      const onConflict = (mac: MacAddress): void =>
+        autoconfig.conflict(cidr.address, mac, !iface.hasAddress(cidr.address));
+      this.stack.addAddress(iface, cidr, { probe, announce, onAdded, onConflict });
+    }
+    return iface;
+  }
+
+  /** How IPv6 behaves on an interface with these addresses; undefined: it has none. */
+  #ipv6Options(
+    fixed: readonly Cidr[],
+    autoconfigure: boolean,
+    { ipv6 }: HostOptions,
+    autoconfig: () => Autoconfig,
+  ): Ipv6Options | undefined {
+    if (!autoconfigure && ipv6 === undefined && fixed.every(({ address }) => address.isV4)) return undefined;
+    return {
+      linkLocal: !fixed.some(({ address }) => !address.isV4 && address.isLinkLocal),
+      autoconfigure,
+      ...ipv6,
+      onDns: () => autoconfig().routersChanged(),
+      // RFC 4861 §4.2: either flag says that a server knows more than the advertisement.
+      onManaged: (managed, other) => {
+        if (managed || other) autoconfig().startDhcpv6();
+      },
+    };
+  }
+
+  /** The name servers of the first interface rank before those of others. */
+  #learnServers({ source, interface: name, dnsServers, search }: Configuration): void {
+    const isFirst = this.#autoconfigs[0]?.iface.name === name;
+    const servers = dnsServers.map((text) => ({ address: this.stack.ip.parse(text)! }));
+    const rank = source === 'slaac' ? 'ra' : source; // RFC 8106: behind what was set by hand and by DHCP
+    this.#names.resolver.setServers(isFirst ? rank : `${rank} ${name}`, servers, search);
+  }
+
+  /**
+   * Waits until an interface has an address to be reached by: at once where one was written out and is not probed.
+   * @param iface - by default the one of the device given at creation
+   * @returns its addresses with their prefixes
+   * @throws NetError ETIMEDOUT; ENODEV for a host without the interface
+   * @example
+   * const host = createHost({ device, addresses: ['dhcp'] })
+   * const [address] = await host.configured({ timeout: 10_000 })
+   */
+  async configured(options: ConfiguredOptions = {}, iface: Interface | null = this.iface): Promise<readonly string[]> {
+    this.#loop.assertOpen('configured');
+    const autoconfig = this.autoconfig(iface);
+    if (autoconfig === null) throw new NetError('ENODEV', 'configured');
+    await autoconfig.configured(options);
+    return autoconfig.iface.addresses.map(String);
+  }
+
+  /** What finds the addresses of an interface, by default of the first; null: the host has no such interface. */
+  autoconfig(iface: Interface | null = this.iface): Autoconfig | null {
+    return this.#autoconfigs.find((one) => one.iface === iface) ?? null;
   }
 
   /** Counters of the stack. */
@@ -321,11 +399,44 @@ export class Host {
   }
 
   /** Adds another interface. */
-  addInterface(device: Device, options: Pick<HostOptions, 'addresses' | 'mac' | 'name'> = {}): Interface {
+  addInterface(device: Device, options: InterfaceSettings = {}): Interface {
     this.#loop.assertOpen('addInterface');
+    this.#loop.touch();
     const iface = this.#addInterface(device, options);
     this.#loop.wake();
     return iface;
+  }
+
+  /** The clock the host runs by. */
+  get clock(): Clock {
+    return this.#loop.clock;
+  }
+
+  /** The resolver: its servers, its cache, aliases. */
+  get resolver(): Resolver {
+    return this.#names.resolver;
+  }
+
+  /**
+   * Addresses of a name, those to try first first; or, with `type`, its records: strings for A and AAAA. Answers come
+   * from the table of hosts, from the cache, or from the name servers; an address with `type: 'PTR'` gives its names.
+   * @throws NetError ENOTFOUND where there is no such name, or no address; ENODATA no record of the type; ETIMEDOUT no
+   * server answers; EAI_AGAIN none knows
+   * @example const [address] = await host.resolve('example.org', { family: 6 })
+   * @example for (const { exchange } of await host.resolve('example.org', { type: 'MX' })) console.log(exchange)
+   */
+  resolve<T extends RecordType | undefined = undefined>(
+    name: string,
+    options: ResolveOptions<T> = {},
+  ): Promise<Resolved<T>[]> {
+    return this.#names.resolve(name, options);
+  }
+
+  /** A name and a port as a peer's address: the first one to try. @throws NetError as {@link resolve} */
+  async resolveSocketAddress(name: string, port: number): Promise<{ address: string; port: number }> {
+    this.#loop.assertOpen('resolve');
+    checkPort(port, 1);
+    return { address: `${await this.#names.address(name, 'resolve')}`, port };
   }
 
   /**
@@ -339,7 +450,7 @@ export class Host {
   async ping(host: string, options?: PingOptions): Promise<PingReply>;
   async ping(host: string, options: PingOptions | PingManyOptions = {}): Promise<PingReply | PingStatistics> {
     this.#loop.assertOpen('ping');
-    const address = lookup(host, 'ping');
+    const address = this.stack.ip.zoned(await this.#names.address(host, 'ping', options.signal));
     return 'count' in options ? pingMany(this.#loop, address, options) : ping(this.#loop, address, options);
   }
 
@@ -350,17 +461,20 @@ export class Host {
    */
   async *trace(host: string, options: TraceOptions = {}): AsyncGenerator<TraceHop, void, undefined> {
     this.#loop.assertOpen('trace');
-    yield* trace(this.#loop, lookup(host, 'trace'), options);
+    yield* trace(this.#loop, this.stack.ip.zoned(await this.#names.address(host, 'trace')), options);
   }
 
   /**
    * Closes everything. Connections whose streams were closed may finish for up to a second; all others are reset.
-   * Memory is given back.
+   * A lease is given back, and so is all memory.
    */
   async close(): Promise<void> {
     if (this.#loop.isClosed) return;
+    this.mdns?.close(); // its goodbye leaves with what lingers
     await this.#linger();
+    await Promise.all(this.#autoconfigs.map((one) => one.release()));
     this.#loop.touch();
+    for (const one of this.#autoconfigs) one.close();
     this.stack.close();
     this.#loop.notify();
     this.#loop.close();

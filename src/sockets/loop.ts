@@ -5,6 +5,7 @@
 import { NetError } from '../errors.ts';
 import type { Clock } from '../sim/clock.ts';
 import type { Stack } from '../stack.ts';
+import type { IpAddress } from '../wire/address.ts';
 import type { SocketLoop } from './backend.ts';
 import { holdProcess, macrotask, realClock } from './real-clock.ts';
 
@@ -81,6 +82,14 @@ export class Loop implements SocketLoop {
   /** Counts those who wait for something of this host: they keep the process alive. */
   hold(change: 1 | -1): void {
     if (this.#yields) holdProcess(change);
+  }
+
+  parseAddress(text: string): IpAddress | null {
+    return this.stack.ip.parse(text);
+  }
+
+  formatAddress(address: IpAddress): string {
+    return this.stack.ip.format(address);
   }
 
   /** The stack needs this thread: a call that stops it could never return. @throws NetError EDEADLK */

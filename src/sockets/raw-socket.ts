@@ -125,7 +125,7 @@ export class RawSocket implements Notified {
     if (length < 0) return null;
     const data = new Uint8Array(length);
     this.#socket.recv(data, this.#source);
-    return { data, address: this.#source.address.toString() };
+    return { data, address: this.#loop.formatAddress(this.#source.address) };
   }
 
   /** Packets until the socket is closed. */

@@ -20,7 +20,7 @@ export class TcpListener implements Notified {
     this.#loop = loop;
     this.#socket = socket;
     this.#waiters = new Waiters(loop);
-    this.address = socket.local!.address.toString();
+    this.address = loop.formatAddress(socket.local!.address);
     this.port = socket.local!.port;
     socket.owner = this;
     loop.closers.add(this.#close);

@@ -3,6 +3,7 @@ import { NetError } from '../errors.ts';
 import { CLOSED_EVENT, CONNECTED, READABLE, WRITABLE } from '../tcp/events.ts';
 import { TcpSocket } from '../tcp/socket.ts';
 import type { TcpState } from '../tcp/state.ts';
+import type { IpAddress } from '../wire/address.ts';
 import type { BlockingOptions, SocketLoop, StreamBackend } from './backend.ts';
 import { asyncDispose, dispose } from './dispose.ts';
 import type { Notified } from './loop.ts';
@@ -55,7 +56,11 @@ export class TcpStream implements Notified {
   }
 
   get localAddress(): string {
-    return this.#socket.local?.address.toString() ?? '';
+    return this.#format(this.#socket.local?.address);
+  }
+
+  #format(address: IpAddress | undefined): string {
+    return address === undefined ? '' : this.#loop.formatAddress(address);
   }
 
   get localPort(): number {
@@ -63,7 +68,7 @@ export class TcpStream implements Notified {
   }
 
   get remoteAddress(): string {
-    return this.#socket.remote?.address.toString() ?? '';
+    return this.#format(this.#socket.remote?.address);
   }
 
   get remotePort(): number {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { bytesOf, hostPair, SERVER, text } from '../../test/hosts.ts';
+import { bytesOf, CLIENT, hostPair, SERVER, text } from '../../test/hosts.ts';
 
 async function rig() {
   const { server, client, close } = hostPair();
@@ -101,5 +101,56 @@ test('udp socket: arguments', async () => {
     await assert.rejects(here.send(bytesOf('x'), { host: SERVER, port }), { name: 'RangeError', message: /port/ });
   }
   await assert.rejects(here.send(bytesOf('x')), { code: 'ENOTCONN' });
+  await close();
+});
+
+test('udp socket: groups, with the names of node:dgram', async () => {
+  const { server, client, here, there, close } = await rig();
+  const group = '239.1.2.3';
+  const shared = await server.udp.bind({ port: 53, reuse: true }).catch((error) => error.code);
+  assert.equal(shared, 'EADDRINUSE', 'the first has to share it too');
+  const [one, two] = [
+    await server.udp.bind({ port: 54, reuse: true }),
+    await server.udp.bind({ port: 54, reuse: true }),
+  ];
+  one.addMembership(group);
+  two.addMembership(group, SERVER);
+  assert.throws(() => one.addMembership(group), { code: 'EADDRINUSE' });
+  assert.throws(() => one.addMembership(group, 'eth7'), { code: 'ENODEV' });
+  assert.throws(() => one.addMembership('10.0.0.1'), { name: 'TypeError', message: /multicast address/ });
+  await here.send(bytesOf('all'), { host: group, port: 54 });
+  for (const socket of [one, two]) assert.equal(text((await socket.receive()).data), 'all');
+  one.dropMembership(group);
+  two.dropMembership(group);
+  one.addSourceSpecificMembership(CLIENT, group);
+  two.addSourceSpecificMembership('10.0.0.99', group);
+  await here.send(bytesOf('some'), { host: group, port: 54 });
+  await here.send(bytesOf('end'), { host: SERVER, port: 53 });
+  assert.equal(text((await there.receive()).data), 'end');
+  assert.equal(text((await one.receive()).data), 'some');
+  assert.throws(() => one.dropSourceSpecificMembership('10.0.0.99', group), { code: 'EADDRNOTAVAIL' });
+  two.dropSourceSpecificMembership('10.0.0.99', group);
+  two.addMembership(group);
+  two.blockSource('10.0.0.99', group);
+  two.unblockSource('10.0.0.99', group);
+  assert.equal(here.setMulticastTTL(0), 0);
+  assert.equal(here.setTTL(9), 9);
+  assert.equal(here.setMulticastLoopback(false), false);
+  assert.throws(() => here.setMulticastTTL(256), RangeError);
+  assert.throws(() => here.setTTL(0), RangeError);
+  here.setMulticastInterface('0.0.0.0');
+  here.setMulticastInterface(client.iface!.name);
+  assert.throws(() => here.setMulticastInterface('eth7'), { code: 'ENODEV' });
+  await close();
+  assert.throws(() => one.addMembership(group), { code: 'ECANCELED' });
+});
+
+test('udp socket: EACCES: a broadcast needs setBroadcast', async () => {
+  const { client, here, there, close } = await rig();
+  const host = client.iface!.addresses.find(({ address }) => address.isV4)!.broadcast!.toString();
+  await assert.rejects(here.send(bytesOf('all'), { host, port: 53 }), { code: 'EACCES', syscall: 'send' });
+  here.setBroadcast(true);
+  await here.send(bytesOf('all'), { host, port: 53 });
+  assert.equal(text((await there.receive()).data), 'all');
   await close();
 });

@@ -1,13 +1,14 @@
 /** A UDP socket with promises. @module */
 import { NetError } from '../errors.ts';
+import type { Interface } from '../iface/interface.ts';
 import { PATH_MTU_MODES, type PathMtuDiscovery } from '../iface/path-mtu.ts';
 import { Source } from '../udp/datagram-queue.ts';
-import { READABLE } from '../udp/udp.ts';
-import type { IpAddress } from '../wire/address.ts';
+import { type MembershipOptions, READABLE, UdpSocket as CoreUdpSocket } from '../udp/udp.ts';
+import { IpAddress, parseIp } from '../wire/address.ts';
 import { checkPort } from '../wire/ip.ts';
-import type { BlockingOptions, SocketLoop, UdpBackend } from './backend.ts';
+import type { BlockingOptions, Lookup, SocketLoop, UdpBackend } from './backend.ts';
 import { asyncDispose, dispose } from './dispose.ts';
-import type { Notified } from './loop.ts';
+import type { Loop, Notified } from './loop.ts';
 import { assertBytes } from './tcp-stream.ts';
 import { Waiters, type WaitOptions } from './waiters.ts';
 
@@ -21,6 +22,7 @@ export interface Datagram {
 
 /** Where a datagram goes. */
 export interface Destination {
+  /** An address or a name. */
   readonly host: string;
   readonly port: number;
 }
@@ -31,7 +33,7 @@ const RETRY_MS = 1;
 export class UdpSocket implements Notified {
   readonly #loop: SocketLoop;
   readonly #socket: UdpBackend;
-  readonly #lookup: (host: string, syscall: string) => IpAddress;
+  readonly #names: Lookup;
   readonly #readers: Waiters<Datagram>;
   readonly #source = new Source();
   #isClosed = false;
@@ -39,18 +41,19 @@ export class UdpSocket implements Notified {
   #to: { address: IpAddress; port: number } | null = null;
 
   /** Made by `host.udp.bind` and `host.udp.connect`. */
-  constructor(loop: SocketLoop, socket: UdpBackend, lookup: (host: string, syscall: string) => IpAddress) {
+  constructor(loop: SocketLoop, socket: UdpBackend, names: Lookup) {
     this.#loop = loop;
     this.#socket = socket;
-    this.#lookup = lookup;
+    this.#names = names;
     this.#readers = new Waiters(loop);
     socket.owner = this;
+    socket.broadcast = false;
     loop.closers.add(this.#close);
   }
 
   /** The address bound to; `::` means all, of both families. */
   get address(): string {
-    return this.#socket.local.toString();
+    return this.#loop.formatAddress(this.#socket.local);
   }
 
   get port(): number {
@@ -86,7 +89,7 @@ export class UdpSocket implements Notified {
   async send(data: Uint8Array, to?: Destination): Promise<void> {
     assertBytes('send', data);
     this.#assertOpen('send');
-    const endpoint = to === undefined ? null : this.#endpoint(to);
+    const endpoint = to === undefined ? null : (this.#endpoint(to) ?? (await this.#resolved(to)));
     this.#loop.touch();
     for (;;) {
       const sent = this.#socket.send(data, endpoint);
@@ -105,8 +108,128 @@ export class UdpSocket implements Notified {
     assertBytes('sendBlocking', data);
     this.#assertOpen('send');
     const endpoint = to === undefined ? null : this.#endpoint(to);
+    if (to !== undefined && endpoint === null) throw new NetError('ENOTFOUND', 'send', { address: to.host });
     if (this.#socket.sendBlocking === undefined) this.#loop.block('send', () => true);
     this.#socket.sendBlocking!(data, endpoint, options);
+  }
+
+  /**
+   * Joins a multicast group: what is sent to it and to the socket's port comes, from everybody.
+   * @param multicastInterface - name or address of one of ours; by default where packets to the group would leave
+   * @throws NetError EINVAL no group; EADDRINUSE a member already; ENODEV no such interface; ENOBUFS too many groups
+   * @example socket.addMembership('224.0.0.251', 'eth0')
+   */
+  addMembership(group: string, multicastInterface?: string): void {
+    this.#change('addMembership', () => this.#core.join(this.#group(group), this.#membership(multicastInterface)));
+  }
+
+  /** Leaves a group; closing the socket does so too. @throws NetError EADDRNOTAVAIL not a member; EINVAL, ENODEV */
+  dropMembership(group: string, multicastInterface?: string): void {
+    this.#change('dropMembership', () => this.#core.leave(this.#group(group), this.#membership(multicastInterface)));
+  }
+
+  /**
+   * Joins a group for what `source` sends; further calls add sources.
+   * @throws NetError EINVAL no group, or joined from everybody; EADDRNOTAVAIL there already; ENODEV, ENOBUFS
+   */
+  addSourceSpecificMembership(source: string, group: string, multicastInterface?: string): void {
+    this.#change('addSourceSpecificMembership', () =>
+      this.#core.join(this.#group(group), this.#membership(multicastInterface, source)),
+    );
+  }
+
+  /** Gives up one source of a group; the last one leaves it. @throws NetError EADDRNOTAVAIL, EINVAL, ENODEV */
+  dropSourceSpecificMembership(source: string, group: string, multicastInterface?: string): void {
+    this.#change('dropSourceSpecificMembership', () =>
+      this.#core.leave(this.#group(group), this.#membership(multicastInterface, source)),
+    );
+  }
+
+  /** Keeps out what `source` sends to a group joined from everybody. @throws NetError EINVAL, EADDRNOTAVAIL, ENOBUFS */
+  blockSource(source: string, group: string, multicastInterface?: string): void {
+    this.#change('blockSource', () =>
+      this.#core.blockSource(this.#group(group), IpAddress.parse(source), this.#membership(multicastInterface)),
+    );
+  }
+
+  /** Takes {@link blockSource} back. @throws NetError EINVAL, EADDRNOTAVAIL not blocked */
+  unblockSource(source: string, group: string, multicastInterface?: string): void {
+    this.#change('unblockSource', () =>
+      this.#core.unblockSource(this.#group(group), IpAddress.parse(source), this.#membership(multicastInterface)),
+    );
+  }
+
+  /** Routers a datagram to a group may pass, and one more; 1, the default: none; 0: it stays on this host. */
+  setMulticastTTL(ttl: number): number {
+    this.#socket.multicastTtl = readByte('ttl', ttl, 0);
+    return ttl;
+  }
+
+  /** Routers a datagram to one host may pass, and one more: 1 to 255; 64 by default. */
+  setTTL(ttl: number): number {
+    this.#socket.ttl = readByte('ttl', ttl, 1);
+    return ttl;
+  }
+
+  /** Whether this host gets what is sent to groups that it is in itself; it does by default. */
+  setMulticastLoopback(flag: boolean): boolean {
+    this.#socket.multicastLoopback = flag;
+    return flag;
+  }
+
+  /**
+   * Where what goes to groups leaves.
+   * @param multicastInterface - name or address of one of ours, or `::%name`; `0.0.0.0` or `::`: the routes decide again
+   * @throws NetError ENODEV
+   */
+  setMulticastInterface(multicastInterface: string): void {
+    const isAny = parseIp(multicastInterface)?.isUnspecified === true;
+    this.#core.multicastInterface = isAny ? null : this.#interface(multicastInterface);
+  }
+
+  /** Allows datagrams to broadcast addresses, which are refused with EACCES otherwise. */
+  setBroadcast(flag: boolean): void {
+    this.#socket.broadcast = flag;
+  }
+
+  /** Does `action`, and has the stack tell routers of it. */
+  #change(syscall: string, action: () => void): void {
+    this.#assertOpen(syscall);
+    this.#loop.touch();
+    action();
+    this.#loop.wake();
+  }
+
+  /** The socket of the core, for what has no command. @throws NetError EOPNOTSUPP where that is behind a channel */
+  get #core(): CoreUdpSocket {
+    if (this.#socket instanceof CoreUdpSocket) return this.#socket;
+    throw new NetError('EOPNOTSUPP', 'multicast', { detail: 'groups are joined on the stack itself, not over a channel' });
+  }
+
+  #membership(name: string | undefined, source?: string): MembershipOptions {
+    return {
+      interface: name === undefined ? undefined : this.#interface(name),
+      source: source === undefined ? undefined : IpAddress.parse(source),
+    };
+  }
+
+  #group(text: string): IpAddress {
+    const group = this.#loop.parseAddress(text);
+    if (group?.isMulticast) return group;
+    throw new TypeError(`group: expected a multicast address, got ${JSON.stringify(text)}`);
+  }
+
+  #interface(text: string): Interface {
+    const { ip } = (this.#loop as Loop).stack; // a socket of the core has the loop of its host
+    const name = /^[^%]*%(.+)$/.exec(text)?.[1] ?? text;
+    const address = ip.parse(name);
+    const isMeant = (iface: Interface): boolean =>
+      iface.name === name ||
+      String(iface.index) === name ||
+      (address !== null && iface.hasAddress(address.lacksZone ? address.withZone(iface.index) : address));
+    const found = ip.interfaces.find(isMeant);
+    if (found === undefined) throw new NetError('ENODEV', 'setMulticastInterface', { detail: `no interface ${text}` });
+    return found;
   }
 
   #pause(): Promise<void> {
@@ -121,13 +244,23 @@ export class UdpSocket implements Notified {
     });
   }
 
-  /** The address of the last destination is kept: most sockets send to one. */
-  #endpoint(to: Destination): { address: IpAddress; port: number } {
+  /** The address of the last destination is kept: most sockets send to one. Null: it is a name. */
+  #endpoint(to: Destination): { address: IpAddress; port: number } | null {
     if (this.#to === null || this.#toHost !== to.host || this.#to.port !== to.port) {
-      this.#to = { address: this.#lookup(to.host, 'send'), port: checkPort(to.port, 1) };
+      const address = this.#names.numeric(to.host);
+      if (address === null) return null;
+      this.#to = { address, port: checkPort(to.port, 1) };
       this.#toHost = to.host;
     }
     return this.#to;
+  }
+
+  /** A name is asked for each time: the resolver keeps it as long as it lasts. */
+  async #resolved(to: Destination): Promise<{ address: IpAddress; port: number }> {
+    const port = checkPort(to.port, 1);
+    const address = await this.#names.address(to.host, 'send');
+    this.#assertOpen('send');
+    return { address, port };
   }
 
   /**
@@ -160,7 +293,7 @@ export class UdpSocket implements Notified {
     const data = new Uint8Array(Math.max(0, this.#socket.peekLength()));
     const source = this.#source;
     if (this.#socket.recv(data, source) < 0) return null;
-    return { data, address: source.address.toString(), port: source.port };
+    return { data, address: this.#loop.formatAddress(source.address), port: source.port };
   }
 
   /** Datagrams until the socket is closed. */
@@ -212,6 +345,11 @@ export class UdpSocket implements Notified {
   #assertOpen(syscall: string): void {
     if (this.#isClosed) throw closedError(syscall);
   }
+}
+
+function readByte(what: string, value: number, least: number): number {
+  if (Number.isInteger(value) && value >= least && value <= 255) return value;
+  throw new RangeError(`${what}: expected ${least} to 255, got ${value}`);
 }
 
 const closedError = (syscall: string): NetError =>

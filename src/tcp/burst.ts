@@ -183,7 +183,7 @@ function emitBurst(c: Connection, length: number, fin: boolean): number {
     if (!emitNew(c, part, fin && isLast, isLast && isPushed)) return NO_FRAME;
     left -= part;
   } while (left > 0);
-  dataSent(c);
+  if (length > 0) dataSent(c);
   if (length % c.mss !== 0) c.sndSml = c.sndNxt;
   if (c.wantsRoom && c.settings.notSentLowBytes > 0 && !hasMuchUnsent(c, 1)) {
     c.wantsRoom = false;

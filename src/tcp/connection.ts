@@ -162,6 +162,8 @@ export class Connection implements Flow, Timed {
   rxBytes: number;
   reassembly: Reassembly | null = null;
   rcvOutOfOrder = 0;
+  /** Bytes that came with a SYN which crossed ours: they lie in `rx`, and count once the connection is established. */
+  earlyBytes = 0;
   /** Bytes received twice, to be told in the next acknowledgement: RFC 2883 §4. Nothing when equal. */
   dsackStart = ZERO;
   dsackEnd = ZERO;
@@ -377,6 +379,7 @@ export class Connection implements Flow, Timed {
     this.remote = remote;
     this.portsIn = portsIn(localPort, remotePort);
     this.portsOut = portsIn(remotePort, localPort);
+    path.flowLabel = tcp.ip.flowLabel(path.source, remote, this.portsIn);
     this.hash = tcp.connections.hash(this.local, remote, this.portsIn);
     this.pseudoSum = pseudoHeaderSum(this.local, remote, PROTOCOL_TCP);
     this.settings = settings;

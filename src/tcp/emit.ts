@@ -77,7 +77,10 @@ export function emitSegment(c: Connection, seq: Seq, length: number, flags: numb
     // RFC 6864 §4.1: with DF set the identification means nothing, and 0 tells nothing.
     ipv4.emit(dv, ip, end - ip, ds, 0, ipv4.DONT_FRAGMENT, c.settings.ttl, PROTOCOL_TCP, local.d, remote.d);
   } else {
-    ipv6.emit(dv, ip, end - p, ds, c.settings.ttl, PROTOCOL_TCP, c.local, c.remote);
+    const { ttl } = c.settings;
+    const { iface, flowLabel } = c.path;
+    const hops = ttl === TTL_DEFAULT ? iface.hopLimit : ttl;
+    ipv6.emit(dv, ip, end - p, ds, hops, PROTOCOL_TCP, c.local, c.remote, flowLabel);
   }
   setFrameBounds(memory, frame, ip, end);
   acknowledged(c);
@@ -190,15 +193,23 @@ export function emitReset(c: Connection): void {
  * Answers a segment that belongs to no connection with a RST: RFC 9293 §3.10.7.1. Never answers a RST, nor what was
  * sent to a group.
  */
-export function resetStray(tcp: Tcp, packet: Packet, segment: wire.Segment): void {
+export function resetStray(tcp: Tcp, packet: Packet, segment: wire.Segment, marks: Marks = UNMARKED): void {
   if ((segment.flags & wire.RST) !== 0 || packet.toGroup) return;
   const hasAck = (segment.flags & wire.ACK) !== 0;
   const occupied = segment.length + (segment.flags & wire.SYN ? 1 : 0) + (segment.flags & wire.FIN ? 1 : 0);
   const seq = hasAck ? segment.ack : 0;
   const ack = hasAck ? 0 : segment.seq + occupied;
   tcp.context.stats.tcpResetsOut++;
-  emitBare(tcp, packet, seq, ack, hasAck ? wire.RST : wire.RST | wire.ACK, 0);
+  emitBare(tcp, packet, seq, ack, hasAck ? wire.RST : wire.RST | wire.ACK, 0, null, marks);
 }
+
+/** What IP_TOS and IP_TTL say of a socket: whoever has one answers with them. */
+interface Marks {
+  readonly tos: number;
+  readonly ttl: number;
+}
+
+const UNMARKED: Marks = { tos: 0, ttl: TTL_DEFAULT };
 
 /** Timestamps for a segment without a connection. */
 export interface BareTimestamps {
@@ -215,6 +226,7 @@ export function emitBare(
   flags: number,
   wnd: number,
   timestamps: BareTimestamps | null = null,
+  { tos, ttl }: Marks = UNMARKED,
 ): void {
   const { memory } = tcp.context;
   const remote = packet.source;
@@ -235,5 +247,5 @@ export function emitBare(
   wire.emit(memory.dv, p, (ports << 16) | (ports >>> 16), seq, ack, header, flags, wnd);
   wire.complete(memory, p, p + header, pseudoHeaderSum(local, remote, PROTOCOL_TCP));
   tcp.context.stats.tcpSegmentsOut++;
-  tcp.ip.send(path, frame, header, PROTOCOL_TCP, remote, TTL_DEFAULT, 0);
+  tcp.ip.send(path, frame, header, PROTOCOL_TCP, remote, ttl, tos & ~3);
 }

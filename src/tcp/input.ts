@@ -186,6 +186,12 @@ function resetBySyn(c: Connection, packet: Packet): void {
   c.tcp.remove(c, 'ECONNRESET');
 }
 
+/** A RST with the marks of the socket; Linux's has none. */
+function answerStray(c: Connection, packet: Packet, segment: wire.Segment): void {
+  if (c.settings.linux) resetStray(c.tcp, packet, segment);
+  else resetStray(c.tcp, packet, segment, c.settings);
+}
+
 /** RFC 9293 §3.10.7.3: the states before the peer's SYN is known. */
 function arriveInSynSent(c: Connection, segment: wire.Segment, packet: Packet): void {
   const { flags } = segment;
@@ -193,7 +199,7 @@ function arriveInSynSent(c: Connection, segment: wire.Segment, packet: Packet): 
   const hasAck = (flags & ACK) !== 0;
   if (hasAck && (seqLe(ack, c.iss) || seqGt(ack, c.sndMax))) {
     c.context.stats.drop('tcp-bad-ack');
-    resetStray(c.tcp, packet, segment);
+    answerStray(c, packet, segment);
     if (c.settings.linux && c.retransmits === 0) retrySoon(c);
     return;
   }
@@ -221,6 +227,7 @@ function arriveInSynSent(c: Connection, segment: wire.Segment, packet: Packet): 
   } else {
     c.transition('receive-syn'); // simultaneous open: MUST-10
     c.sndNxt = c.iss;
+    keepEarlyText(c, segment);
   }
   c.tcp.ready(c);
 }
@@ -231,6 +238,27 @@ function textOfSyn(c: Connection, segment: wire.Segment, packet: Packet): void {
   segment.seq = c.rcvNxt;
   segment.flags &= ~SYN;
   arriveText(c, segment, packet);
+}
+
+/**
+ * RFC 9293 §3.10.7.3: text that came with a SYN that crossed ours is queued "for processing after the ESTABLISHED state has
+ * been reached": it waits in the buffer without counting. A FIN comes again.
+ */
+function keepEarlyText(c: Connection, segment: wire.Segment): void {
+  const length = Math.min(segment.length, c.rxBytes);
+  if (length === 0 || c.settings.linux || !c.rxRing().reserve(length)) return;
+  c.rx!.store(0, segment.payload, length);
+  c.earlyBytes = length;
+}
+
+/** The handshake is done: what came before counts from now on. */
+function takeEarlyText(c: Connection): void {
+  c.rx!.length += c.earlyBytes;
+  c.rcvNxt = seqAdd(c.rcvNxt, c.earlyBytes);
+  c.bytesReceived += c.earlyBytes;
+  c.earlyBytes = 0;
+  c.ackNow = true;
+  c.socket?.report(READABLE);
 }
 
 /** Takes what the peer's SYN says: its sequence number, window and options. */
@@ -296,7 +324,7 @@ function completeHandshake(c: Connection, segment: wire.Segment, packet: Packet)
   const ack = segment.ack as Seq;
   if (seqLe(ack, c.iss) || seqGt(ack, c.sndMax)) {
     c.context.stats.drop('tcp-bad-ack');
-    resetStray(c.tcp, packet, segment);
+    answerStray(c, packet, segment);
     return false;
   }
   if (c.listener !== null && ((isBare(segment) && defersAccept(c)) || !c.listener.admit(c))) return false;
@@ -307,6 +335,7 @@ function completeHandshake(c: Connection, segment: wire.Segment, packet: Packet)
   c.sndWnd = segment.wnd << c.sndShift;
   c.sndWndMax = c.settings.linux ? c.sndWnd : Math.max(c.sndWndMax, c.sndWnd);
   established(c);
+  if (c.earlyBytes > 0) takeEarlyText(c);
   c.tcp.ready(c);
   return true;
 }
@@ -336,7 +365,7 @@ function arriveText(c: Connection, segment: wire.Segment, packet: Packet): void 
   }
   if (c.rcvClosed && seqGt(seqAdd(segment.seq as Seq, segment.length), c.rcvNxt)) {
     // RFC 2525 §2.17, RFC 9293 §3.6.1: bytes that nobody will read are answered with a RST.
-    if (c.settings.linux) resetStray(c.tcp, packet, segment);
+    if (c.settings.linux) answerStray(c, packet, segment);
     else emitReset(c);
     c.tcp.remove(c, 'ECONNABORTED');
     return;

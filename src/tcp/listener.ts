@@ -36,6 +36,8 @@ export class Listener {
   readonly onSyn: OnSyn | null;
   /** What was reset before it was accepted is handed out all the same, as on Linux. */
   readonly keepsReset: boolean;
+  /** See `Bound`. */
+  readonly ipv6Only: boolean;
   /** When the last SYN cookie was sent, ms. */
   #cookieAt = Number.NEGATIVE_INFINITY;
   readonly #halfOpen = new Set<Connection>();
@@ -50,6 +52,7 @@ export class Listener {
     settings: TcpSettings,
     onSyn: OnSyn | null,
     keepsReset = false,
+    ipv6Only = false,
   ) {
     this.tcp = tcp;
     this.socket = socket;
@@ -59,6 +62,7 @@ export class Listener {
     this.settings = settings;
     this.onSyn = onSyn;
     this.keepsReset = keepsReset;
+    this.ipv6Only = ipv6Only;
   }
 
   get pending(): number {

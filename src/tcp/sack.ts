@@ -36,8 +36,15 @@ function dsackArrived(c: Connection, start: Seq, end: Seq, acked: Acked): void {
   // Of data this connection never sent, or far too much: a forgery or a mistake.
   if (length <= 0 || seqGt(end, c.sndNxt) || length > c.sndWndMax) return;
   const segments = Math.ceil(length / c.mss);
-  acked.isDsack = true;
   c.dsackDups += segments;
+  if (c.settings.linux) {
+    // What was sent again for nothing has been delivered too; what was never sent again, a middlebox has doubled.
+    if (c.dsackDups > c.totalRetrans) return;
+    c.deliveredSegments += segments;
+    c.delivered += segments * c.mss;
+    acked.newlyDelivered += segments * c.mss;
+  }
+  acked.isDsack = true;
   c.context.stats.tcpDsacksIn++;
   if (c.mayUndo && c.undoRetrans > 0 && seqGt(end, c.undoMarker)) c.undoRetrans = Math.max(0, c.undoRetrans - segments);
 }

@@ -46,6 +46,8 @@ export interface ListenOptions {
   readonly port: number;
   /** By default all, of both families. */
   readonly address?: IpAddress | undefined;
+  /** Whether `::`, and no address at all, mean IPv6 only. Default false. */
+  readonly ipv6Only?: boolean | undefined;
   /** Connections that may wait for {@link TcpSocket.accept}. */
   readonly backlog?: number | undefined;
   /** Decides about each SYN before it is answered. */
@@ -79,7 +81,7 @@ export class TcpSocket implements Changed {
    * @throws NetError EADDRINUSE, EADDRNOTAVAIL, EISCONN
    */
   listen(options: ListenOptions): void {
-    const address = options.address ?? UNSPECIFIED_V6;
+    const address = this.#tcp.ip.zoned(options.address ?? UNSPECIFIED_V6);
     const context = { address: address.toString(), port: checkPort(options.port, 0) };
     if (this.#connection !== null || this.#listener !== null) throw new NetError('EISCONN', 'listen', context);
     if (!address.isUnspecified && !this.#tcp.ip.isLocalAddress(address)) {
@@ -88,7 +90,17 @@ export class TcpSocket implements Changed {
     const port = options.port === 0 ? this.#tcp.ephemeralListenPort() : options.port;
     const backlog = Math.max(1, Math.trunc(options.backlog ?? BACKLOG_DEFAULT) || BACKLOG_DEFAULT);
     const { onSyn = null, keepsReset } = options;
-    const listener = new Listener(this.#tcp, this, address, port, backlog, this.#settings, onSyn, keepsReset);
+    const listener = new Listener(
+      this.#tcp,
+      this,
+      address,
+      port,
+      backlog,
+      this.#settings,
+      onSyn,
+      keepsReset,
+      options.ipv6Only ?? false,
+    );
     const error = port === 0 ? 'EADDRINUSE' : this.#tcp.listen(listener);
     if (error !== null) throw new NetError(error, 'listen', context);
     this.#listener = listener;
@@ -129,14 +141,17 @@ export class TcpSocket implements Changed {
    * @throws NetError ENETUNREACH, EADDRINUSE, EADDRNOTAVAIL, EISCONN, ENOBUFS, EINVAL (a group address: MUST-46)
    */
   connect(remote: Endpoint, local: { address?: IpAddress; port?: number } = {}): void {
-    const { address, port } = remote;
+    const { ip } = this.#tcp;
+    const own = local.address === undefined ? null : ip.zoned(local.address);
+    const address = ip.zoned(remote.address, own);
+    const { port } = remote;
     const context = { address: address.toString(), port: checkPort(port, 1) };
     if (this.#connection !== null || this.#listener !== null) throw new NetError('EISCONN', 'connect', context);
-    if (address.isMulticast || this.#tcp.ip.isBroadcast(address)) throw new NetError('EINVAL', 'connect', context);
-    if (local.address !== undefined && !this.#tcp.ip.isLocalAddress(local.address)) {
-      throw new NetError('EADDRNOTAVAIL', 'bind', { address: local.address.toString(), port: local.port });
+    if (address.isMulticast || ip.isBroadcast(address)) throw new NetError('EINVAL', 'connect', context);
+    if (own !== null && !ip.isLocalAddress(own)) {
+      throw new NetError('EADDRNOTAVAIL', 'bind', { address: own.toString(), port: local.port });
     }
-    const made = this.#tcp.connect(address, port, local.address ?? null, checkPort(local.port ?? 0, 0), this.#settings);
+    const made = this.#tcp.connect(address, port, own, checkPort(local.port ?? 0, 0), this.#settings);
     if (typeof made === 'string') throw new NetError(made, 'connect', context);
     made.socket = this;
     made.trace = this.#trace;

@@ -8,7 +8,7 @@ import { FlowTable, portsIn } from '../iface/flow-table.ts';
 import type { Interface } from '../iface/interface.ts';
 import type { Ip, StreamTransport } from '../iface/ip.ts';
 import type { Packet } from '../iface/packet.ts';
-import { clashes, covers, drawPort } from '../iface/ports.ts';
+import { collide, drawPort, serves } from '../iface/ports.ts';
 import type { Path } from '../iface/routes.ts';
 import type { IpAddress } from '../wire/address.ts';
 import * as wire from '../wire/tcp.ts';
@@ -150,7 +150,7 @@ export class Tcp implements StreamTransport {
     let found: Listener | null = null;
     for (const listener of listeners) {
       if (listener.local.equals(destination)) return listener;
-      if (covers(listener.local, destination)) found = listener;
+      if (serves(listener, destination)) found = listener;
     }
     return found;
   }
@@ -158,7 +158,7 @@ export class Tcp implements StreamTransport {
   /** Adds a listener, or says that the port is taken. */
   listen(listener: Listener): ErrorCode | null {
     const listeners = this.#listeners.get(listener.port) ?? [];
-    if (listeners.some((other) => clashes(other.local, listener.local))) return 'EADDRINUSE';
+    if (listeners.some((other) => collide(other, listener))) return 'EADDRINUSE';
     listeners.push(listener);
     this.#listeners.set(listener.port, listeners);
     return null;
@@ -318,6 +318,7 @@ export class Tcp implements StreamTransport {
     const path: Path | null = this.ip.path(c.remote, c.local);
     if (path === null || !this.ip.isLocalAddress(c.local)) return false;
     const hasChanged = path.mtu !== c.path.mtu;
+    path.flowLabel = c.path.flowLabel;
     c.path = path;
     if (hasChanged && isSynchronized(c.state)) c.fitMss(); // before, the SYN decides
     return true;

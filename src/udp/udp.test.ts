@@ -84,7 +84,9 @@ test("udp: what does not fit the reader's buffer is lost, and the next one is wh
 test('udp: RFC 1122 §4.1.3.1: a port that nobody has is unreachable', () => {
   const { stack, send, lines } = rig();
   send(datagram(bytes(1), { port: 9 }));
-  assert.deepEqual(lines(), ['IP 10.0.0.1 > 10.0.0.2: ICMP unreachable - port, length 37']);
+  assert.deepEqual(lines(), [
+    'IP 10.0.0.1 > 10.0.0.2: ICMP unreachable - port, length 37 [IP 10.0.0.2.5000 > 10.0.0.1.9: UDP, length 9]',
+  ]);
   assert.equal(stack.stats.drops['udp-no-socket'], 1);
   stack.close();
 });

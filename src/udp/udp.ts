@@ -1,14 +1,20 @@
 /** UDP: RFC 768, RFC 1122 §4.1, RFC 8085. @module */
 import { type ErrorCode, NetError } from '../errors.ts';
+import { deliverConfig } from '../iface/config-port.ts';
 import type { Changed, Context } from '../iface/context.ts';
 import { type ErrorDetail, ErrorQueue } from '../iface/error-detail.ts';
 import { type Flow, FlowTable, portsIn } from '../iface/flow-table.ts';
+import type { Interface } from '../iface/interface.ts';
 import { type Ip, TTL_DEFAULT, type UdpTransport } from '../iface/ip.ts';
 import type { Packet } from '../iface/packet.ts';
 import { mayFragment, type PathMtuDiscovery, packetLimit } from '../iface/path-mtu.ts';
-import { clashes, covers, drawPort } from '../iface/ports.ts';
+import { collide, drawPort, serves } from '../iface/ports.ts';
 import type { Path } from '../iface/routes.ts';
 import { allocFrame, CHECKSUM_PARTIAL, setFrameOffload } from '../memory/frame.ts';
+import type { Filter } from '../multicast/filter.ts';
+import { isBuiltIn } from '../multicast/groups.ts';
+import { Memberships } from '../multicast/memberships.ts';
+import { joinInterface } from '../multicast/output.ts';
 import { type IpAddress, UNSPECIFIED_V6 } from '../wire/address.ts';
 import { checkPort, PROTOCOL_UDP, pseudoHeaderSum } from '../wire/ip.ts';
 import * as ipv4 from '../wire/ipv4.ts';
@@ -27,6 +33,12 @@ const RECEIVE_BYTES_DEFAULT = 1 << 18;
 const PAYLOAD_MAX_V6 = 65_535 - wire.HEADER_LENGTH;
 const PAYLOAD_MAX_V4 = PAYLOAD_MAX_V6 - ipv4.HEADER_LENGTH;
 
+/** Which membership: of which interface, and of which source of the group. */
+export interface MembershipOptions {
+  readonly interface?: Interface | undefined;
+  readonly source?: IpAddress | undefined;
+}
+
 export class UdpSocket implements Changed, Flow {
   isChanged = false;
   /** Whatever the user of the core wants to find again when the socket is reported. */
@@ -43,6 +55,14 @@ export class UdpSocket implements Changed, Flow {
   pathMtuDiscovery: PathMtuDiscovery = 'want';
   /** Whether the port may be shared with others that say so too; the last one bound then gets what is not for a group. */
   reuse = false;
+  /** Whether a socket bound to `::` is for IPv6 only; set before {@link bind}. RFC 3493 §5.3. */
+  ipv6Only = false;
+  /** Whether datagrams to everybody on a network may be sent; otherwise EACCES. */
+  broadcast = true;
+  /** Time to live of what goes to multicast groups, 0 to 255; 0 stays on this host. RFC 1112 §6.1. */
+  multicastTtl = 1;
+  /** Whether this host gets what the socket sends to groups that it is in itself. */
+  multicastLoopback = true;
   /**
    * Whether every error about what was sent from here is kept with its origin, for {@link takeErrorDetail}: also those
    * about a socket that is not connected, and those that pass, as IP_RECVERR has it on Linux.
@@ -57,6 +77,8 @@ export class UdpSocket implements Changed, Flow {
   #events = 0;
   #path: Path | null = null;
   #pathTo: IpAddress | null = null;
+  #multicastInterface: Interface | null = null;
+  #memberships: Memberships | null = null;
 
   /** Usually made by `stack.udpSocket()`. */
   constructor(udp: Udp, receiveBytes = RECEIVE_BYTES_DEFAULT) {
@@ -78,16 +100,16 @@ export class UdpSocket implements Changed, Flow {
   }
 
   /**
-   * Takes datagrams to `port` (0: a random free one: RFC 6056) on `address`, by default on all of both families.
+   * Takes datagrams to `port` (0: a random free one: RFC 6056) on `address`, by default on all of both families. Bound
+   * to the address of a group, it gets what is sent to that group only.
    * @throws NetError EADDRINUSE, EADDRNOTAVAIL, EINVAL when already bound
    */
   bind(options: { port?: number | undefined; address?: IpAddress | undefined } = {}): void {
-    const address = options.address ?? UNSPECIFIED_V6;
+    const address = this.#udp.ip.zoned(options.address ?? UNSPECIFIED_V6);
     const context = { address: address.toString(), port: checkPort(options.port ?? 0, 0) };
     if (this.#port !== 0) throw new NetError('EINVAL', 'bind', context);
-    if (!address.isUnspecified && !this.#udp.ip.isLocalAddress(address)) {
-      throw new NetError('EADDRNOTAVAIL', 'bind', context);
-    }
+    const isOurs = address.isUnspecified || address.isMulticast || this.#udp.ip.isLocalAddress(address);
+    if (!isOurs) throw new NetError('EADDRNOTAVAIL', 'bind', context);
     const port = this.#udp.bind(this, address, options.port ?? 0);
     if (port === 0) throw new NetError('EADDRINUSE', 'bind', context);
     this.#port = port;
@@ -99,14 +121,18 @@ export class UdpSocket implements Changed, Flow {
    * @throws NetError ENETUNREACH, EADDRINUSE, EISCONN
    */
   connect(remote: { address: IpAddress; port: number }): void {
-    const context = { address: remote.address.toString(), port: checkPort(remote.port, 1) };
+    const address = this.#udp.ip.zoned(remote.address, this.local);
+    const context = { address: address.toString(), port: checkPort(remote.port, 1) };
     if (this.#isConnected) throw new NetError('EISCONN', 'connect', context);
-    const path = this.#udp.ip.path(remote.address, this.local.isUnspecified ? null : this.local);
+    const path = this.#pathFor(address);
     if (path === null) throw new NetError('ENETUNREACH', 'connect', context);
+    this.#checkBroadcast(address, 'connect');
     if (this.#port === 0) this.bind();
-    this.remote = remote.address;
+    this.remote = address;
     this.portsIn = portsIn(this.#port, remote.port);
-    const error = this.#udp.connect(this, path.source);
+    path.flowLabel = this.#udp.ip.flowLabel(path.source, address, this.#port);
+    // As Linux: a socket bound to a group stays with it, and gets what the peer sends there.
+    const error = this.#udp.connect(this, this.local.isMulticast ? this.local : path.source);
     if (error !== null) throw new NetError(error, 'connect', context);
     this.#isConnected = true;
   }
@@ -114,24 +140,124 @@ export class UdpSocket implements Changed, Flow {
   /**
    * Sends one datagram now; the bytes are copied.
    * @returns false when the device or the memory has no room: try again later
-   * @throws NetError EMSGSIZE, ENETUNREACH, EINVAL; and an error that the peer or the network reported before
+   * @throws NetError EMSGSIZE, ENETUNREACH, EINVAL, EACCES: see {@link broadcast}; and an error that the peer or the
+   *   network reported before
    */
   send(data: Uint8Array, to: { address: IpAddress; port: number } | null = null): boolean {
     this.#throwError('send');
     if (to === null && !this.#isConnected) throw new NetError('ENOTCONN', 'send');
-    const address = to?.address ?? this.remote;
+    const address = to === null ? this.remote : this.#udp.ip.zoned(to.address, this.local);
     const port = to?.port ?? this.remotePort;
     checkPort(port, 1);
+    if (this.ipv6Only && address.isV4)
+      throw new NetError('EAFNOSUPPORT', 'send', { address: address.toString(), port });
     if (this.#port === 0) this.bind();
     const path = this.#pathFor(address);
     if (path === null) throw new NetError('ENETUNREACH', 'send', { address: address.toString(), port });
+    this.#checkBroadcast(address, 'send');
     const header = (address.isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH) + wire.HEADER_LENGTH;
     const mode = this.pathMtuDiscovery;
     const fits = data.length + header <= packetLimit(path, mode);
     if (data.length > (address.isV4 ? PAYLOAD_MAX_V4 : PAYLOAD_MAX_V6) || !(fits || mayFragment(mode))) {
       throw new NetError('EMSGSIZE', 'send', { address: address.toString(), port });
     }
-    return this.#udp.output(path, data, address, port, this, fits);
+    const ttl = address.isMulticast ? this.multicastTtl : this.ttl;
+    return this.#udp.output(path, data, address, this.#port, port, ttl, this.tos, this.multicastLoopback, mode, fits);
+  }
+
+  /** SO_BROADCAST: RFC 1122 §4.1.3.6 lets the host guard against broadcasts by mistake. */
+  #checkBroadcast(address: IpAddress, syscall: string): void {
+    if (this.broadcast || !address.isV4 || !(address.isLimitedBroadcast || this.#udp.ip.isBroadcast(address))) return;
+    const detail = `${address} goes to everybody: allow it first`;
+    throw new NetError('EACCES', syscall, { address: address.toString(), detail });
+  }
+
+  /**
+   * Joins a multicast group; the socket gets what is sent to it and to the socket's port. Without `source` from
+   * everybody; with it from that source, and further calls add sources.
+   * @param options - `interface`: where to join; by default where packets to the group would leave
+   * @throws NetError EINVAL no group, or joined the other way; EADDRINUSE a member already; EADDRNOTAVAIL the source is
+   *   there already; ENOBUFS too many groups or sources; ENODEV no interface to join on
+   */
+  join(group: IpAddress, options: MembershipOptions = {}): void {
+    const iface = this.#interfaceFor(group, options, 'join');
+    this.#members.join(iface, group, options.source ?? null);
+  }
+
+  /**
+   * Leaves a group, or gives up one source of it; the last one leaves it.
+   * @throws NetError EADDRNOTAVAIL not a member, or not of this source; EINVAL, ENODEV
+   */
+  leave(group: IpAddress, options: MembershipOptions = {}): void {
+    const iface = this.#interfaceFor(group, options, 'leave');
+    this.#members.leave(iface, group, options.source ?? null);
+  }
+
+  /** Keeps out the datagrams of one source of a group joined from everybody. @throws NetError EINVAL, EADDRNOTAVAIL, ENOBUFS */
+  blockSource(group: IpAddress, source: IpAddress, options: { interface?: Interface | undefined } = {}): void {
+    this.#members.block(this.#interfaceFor(group, options, 'block'), group, source);
+  }
+
+  /** Takes {@link blockSource} back. @throws NetError EINVAL, EADDRNOTAVAIL not blocked */
+  unblockSource(group: IpAddress, source: IpAddress, options: { interface?: Interface | undefined } = {}): void {
+    this.#members.unblock(this.#interfaceFor(group, options, 'unblock'), group, source);
+  }
+
+  /**
+   * Sets the whole source filter of a group, joining or leaving it as need be.
+   * @throws NetError EINVAL, ENOBUFS, ENODEV
+   */
+  setSourceFilter(group: IpAddress, filter: Filter, options: { interface?: Interface | undefined } = {}): void {
+    this.#members.setFilter(this.#interfaceFor(group, options, 'setFilter'), group, filter);
+  }
+
+  /** The source filter of a group, null: not a member. */
+  sourceFilter(group: IpAddress, options: { interface?: Interface | undefined } = {}): Filter | null {
+    return this.#memberships?.filterOf(this.#interfaceFor(group, options, 'sourceFilter'), group) ?? null;
+  }
+
+  /** Where what goes to groups leaves; null, the default: the bound address or the routes decide. */
+  get multicastInterface(): Interface | null {
+    return this.#multicastInterface;
+  }
+
+  set multicastInterface(iface: Interface | null) {
+    this.#multicastInterface = iface;
+    this.#path = null;
+  }
+
+  /**
+   * Whether the socket also gets what is sent to groups that it has not joined but another socket of this host has, as
+   * Linux does by default. Off, it gets what it joined, and what goes to all hosts: RFC 3376 §3.1.
+   */
+  get multicastAll(): boolean {
+    return this.#memberships?.all ?? false;
+  }
+
+  set multicastAll(all: boolean) {
+    this.#members.all = all;
+  }
+
+  get #members(): Memberships {
+    this.#memberships ??= new Memberships();
+    return this.#memberships;
+  }
+
+  #interfaceFor(group: IpAddress, options: MembershipOptions, syscall: string): Interface {
+    if (options.interface !== undefined) return options.interface;
+    const joined = syscall === 'join' ? null : (this.#memberships?.interfaceOf(group) ?? null);
+    return joinInterface(this.#udp.ip, group, this.#ownAddress, joined ?? this.#multicastInterface, syscall);
+  }
+
+  /** The address of ours that is bound to, null: none is. */
+  get #ownAddress(): IpAddress | null {
+    return this.local.isUnspecified || this.local.isMulticast ? null : this.local;
+  }
+
+  /** Called by the stack: whether the socket wants the packet, which was sent to a multicast group. */
+  acceptsGroup(packet: Packet): boolean {
+    if (this.#memberships !== null) return this.#memberships.accepts(packet);
+    return isBuiltIn(packet.dstA, packet.dstB, packet.dstC, packet.dstD);
   }
 
   /**
@@ -168,8 +294,10 @@ export class UdpSocket implements Changed, Flow {
   #pathFor(address: IpAddress): Path | null {
     const { ip } = this.#udp;
     if (this.#path !== null && ip.isCurrent(this.#path) && this.#pathTo!.equals(address)) return this.#path;
-    this.#path = ip.path(address, this.local.isUnspecified ? null : this.local);
+    this.#path = ip.path(address, this.#ownAddress, this.#multicastInterface);
     this.#pathTo = address;
+    // RFC 6437 §3: a flow is what a socket sends to one address.
+    if (this.#path !== null) this.#path.flowLabel = ip.flowLabel(this.#path.source, address, this.#port);
     return this.#path;
   }
 
@@ -232,6 +360,7 @@ export class UdpSocket implements Changed, Flow {
 
   close(): void {
     this.#udp.close(this);
+    this.#memberships?.close();
     this.#queue.clear();
     this.#errors.clear();
     this.#port = 0;
@@ -270,6 +399,10 @@ export class UdpSocket implements Changed, Flow {
   }
 }
 
+/** Whether the packet comes from the peer of a connected socket. */
+const isFrom = ({ srcA, srcB, srcC, srcD }: Packet, ports: number, { remote, remotePort }: UdpSocket): boolean =>
+  ports >>> 16 === remotePort && remote.d === srcD && remote.c === srcC && remote.b === srcB && remote.a === srcA;
+
 export class Udp implements UdpTransport {
   readonly context: Context;
   readonly ip: Ip;
@@ -293,17 +426,15 @@ export class Udp implements UdpTransport {
     stats.udpIn++;
     const ports = memory.dv.getInt32(p);
     const length = wire.length(memory.dv, p) - wire.HEADER_LENGTH;
-    const connected = this.#connected.count === 0 ? null : this.#connected.find(packet, ports);
-    if (connected !== null) {
-      connected.deliver(packet, ports >>> 16, p + wire.HEADER_LENGTH, length);
+    const data = p + wire.HEADER_LENGTH;
+    if (packet.toGroup ? this.#deliverGroup(packet, ports, data, length) : this.#deliver(packet, ports, data, length)) {
       return;
     }
-    if (!this.#deliverBound(packet, ports, p + wire.HEADER_LENGTH, length)) {
-      stats.drop('udp-no-socket');
-      // RFC 1122 §4.1.3.1: port unreachable; icmp makes none for what was sent to a group.
-      if (packet.trusted) this.#complete(packet);
-      this.ip.icmp.unreachable(packet, 'port');
-    }
+    if (deliverConfig(packet, ports >>> 16, ports & 0xffff, data, data + length)) return;
+    stats.drop('udp-no-socket');
+    // RFC 1122 §4.1.3.1: port unreachable; icmp makes none for what was sent to a group.
+    if (packet.trusted) this.#complete(packet);
+    this.ip.icmp.unreachable(packet, 'port');
   }
 
   /** Makes the checksum that was left to the device, so that an error quotes what a wire would show. */
@@ -315,27 +446,48 @@ export class Udp implements UdpTransport {
     wire.emit(memory, p, wire.sourcePort(dv, p), wire.destinationPort(dv, p), wire.length(dv, p), packet.pseudoSum);
   }
 
-  /** To every socket of the port for a group, else to the one with the most specific address. */
-  #deliverBound(packet: Packet, ports: number, p: number, length: number): boolean {
+  /** To the socket connected to the peer, else to that of the port with the most specific address. */
+  #deliver(packet: Packet, ports: number, p: number, length: number): boolean {
+    const connected = this.#connected.count === 0 ? null : this.#connected.find(packet, ports);
+    if (connected !== null) {
+      connected.deliver(packet, ports >>> 16, p, length);
+      return true;
+    }
     const sockets = this.#bound.get(ports & 0xffff);
     if (sockets === undefined) return false;
     const { destination } = packet;
     let chosen: UdpSocket | null = null;
-    let any = false;
     for (const socket of sockets) {
-      if (socket.isConnected || !covers(socket.local, destination)) continue;
-      any = true;
-      if (packet.toGroup) socket.deliver(packet, ports >>> 16, p, length);
-      else if (chosen === null || !socket.local.isUnspecified || chosen.local.isUnspecified) chosen = socket;
+      if (socket.isConnected || !serves(socket, destination)) continue;
+      if (chosen === null || !socket.local.isUnspecified || chosen.local.isUnspecified) chosen = socket;
     }
     chosen?.deliver(packet, ports >>> 16, p, length);
+    return chosen !== null;
+  }
+
+  /** RFC 1122 §4.1.3.1, RFC 1112 §7.1: a broadcast or a packet to a group goes to every socket that is to get it. */
+  #deliverGroup(packet: Packet, ports: number, p: number, length: number): boolean {
+    const sockets = this.#bound.get(ports & 0xffff) ?? [];
+    const isMulticast = packet.version === 4 ? packet.dstD >>> 28 === 0xe : packet.dstA >>> 24 === 0xff;
+    const { destination } = packet;
+    const unzoned = destination.withZone(0);
+    let any = false;
+    for (const socket of sockets) {
+      // Bound to a group without a zone, a socket gets it on every link.
+      if (!serves(socket, destination) && !socket.local.equals(unzoned)) continue;
+      if (socket.isConnected && !isFrom(packet, ports, socket)) continue;
+      if (isMulticast && !socket.acceptsGroup(packet)) continue;
+      socket.deliver(packet, ports >>> 16, p, length);
+      any = true;
+    }
     return any;
   }
 
   /** Takes a port for `socket`; returns it, or 0 when it is taken. */
   bind(socket: UdpSocket, address: IpAddress, wanted: number): number {
+    const bound = { local: address, ipv6Only: socket.ipv6Only };
     const isTaken = (port: number): boolean =>
-      (this.#bound.get(port) ?? []).some((other) => clashes(other.local, address) && !(other.reuse && socket.reuse));
+      (this.#bound.get(port) ?? []).some((other) => collide(other, bound) && !(other.reuse && socket.reuse));
     const port = wanted !== 0 ? wanted : drawPort(this.context.random, (candidate) => !this.#bound.has(candidate));
     if (port === 0 || isTaken(port)) return 0;
     const sockets = this.#bound.get(port) ?? [];
@@ -364,11 +516,21 @@ export class Udp implements UdpTransport {
     else this.#bound.delete(socket.port);
   }
 
-  /** Sends `data` from `socket`; false when there is no room for it now. @param fits - whether it leaves in one piece */
-  output(path: Path, data: Uint8Array, to: IpAddress, toPort: number, socket: UdpSocket, fits: boolean): boolean {
+  /** Sends `data`; false when there is no room for it now. @param loops, discovery - see `Ip.send`   @param fits - whether it leaves in one piece */
+  output(
+    path: Path,
+    data: Uint8Array,
+    to: IpAddress,
+    port: number,
+    toPort: number,
+    ttl: number,
+    tos: number,
+    loops = false,
+    discovery: PathMtuDiscovery = 'dont',
+    fits = true,
+  ): boolean {
     const { memory, stats } = this.context;
     const { iface } = path;
-    const { port } = socket;
     const total = wire.HEADER_LENGTH + data.length;
     if (iface.device.room() <= 0 || (!fits && this.ip.fragmenter.isBusy(iface))) return false;
     const frame = allocFrame(memory, ipv6.HEADER_LENGTH + total);
@@ -387,7 +549,7 @@ export class Udp implements UdpTransport {
       wire.emit(memory, p, port, toPort, total, pseudo);
     }
     stats.udpOut++;
-    this.ip.send(path, frame, total, PROTOCOL_UDP, to, socket.ttl, socket.tos, socket.pathMtuDiscovery);
+    this.ip.send(path, frame, total, PROTOCOL_UDP, to, ttl, tos, loops, discovery);
     return true;
   }
 
@@ -407,7 +569,7 @@ export class Udp implements UdpTransport {
       return;
     }
     for (const socket of this.#bound.get(port) ?? []) {
-      if (socket.isConnected || !socket.receiveErrors || !covers(socket.local, local)) continue;
+      if (socket.isConnected || !socket.receiveErrors || !serves(socket, local)) continue;
       socket.keepError(code, remote, toPort, payload, end);
     }
   }

@@ -10,6 +10,30 @@ const MAPPED = 0xffff;
 /** Whether these are the three high words of an IPv4 address in its mapped form. */
 export const isMapped = (a: number, b: number, c: number): boolean => a === 0 && b === 0 && c === MAPPED;
 
+/** The first word of a link-local address. */
+export const LINK_LOCAL = 0xfe800000 | 0;
+const GROUP_OF_INTERFACE = 0xff010000 | 0;
+const GROUP_OF_LINK = 0xff020000 | 0;
+/** RFC 4291 §2.7: the T flag says only who assigned a group. */
+const TRANSIENT = 0x00100000;
+
+/**
+ * Whether an address with this first word is valid on one link only: RFC 4007. Inside the stack such an address carries
+ * the index of its interface in the second word, which is 0 on every wire: so tables, hashes and sockets tell equal
+ * addresses of two links apart without knowing of zones.
+ */
+export const isZoned = (a: number): boolean =>
+  // All others, but for some groups, are sorted out by the first two comparisons.
+  a < 0 &&
+  a >= LINK_LOCAL &&
+  (a === LINK_LOCAL || (a & ~TRANSIENT) === GROUP_OF_LINK || (a & ~TRANSIENT) === GROUP_OF_INTERFACE);
+
+/** The second word of an address as a wire has it: without the zone. */
+export const wireWord = (a: number, b: number): number => (isZoned(a) ? 0 : b);
+
+/** Zones are the indices of interfaces, and these are small. */
+const ZONE_MAX = 0xffff;
+
 /** An IPv4 or IPv6 address; immutable. */
 export class IpAddress {
   readonly a: number;
@@ -72,12 +96,31 @@ export class IpAddress {
     return this.isV4 ? this.d >>> 16 === 0xa9fe : this.a >>> 22 === 0x3fa;
   }
 
+  /** The index of the interface whose link the address belongs to; 0 where it says none, or has no need to. RFC 4007. */
+  get zone(): number {
+    return isZoned(this.a) ? this.b : 0;
+  }
+
+  /** Whether the address means nothing without a zone, and has none. */
+  get lacksZone(): boolean {
+    return this.b === 0 && isZoned(this.a);
+  }
+
+  /** The same address on the link of the interface with index `zone`, 0: without one; unchanged if it needs no zone. */
+  withZone(zone: number): IpAddress {
+    return isZoned(this.a) && this.b !== zone ? new IpAddress(this.a, zone, this.c, this.d) : this;
+  }
+
   equals(other: IpAddress): boolean {
     return this.d === other.d && this.c === other.c && this.b === other.b && this.a === other.a;
   }
 
+  /** `fe80::1%2` where a zone is known: RFC 4007 §11. */
   toString(): string {
-    return this.isV4 ? formatV4(this.d) : formatV6(this.a, this.b, this.c, this.d);
+    if (this.isV4) return formatV4(this.d);
+    const { zone } = this;
+    if (zone === 0) return formatV6(this.a, this.b, this.c, this.d);
+    return `${formatV6(this.a, 0, this.c, this.d)}%${zone}`;
   }
 }
 
@@ -149,12 +192,28 @@ function parseV6(text: string): IpAddress | null {
   if (halvesOf.length === 2 ? missing < 1 : missing !== 0) return null;
   const g = [...head, ...new Array<number>(missing).fill(0), ...rest];
   const word = (i: number): number => (g[i]! << 16) | g[i + 1]!;
-  return new IpAddress(word(0), word(2), word(4), word(6));
+  const address = new IpAddress(word(0), word(2), word(4), word(6));
+  // RFC 4291 §2.5.6: these bits are zero; here they are where the zone stands.
+  return address.zone === 0 ? address : null;
 }
 
-/** Reads an IPv4 or IPv6 address (RFC 4291 §2.2), or gives null. Zones (`%eth0`) are not read. */
+/** `fe80::1%2`: RFC 4007 §11. */
+function parseZoned(text: string, percent: number): IpAddress | null {
+  const address = parseV6(text.slice(0, percent));
+  const zone = /^[1-9]\d{0,4}$/.test(text.slice(percent + 1)) ? Number(text.slice(percent + 1)) : 0;
+  if (address === null || !address.lacksZone || zone === 0 || zone > ZONE_MAX) return null;
+  return address.withZone(zone);
+}
+
+/**
+ * Reads an IPv4 or IPv6 address (RFC 4291 §2.2), or gives null. A zone may be written as the index of an interface; what
+ * its name is only the stack knows.
+ */
 export function parseIp(text: string): IpAddress | null {
-  if (text.includes(':')) return parseV6(text);
+  if (text.includes(':')) {
+    const percent = text.indexOf('%');
+    return percent < 0 ? parseV6(text) : parseZoned(text, percent);
+  }
   const word = parseV4(text);
   return word === null ? null : IpAddress.v4(word);
 }
@@ -208,6 +267,12 @@ export class Cidr {
       ((b ^ address.b) & maskWord(bits - 32)) === 0 &&
       ((a ^ address.a) & maskWord(bits)) === 0
     );
+  }
+
+  /** The same on the link of the interface with index `zone`; unchanged if the address needs no zone. */
+  withZone(zone: number): Cidr {
+    const address = this.address.withZone(zone);
+    return address === this.address ? this : new Cidr(address, this.prefixLength);
   }
 
   contains(other: IpAddress): boolean {

@@ -13,6 +13,12 @@ export const ETHERTYPE_IPV4 = 0x0800;
 export const ETHERTYPE_ARP = 0x0806;
 export const ETHERTYPE_IPV6 = 0x86dd;
 
+/** RFC 1112 §6.4: 01-00-5E and a zero bit, then the low 23 bits of an IPv4 group. */
+export const GROUP_HIGH_V4 = 0x0100;
+export const groupLowV4 = (group: number): number => 0x5e000000 | (group & 0x7fffff);
+/** RFC 2464 §7: 33-33, then the low 32 bits of an IPv6 group. */
+export const GROUP_HIGH_V6 = 0x3333;
+
 /** Why a frame was dropped. */
 export type Drop = 'ethernet-truncated';
 

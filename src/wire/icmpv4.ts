@@ -1,4 +1,5 @@
 /** ICMPv4: RFC 792, RFC 1122 §3.2.2, RFC 1191 §4 (next-hop MTU). @module */
+import { formatV4 } from './address.ts';
 import { fold, type Octets } from './octets.ts';
 
 const TYPE = 0; // u8
@@ -81,17 +82,47 @@ export function emit(
   dv.setUint16(p + CHECKSUM, ~fold(o.sum(p, length, 0)) & 0xffff, true);
 }
 
-const UNREACHABLE_NAMES = ['net', 'host', 'protocol', 'port', 'need to frag'];
+const UNREACHABLE_NAMES = [
+  'net',
+  'host',
+  'protocol',
+  'port',
+  'need to frag',
+  'source route failed',
+  'net unknown',
+  'host unknown',
+  'host isolated',
+  'net prohibited',
+  'host prohibited',
+  'net for TOS',
+  'host for TOS',
+  'admin prohibited',
+  'precedence violation',
+  'precedence cutoff',
+];
 
-/** `ICMP echo request, id 1, seq 2, length 64`. */
+/** `ICMP echo request, id 1, seq 2, length 64`; of an error, without the packet it quotes. */
 export function format(dv: DataView, p: number, end: number): string {
   const tail = `, length ${end - p}`;
   const t = type(dv, p);
-  if (t === ECHO_REQUEST || t === ECHO_REPLY) {
-    const name = t === ECHO_REQUEST ? 'request' : 'reply';
-    return `ICMP echo ${name}, id ${identifier(dv, p)}, seq ${sequence(dv, p)}${tail}`;
+  const c = code(dv, p);
+  switch (t) {
+    case ECHO_REQUEST:
+    case ECHO_REPLY:
+      return `ICMP echo ${t === ECHO_REQUEST ? 'request' : 'reply'}, id ${identifier(dv, p)}, seq ${sequence(dv, p)}${tail}`;
+    case UNREACHABLE: {
+      const mtu = c === CODE_FRAGMENTATION_NEEDED ? ` (mtu ${nextHopMtu(dv, p)})` : '';
+      return `ICMP unreachable - ${UNREACHABLE_NAMES[c] ?? `code ${c}`}${mtu}${tail}`;
+    }
+    case TIME_EXCEEDED:
+      return `ICMP time exceeded${c === 1 ? ' in reassembly' : ' in-transit'}${tail}`;
+    case REDIRECT:
+      return `ICMP redirect to ${c === 0 || c === 2 ? 'net' : 'host'} ${formatV4(rest(dv, p))}${tail}`;
+    case PARAMETER_PROBLEM:
+      return `ICMP parameter problem - octet ${rest(dv, p) >>> 24}${tail}`;
+    case SOURCE_QUENCH:
+      return `ICMP source quench${tail}`;
+    default:
+      return `ICMP type-#${t}, code ${c}${tail}`;
   }
-  if (t === UNREACHABLE) return `ICMP unreachable - ${UNREACHABLE_NAMES[code(dv, p)] ?? `code ${code(dv, p)}`}${tail}`;
-  if (t === TIME_EXCEEDED) return `ICMP time exceeded${code(dv, p) === 1 ? ' in reassembly' : ' in-transit'}${tail}`;
-  return `ICMP type-#${t}, code ${code(dv, p)}${tail}`;
 }

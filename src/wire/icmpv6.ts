@@ -65,13 +65,35 @@ export function emit(
   dv.setUint16(p + CHECKSUM, ~fold(o.sum(p, length, swap(fold(pseudo + length)))) & 0xffff, true);
 }
 
-/** `ICMP6, echo request, id 1, seq 2, length 64`. */
+const UNREACHABLE_NAMES = [
+  'no route',
+  'admin prohibited',
+  'beyond scope',
+  'address',
+  'port',
+  'source policy',
+  'route rejected',
+];
+const PROBLEM_NAMES = ['header field', 'next header', 'option'];
+
+/** `ICMP6, echo request, id 1, seq 2, length 64`; of an error, without the packet it quotes. */
 export function format(dv: DataView, p: number, end: number): string {
   const tail = `, length ${end - p}`;
   const t = type(dv, p);
-  if (t === ECHO_REQUEST || t === ECHO_REPLY) {
-    const name = t === ECHO_REQUEST ? 'request' : 'reply';
-    return `ICMP6, echo ${name}, id ${identifier(dv, p)}, seq ${sequence(dv, p)}${tail}`;
+  const c = code(dv, p);
+  switch (t) {
+    case ECHO_REQUEST:
+    case ECHO_REPLY:
+      return `ICMP6, echo ${t === ECHO_REQUEST ? 'request' : 'reply'}, id ${identifier(dv, p)}, seq ${sequence(dv, p)}${tail}`;
+    case UNREACHABLE:
+      return `ICMP6, unreachable - ${UNREACHABLE_NAMES[c] ?? `code ${c}`}${tail}`;
+    case PACKET_TOO_BIG:
+      return `ICMP6, packet too big, mtu ${mtu(dv, p)}${tail}`;
+    case TIME_EXCEEDED:
+      return `ICMP6, time exceeded${c === 1 ? ' in reassembly' : ' in-transit'}${tail}`;
+    case PARAMETER_PROBLEM:
+      return `ICMP6, parameter problem - ${PROBLEM_NAMES[c] ?? `code ${c}`}, octet ${mtu(dv, p)}${tail}`;
+    default:
+      return `ICMP6, type-#${t}, code ${c}${tail}`;
   }
-  return `ICMP6, type-#${t}, code ${code(dv, p)}${tail}`;
 }

@@ -1,16 +1,17 @@
 /** What IPv4 and IPv6 share: protocol numbers, the pseudo-header, ECN. @module */
-import type { IpAddress } from './address.ts';
+import { type IpAddress, wireWord } from './address.ts';
 import { fold, halves } from './octets.ts';
 
 export const PROTOCOL_ICMP = 1;
+export const PROTOCOL_IGMP = 2;
 export const PROTOCOL_TCP = 6;
 export const PROTOCOL_UDP = 17;
 export const PROTOCOL_ICMPV6 = 58;
 
-/** Sum of an address in network order, folded. An IPv4 address counts its 32 bits only. */
+/** Sum of an address in network order, folded. An IPv4 address counts its 32 bits only, and a zone nothing. */
 export function sumAddress(address: IpAddress): number {
   if (address.isV4) return fold(halves(address.d));
-  return fold(halves(address.a) + halves(address.b) + halves(address.c) + halves(address.d));
+  return fold(halves(address.a) + halves(wireWord(address.a, address.b)) + halves(address.c) + halves(address.d));
 }
 
 /**
@@ -30,7 +31,7 @@ export function checkPort(port: number, least: 0 | 1): number {
   throw new RangeError(`port: expected ${least} to 65535, got ${port}`);
 }
 
-const NAMES: Record<number, string> = { 1: 'ICMP', 6: 'TCP', 17: 'UDP', 58: 'ICMP6' };
+const NAMES: Record<number, string> = { 1: 'ICMP', 2: 'igmp', 6: 'TCP', 17: 'UDP', 58: 'ICMP6', 59: 'no next header' };
 
 /** The name tcpdump prints for a protocol number. */
 export const protocolName = (protocol: number): string => NAMES[protocol] ?? `ip-proto-${protocol}`;

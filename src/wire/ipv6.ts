@@ -2,7 +2,7 @@
  * IPv6 header: RFC 8200 §3. Extension headers are not read here yet: a packet that has one is dropped by the
  * interface under its own reason. @module
  */
-import { formatV6, type IpAddress } from './address.ts';
+import { formatV6, type IpAddress, wireWord } from './address.ts';
 import { protocolName } from './ip.ts';
 
 const VERSION_CLASS_FLOW = 0; // u4 version, u8 traffic class, u20 flow label
@@ -48,7 +48,7 @@ export function check(dv: DataView, p: number, end: number): Drop | null {
   return HEADER_LENGTH + payloadLength(dv, p) > end - p ? 'ip-bad-length' : null;
 }
 
-/** Writes the header at `p`. @param payload - bytes after this header */
+/** Writes the header at `p`. @param payload - bytes after this header   @param label - the flow label, 20 bits */
 export function emit(
   dv: DataView,
   p: number,
@@ -58,16 +58,18 @@ export function emit(
   next: number,
   src: IpAddress,
   dst: IpAddress,
+  label = 0,
 ): void {
-  dv.setInt32(p + VERSION_CLASS_FLOW, (6 << 28) | (ds << 20));
+  dv.setInt32(p + VERSION_CLASS_FLOW, (6 << 28) | (ds << 20) | label);
   dv.setInt32(p + PAYLOAD_LENGTH, (payload << 16) | (next << 8) | hops);
   emitAddress(dv, p + SOURCE, src);
   emitAddress(dv, p + DESTINATION, dst);
 }
 
-function emitAddress(dv: DataView, p: number, address: IpAddress): void {
+/** Writes an address, without its zone. */
+export function emitAddress(dv: DataView, p: number, address: IpAddress): void {
   dv.setInt32(p, address.a);
-  dv.setInt32(p + 4, address.b);
+  dv.setInt32(p + 4, wireWord(address.a, address.b));
   dv.setInt32(p + 8, address.c);
   dv.setInt32(p + 12, address.d);
 }

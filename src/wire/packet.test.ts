@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { hex, patched, toHex } from '../../test/hex.ts';
 import * as packets from '../../test/packets.ts';
+import * as control from '../../test/packets-control.ts';
 import { type Random, randomOf } from '../../test/random.ts';
 import { Memory } from '../memory/memory.ts';
 import * as arp from './arp.ts';
@@ -21,9 +22,12 @@ const framed = (type: string, packet: Uint8Array): Uint8Array => hex(`0200000000
 describe('packet: lines', () => {
   const ip: [Uint8Array, string][] = [
     [packets.PING, 'IP 10.0.0.1 > 10.0.0.2: ICMP echo request, id 1, seq 2, length 56'],
-    [packets.PING_OPTIONS, 'IP 10.0.0.1 > 10.0.0.2: ICMP echo request, id 1, seq 2, length 56'],
-    [packets.FRAGMENT, 'IP 10.0.0.1 > 10.0.0.2: UDP, frag id 48879 offset 1480, length 10'],
-    [packets.FRAG_NEEDED, 'IP 10.0.0.254 > 10.0.0.1: ICMP unreachable - need to frag, length 36'],
+    [packets.PING_OPTIONS, 'IP 10.0.0.1 > 10.0.0.2: options [RA] ICMP echo request, id 1, seq 2, length 56'],
+    [packets.FRAGMENT, 'IP 10.0.0.1 > 10.0.0.2: frag id 48879 offset 1480 UDP, length 10'],
+    [
+      packets.FRAG_NEEDED,
+      'IP 10.0.0.254 > 10.0.0.1: ICMP unreachable - need to frag (mtu 1400), length 36 [IP 10.0.0.1.43210 > 10.0.0.2.80: TCP, seq 1000, length 20]',
+    ],
     [packets.TCP_RST6, 'IP6 fd00::1.9 > fd00::2.50000: Flags [R.], seq 0, ack 77, win 0, length 0'],
     [packets.UDP_DATA, 'IP 10.0.0.1.5000 > 10.0.0.2.53: UDP, length 12'],
     [packets.UDP6_DATA, 'IP6 fd00::1.5000 > fd00::2.53: UDP, length 12'],
@@ -37,10 +41,13 @@ describe('packet: lines', () => {
     [hex('45'), 'IP [ip-truncated]'],
     [hex('60'), 'IP6 [ip-truncated]'],
     [patched(packets.PING, 0, '35'), 'IP [ip-bad-version]'],
-    [patched(packets.PING, 0, '44'), 'IP [ip-bad-header-length]'],
-    [packets.PING.slice(0, -1), 'IP [ip-bad-length]'],
-    [patched(packets.PING, 8, '3f'), 'IP [ip-bad-checksum]'],
-    [packets.PING6.slice(0, -1), 'IP6 [ip-bad-length]'],
+    [patched(packets.PING, 0, '44'), 'IP 10.0.0.1 > 10.0.0.2: [ip-bad-header-length]'],
+    [packets.PING.slice(0, -1), 'IP 10.0.0.1 > 10.0.0.2: [ip-bad-length]'],
+    [
+      patched(packets.PING, 8, '3f'),
+      'IP 10.0.0.1 > 10.0.0.2: ICMP echo request, id 1, seq 2, length 56 [ip-bad-checksum]',
+    ],
+    [packets.PING6.slice(0, -1), 'IP6 fd00::1 > fd00::2: [ip-bad-length]'],
   ];
   for (const [bytes, want] of ip) {
     it(want, () => {
@@ -58,12 +65,82 @@ describe('packet: lines', () => {
     [framed('88cc', hex('0207')), '02:00:00:00:00:01 > 02:00:00:00:00:02, ethertype 0x88cc, length 16'],
     [packets.ARP_REPLY.slice(0, 13), '[ethernet-truncated], length 13'],
   ];
+  const controls: [keyof typeof control, string][] = [
+    ['CHAIN6', 'IP6 fd00::1.5000 > fd00::2.9: HBH DSTOPT RT type 4 left 0 [fd00::3] frag id 7 offset 0 UDP, length 5'],
+    ['FRAGMENT6', 'IP6 fd00::1 > fd00::2: frag id 3735928559 offset 1232+ UDP, length 16'],
+    ['IGMP_LEAVE', 'IP 10.0.0.2 > 224.0.0.2: options [RA] igmp leave 224.1.1.1'],
+    ['IGMP_QUERY_V1', 'IP 10.0.0.2 > 224.0.0.1: options [RA] igmp query v1'],
+    ['IGMP_QUERY_V2', 'IP 10.0.0.2 > 224.1.1.1: options [RA] igmp query v2 [max resp time 10s] [gaddr 224.1.1.1]'],
+    [
+      'IGMP_QUERY_V3',
+      'IP 10.0.0.2 > 232.1.1.1: options [RA] igmp query v3 [max resp time 20.8s] [gaddr 232.1.1.1] { 10.0.0.7 10.0.0.8 }',
+    ],
+    ['IGMP_REPORT_V1', 'IP 10.0.0.2 > 224.1.1.1: options [RA] igmp v1 report 224.1.1.1'],
+    ['IGMP_REPORT_V2', 'IP 10.0.0.2 > 224.1.1.1: options [RA] igmp v2 report 224.1.1.1'],
+    [
+      'IGMP_REPORT_V3',
+      'IP 10.0.0.2 > 224.0.0.22: options [RA] igmp v3 report, 2 group record(s) [gaddr 224.1.1.1 to_ex { }] [gaddr 232.1.1.1 is_in { 10.0.0.7 }]',
+    ],
+    ['MLD_DONE', 'IP6 fe80::1 > ff02::2: HBH ICMP6, multicast listener done ff02::fb, length 24'],
+    [
+      'MLD_QUERY_V1',
+      'IP6 fe80::1 > ff02::1: HBH ICMP6, multicast listener query max resp delay: 10000 addr: ::, length 24',
+    ],
+    [
+      'MLD_QUERY_V2',
+      'IP6 fe80::1 > ff3e::1: HBH ICMP6, multicast listener query v2 max resp delay: 35096 addr: ff3e::1 { fd00::7 }, length 44',
+    ],
+    ['MLD_REPORT_V1', 'IP6 fe80::1 > ff02::fb: HBH ICMP6, multicast listener report ff02::fb, length 24'],
+    [
+      'MLD_REPORT_V2',
+      'IP6 fe80::1 > ff02::16: HBH ICMP6, multicast listener report v2, 2 group record(s) [gaddr ff02::fb to_ex { }] [gaddr ff3e::1 is_in { fd00::7 }], length 64',
+    ],
+    ['ND_DAD', 'IP6 :: > ff02::1:ff00:9: ICMP6, neighbor solicitation, who has fe80::9, nonce 010203040506, length 32'],
+    [
+      'ND_NA',
+      'IP6 fe80::1 > fe80::2: ICMP6, neighbor advertisement, tgt is fd00::2, router, solicited, override, destination link-address 02:00:00:00:00:02, length 32',
+    ],
+    [
+      'ND_NS',
+      'IP6 fe80::1 > ff02::1:ff00:2: ICMP6, neighbor solicitation, who has fd00::2, source link-address 02:00:00:00:00:01, length 32',
+    ],
+    [
+      'ND_RA',
+      'IP6 fe80::1 > ff02::1: ICMP6, router advertisement, hop limit 64, other stateful, pref high, router lifetime 1800s, source link-address 02:00:00:00:00:01, mtu 1400, prefix fd00:1::/64 [onlink, auto] valid 86400s pref 14400s, route fd00:2::/48 pref low lifetime 600s, rdnss lifetime 1200s fd00::53 fd00::54, dnssl lifetime 1200s example.com lan, length 160',
+    ],
+    [
+      'ND_REDIRECT',
+      'IP6 fe80::1 > fd00::1: ICMP6, redirect, fd00:9::9 to fe80::2, destination link-address 02:00:00:00:00:02, length 104',
+    ],
+    ['ND_RS', 'IP6 fe80::1 > ff02::2: ICMP6, router solicitation, source link-address 02:00:00:00:00:01, length 16'],
+    ['QINQ', 'vlan 100, p 0, vlan 5, p 0, DEI, ARP, Request who-has 10.0.0.2 tell 10.0.0.1, length 28'],
+    ['SSRR', 'IP 10.0.0.1 > 10.0.0.2: options [SSRR 10.0.0.3 10.0.0.4,EOL] ICMP echo request, id 0, seq 0, length 8'],
+    [
+      'TOOBIG6',
+      'IP6 fd00::9 > fd00::1: ICMP6, packet too big, mtu 1280, length 71 [IP6 fd00::1.40000 > fd00::2.80: TCP, seq 1000, length 23]',
+    ],
+    [
+      'UNREACH4',
+      'IP 10.0.0.2 > 10.0.0.1: ICMP unreachable - port, length 41 [IP 10.0.0.1.5000 > 10.0.0.2.53: UDP, length 13]',
+    ],
+    ['VLAN', 'vlan 5, p 3, IP 10.0.0.1.5000 > 10.0.0.2.9: UDP, length 12'],
+  ];
+  const byName = new Map(Object.entries(control));
+  for (const [name, want] of controls) {
+    it(`${name}: ${want}`, () => {
+      const bytes = byName.get(name)!;
+      const medium = name === 'VLAN' || name === 'QINQ' ? 'ethernet' : 'ip';
+      assert.equal(formatFrame(octetsOf(bytes), 0, bytes.length, medium), want);
+    });
+  }
+  it('every packet of the table above has its line', () => assert.equal(controls.length, Object.keys(control).length));
   for (const [bytes, want] of frames) {
     it(`Ethernet: ${want}`, () => assert.equal(formatFrame(octetsOf(bytes), 0, bytes.length, 'ethernet'), want));
   }
 });
 
-const SEEDS: Uint8Array[] = Object.values(packets).map((bytes) => {
+const SEEDS: Uint8Array[] = [...Object.values(packets), ...Object.values(control)].map((bytes) => {
+  if (bytes === control.VLAN || bytes === control.QINQ) return bytes;
   if (bytes[12] === 0x08 && bytes[13] === 0x06) return bytes;
   return framed(bytes[0]! >> 4 === 4 ? '0800' : '86dd', bytes);
 });

@@ -349,7 +349,7 @@ describe('tcp: format', () => {
       bytes: sack,
       want:
         'Flags [.], ack 2000, win 1024, ' +
-        'options [TS val 7 ecr 8,sack {3000:4000},sack {5000:6000},sack {4294967280:16}], length 0',
+        'options [TS val 7 ecr 8,sack 3 {3000:4000}{5000:6000}{4294967280:16}], length 0',
     },
     { bytes: rst6, want: 'Flags [R.], seq 0, ack 77, win 0, length 0' },
   ];

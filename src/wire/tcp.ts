@@ -290,32 +290,85 @@ const FLAG_LETTERS: [number, string][] = [
   [AE, 'e'],
 ];
 
-/** The flags as tcpdump prints them: `S.`, `P.`, `none`. */
-export const formatFlags = (bits: number): string =>
-  FLAG_LETTERS.map(([bit, letter]) => (bits & bit ? letter : '')).join('') || 'none';
+const FLAG_TEXTS: readonly string[] = /* @__PURE__ */ Array.from(
+  { length: AE << 1 },
+  (_, bits) => FLAG_LETTERS.map(([bit, letter]) => (bits & bit ? letter : '')).join('') || 'none',
+);
 
-function formatOptions(dv: DataView, segment: Segment): string {
+/** The flags as tcpdump prints them: `S.`, `P.`, `none`. */
+export const formatFlags = (bits: number): string => FLAG_TEXTS[bits & 0x1ff]!;
+
+// Options that are read by people only: RFC 2385, RFC 5482, RFC 5925, RFC 8684, RFC 7413, RFC 9768.
+const OPTION_NAMES: Readonly<Record<number, string>> = {
+  19: 'md5',
+  28: 'uto',
+  29: 'tcp-ao',
+  30: 'mptcp',
+  34: 'tfo',
+  172: 'accecn0',
+  174: 'accecn1',
+};
+
+/** The options of a good segment, in their order, padding left out. */
+function formatOptions(dv: DataView, p: number, end: number, ackBase: number): string {
+  if (end - p === TIMESTAMPS_LENGTH && dv.getInt32(p) === NOP_NOP_TIMESTAMPS) {
+    return `, options [TS val ${dv.getUint32(p + 4)} ecr ${dv.getUint32(p + 8)}]`;
+  }
   const parts: string[] = [];
-  if (segment.mss > 0) parts.push(`mss ${segment.mss}`);
-  if (segment.sackPermitted) parts.push('sackOK');
-  if (segment.hasTimestamps) parts.push(`TS val ${segment.tsVal >>> 0} ecr ${segment.tsEcr >>> 0}`);
-  if (segment.windowScale >= 0) parts.push(`wscale ${segment.windowScale}`);
-  for (let i = 0; i < segment.sackCount; i++) {
-    const block = segment.sackBlocks + 8 * i;
-    parts.push(`sack {${dv.getUint32(block)}:${dv.getUint32(block + 4)}}`);
+  while (p < end) {
+    const kind = dv.getUint8(p);
+    if (kind === OPTION_END) break;
+    if (kind === OPTION_NOP) {
+      p++;
+      continue;
+    }
+    const length = p + 1 < end ? dv.getUint8(p + 1) : 0;
+    if (length < 2 || p + length > end) {
+      parts.push('bad');
+      break;
+    }
+    parts.push(formatOption(dv, p, kind, length, ackBase));
+    p += length;
   }
   return parts.length === 0 ? '' : `, options [${parts.join(',')}]`;
 }
 
+function formatOption(dv: DataView, p: number, kind: number, length: number, ackBase: number): string {
+  if (kind === OPTION_TIMESTAMPS && length === LENGTH_TIMESTAMPS) {
+    return `TS val ${dv.getUint32(p + 2)} ecr ${dv.getUint32(p + 6)}`;
+  }
+  if (kind === OPTION_SACK && (length & 7) === 2 && length > 2) {
+    const blocks: string[] = [];
+    for (let at = p + 2; at < p + length; at += 8) {
+      blocks.push(`{${(dv.getInt32(at) - ackBase) >>> 0}:${(dv.getInt32(at + 4) - ackBase) >>> 0}}`);
+    }
+    return `sack ${blocks.length} ${blocks.join('')}`;
+  }
+  if (kind === OPTION_MSS && length === LENGTH_MSS) return `mss ${dv.getUint16(p + 2)}`;
+  if (kind === OPTION_WINDOW_SCALE && length === LENGTH_WINDOW_SCALE) return `wscale ${dv.getUint8(p + 2)}`;
+  if (kind === OPTION_SACK_PERMITTED && length === LENGTH_SACK_PERMITTED) return 'sackOK';
+  const name = OPTION_NAMES[kind] ?? `unknown-${kind}`;
+  let value = '';
+  for (let at = p + 2; at < p + length; at++) value += dv.getUint8(at).toString(16).padStart(2, '0');
+  return value === '' ? name : `${name} ${value}`;
+}
+
 /** `Flags [P.], seq 1:13, ack 1, win 502, options [TS val 1 ecr 2], length 12`. */
-export function format(dv: DataView, p: number, end: number): string {
-  const segment = new Segment();
-  parse(dv, p, end, segment);
-  const first = segment.seq >>> 0;
-  const last = (segment.seq + segment.length) >>> 0;
-  const seq =
-    segment.length > 0 ? `, seq ${first}:${last}` : (segment.flags & (SYN | FIN | RST)) !== 0 ? `, seq ${first}` : '';
-  const ack = (segment.flags & ACK) !== 0 ? `, ack ${segment.ack >>> 0}` : '';
-  const options = formatOptions(dv, segment);
-  return `Flags [${formatFlags(segment.flags)}]${seq}${ack}, win ${segment.wnd}${options}, length ${segment.length}`;
+export const format = (dv: DataView, p: number, end: number): string => formatFrom(dv, p, end, 0, 0);
+
+/**
+ * The same with sequence numbers counted from `seqBase`, and acknowledgements from `ackBase`.
+ * @param end - of the segment on the wire: only the header must be there
+ */
+export function formatFrom(dv: DataView, p: number, end: number, seqBase: number, ackBase: number): string {
+  const header = headerLength(dv, p);
+  const bits = flags(dv, p);
+  const length = end - p - header;
+  const first = (sequence(dv, p) - seqBase) >>> 0;
+  const last = (first + length) >>> 0;
+  const seq = length > 0 ? `, seq ${first}:${last}` : (bits & (SYN | FIN | RST)) !== 0 ? `, seq ${first}` : '';
+  const ack = (bits & ACK) !== 0 ? `, ack ${(acknowledgment(dv, p) - ackBase) >>> 0}` : '';
+  const urg = (bits & URG) !== 0 ? `, urg ${urgent(dv, p)}` : '';
+  const options = header === HEADER_LENGTH ? '' : formatOptions(dv, p + HEADER_LENGTH, p + header, ackBase);
+  return `Flags [${formatFlags(bits)}]${seq}${ack}, win ${window(dv, p)}${urg}${options}, length ${length}`;
 }

@@ -159,6 +159,18 @@ for (const kind of ['tap', 'tun'] as const) {
       });
     }
 
+    test('curl', options, async () => {
+      const script = `require('node:http').createServer((_, answer) => answer.end(Buffer.alloc(${3 * MIB}, 7))).listen(80, '::', () => console.log('ready'))`;
+      const server = path.right.spawn(process.execPath, '-e', script);
+      await server.line(/ready/);
+      for (const family of families) {
+        const host = family === 4 ? B : `[${B6}]`;
+        const report = await path.sh(`curl -sS -m 20 -o /dev/null -w '%{http_code} %{size_download}' http://${host}/`);
+        assert.equal(report, `200 ${3 * MIB}`);
+      }
+      await server.end(5_000, 'SIGTERM');
+    });
+
     test('nothing was malformed, and all memory came back', options, async () => {
       const account = await path.end();
       assert.ok(account.ipForwarded > 20, `${account.ipForwarded} packets forwarded`);

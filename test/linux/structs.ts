@@ -48,6 +48,7 @@ export function encodeOption(value: OptionInput): Uint8Array {
   if (value instanceof Uint8Array) return value;
   if (typeof value === 'number') return new Uint8Array(Int32Array.of(value).buffer);
   if ('onoff' in value) return new Uint8Array(Int32Array.of(value.onoff, value.linger).buffer);
+  if ('group' in value) throw new TypeError('option: expected a membership as bytes, got an object');
   return new Uint8Array(BigInt64Array.of(BigInt(value.sec), BigInt(value.usec)).buffer);
 }
 

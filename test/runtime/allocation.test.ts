@@ -37,19 +37,19 @@ class Pair {
   readonly #offload: boolean;
   #moved = 0;
 
-  constructor(medium: 'ip' | 'ethernet', offload: boolean) {
+  constructor(medium: 'ip' | 'ethernet', offload: boolean, network: '10.0.0.' | 'fd00::' = '10.0.0.') {
     this.#offload = offload;
     const [left, right] = pipePair({ medium, offload });
     const random = new Random(1);
     const tcp = { receiveBufferBytes: chunk.length, sendBufferBytes: chunk.length };
     const make = (): Stack => new Stack({ memory: left.memory, random: () => random.next(), tcp });
     this.stacks = [make(), make()];
-    this.stacks[0].addInterface(left, { addresses: [Cidr.parse('10.0.0.1/24')] });
-    this.stacks[1].addInterface(right, { addresses: [Cidr.parse('10.0.0.2/24')] });
+    this.stacks[0].addInterface(left, { addresses: [Cidr.parse(`${network}1/24`)] });
+    this.stacks[1].addInterface(right, { addresses: [Cidr.parse(`${network}2/24`)] });
     const listener = this.stacks[1].tcpSocket();
     listener.listen({ port: 80 });
     const client = this.stacks[0].tcpSocket();
-    client.connect({ address: IpAddress.parse('10.0.0.2'), port: 80 });
+    client.connect({ address: IpAddress.parse(`${network}2`), port: 80 });
     for (let i = 0; i < 8; i++) this.#poll();
     this.sockets = [client, listener.accept()!];
   }
@@ -107,6 +107,7 @@ const ROWS = [
   { name: 'medium ip', pair: new Pair('ip', false) },
   { name: 'medium ethernet', pair: new Pair('ethernet', false) },
   { name: 'super-segments', pair: new Pair('ip', true) },
+  { name: 'IPv6', pair: new Pair('ip', false, 'fd00::') },
 ];
 
 // All of them first: what one row is new in would have the code of the others compiled again.

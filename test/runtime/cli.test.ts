@@ -28,8 +28,8 @@ describe('wrong usage: exit code 2', () => {
   const tap = ['server', '--tap', 'tap0'];
   const server = [...tap, '--address', '10.0.0.1/24'];
   const rows: readonly (readonly [name: string, args: readonly string[], line: RegExp])[] = [
-    ['no command', [], /a command is needed: lab, server, bench, drill/],
-    ['an unknown command', ['fly'], /unknown command fly: expected lab, server, bench, drill/],
+    ['no command', [], /a command is needed: lab, server, dump, bench, drill/],
+    ['an unknown command', ['fly'], /unknown command fly: expected lab, server, dump, bench, drill/],
     ['a command misspelt', ['sevrer'], /unknown command sevrer: did you mean server\?/],
     ['a name every object has', ['constructor'], /unknown command constructor/],
     ['an unknown option before the command', ['--fast'], /unknown option --fast/],
@@ -123,7 +123,7 @@ describe('wrong usage: exit code 2', () => {
 describe('help and version: exit code 0', () => {
   const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'));
   const rows: readonly (readonly [args: readonly string[], output: RegExp])[] = [
-    [['--help'], /^ {2}lab .*\n {2}server .*\n {2}bench .*$/m],
+    [['--help'], /^ {2}lab .*\n {2}server .*\n {2}dump .*\n {2}bench .*$/m],
     [['-h'], /usage: ethertype COMMAND/],
     [['help'], /usage: ethertype COMMAND/],
     [['--version'], new RegExp(`^${version.replaceAll('.', '\\.')}\\n$`)],

@@ -15,6 +15,7 @@ const PRINTS: Record<string, RegExp> = {
   first: /^hello\n$/,
   core: /^hello \d+ segments\n$/,
   posix: /^hello from descriptor to descriptor\n$/,
+  names: /^10\.0\.0\.1 true\n$/,
   simulated: /^2000000 bytes in \d+\.\d s, \d+ frames lost\n$/,
 };
 

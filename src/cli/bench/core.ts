@@ -4,24 +4,40 @@ import { pipePair, Random } from '../../phy/index.ts';
 
 const CHUNK_BYTES = 1 << 16;
 const MESSAGE_BYTES = 64;
-const SERVER = IpAddress.parse('10.0.0.2');
+const SERVERS = { 4: IpAddress.parse('10.0.0.2'), 6: IpAddress.parse('fd00::2') };
+/** Routes and neighbours of a host that has many. */
+const TABLE_ENTRIES = 10_000;
 
 /** Two stacks on a pipe, one memory, driven by hand. */
 export class CorePair {
   readonly client: Stack;
   readonly server: Stack;
+  readonly address: IpAddress;
   readonly #start = performance.now();
 
-  constructor(offload: boolean, memoryBytes: number) {
+  constructor(offload: boolean, memoryBytes: number, family: 4 | 6 = 4) {
+    this.address = SERVERS[family];
     const [left, right] = pipePair({ medium: 'ip', mtu: 1500, offload });
     const random = new Random(1);
     const draw = (): number => random.next();
     this.client = new Stack({ memory: memoryBytes, random: draw });
     this.server = new Stack({ memory: this.client.memory, random: draw });
     // Port 80 of many addresses: more idle connections than one has ports for.
-    const addresses = Array.from({ length: 2 }, (_, i) => Cidr.parse(`10.0.${i}.1/16`));
+    const addresses = family === 4 ? [0, 1].map((i) => Cidr.parse(`10.0.${i}.1/16`)) : [Cidr.parse('fd00::1/64')];
     this.client.addInterface(left, { addresses });
-    this.server.addInterface(right, { addresses: [new Cidr(SERVER, 16)] });
+    this.server.addInterface(right, { addresses: [new Cidr(this.address, family === 4 ? 16 : 64)] });
+  }
+
+  /** Fills the routing tables and neighbour caches of both stacks. */
+  fillTables(): void {
+    for (const { ip, interfaces } of [this.client, this.server]) {
+      const iface = interfaces[1]!;
+      for (let i = 0; i < TABLE_ENTRIES; i++) {
+        const address = new IpAddress(0x20010000 + (i >>> 8), (i & 0xff) << 24, 0, 0);
+        ip.routes.add({ prefix: new Cidr(address, 32 + (i % 5) * 8), iface, gateway: null });
+        iface.neighbours.get(address);
+      }
+    }
   }
 
   /** One turn of each stack; what changed is looked at by nobody. */
@@ -39,7 +55,7 @@ export class CorePair {
     const pairs: [TcpSocket, TcpSocket][] = [];
     while (pairs.length < count) {
       const batch = Array.from({ length: Math.min(32, count - pairs.length) }, () => this.client.tcpSocket());
-      for (const socket of batch) socket.connect({ address: SERVER, port });
+      for (const socket of batch) socket.connect({ address: this.address, port });
       for (let turn = 0; turn < 4; turn++) this.poll();
       for (const socket of batch) {
         const peer = listener.accept();
@@ -100,7 +116,7 @@ export function datagrams(pair: CorePair, ms: number): number {
   const [from, to]: [UdpSocket, UdpSocket] = [pair.client.udpSocket(), pair.server.udpSocket()];
   to.bind({ port: 53 });
   const message = new Uint8Array(MESSAGE_BYTES);
-  const endpoint = { address: SERVER, port: 53 };
+  const endpoint = { address: pair.address, port: 53 };
   const source = new Source();
   const start = performance.now();
   let count = 0;
