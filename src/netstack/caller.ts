@@ -45,6 +45,9 @@ interface Waiting {
   readonly command: Command | null;
 }
 
+/** Channels of this thread that have something to ring for. */
+const unrung = new Set<Caller>();
+
 export class Caller {
   readonly link: Link;
   /** Called with changes in the rings of a stream. */
@@ -82,7 +85,10 @@ export class Caller {
     this.#pending.set(id, done);
     try {
       if (!this.#enqueue(id, command)) {
-        this.settle(id, errorResponse(new NetError('ENOBUFS', 'request', { detail: 'the channel is full' }), 'request'));
+        this.settle(
+          id,
+          errorResponse(new NetError('ENOBUFS', 'request', { detail: 'the channel is full' }), 'request'),
+        );
       }
     } catch (error) {
       this.settle(id, errorResponse(error, 'request'));
@@ -90,9 +96,11 @@ export class Caller {
     return id;
   }
 
-  /** Sends a command whose answer nobody needs. */
+  /** Sends a command whose answer nobody needs, and rings at once: nobody may come back to do it. */
   tell(command: Command): void {
-    if (this.#dead === null) this.#enqueue(0, command);
+    if (this.#dead !== null) return;
+    this.#enqueue(0, command);
+    this.flush();
   }
 
   /** Tells the stack that the rings of a stream have changed. */
@@ -198,7 +206,8 @@ export class Caller {
     for (;;) {
       this.link.drain();
       const result = attempt();
-      this.flush();
+      // No microtask runs while the thread is stopped, for no channel of it.
+      for (const caller of unrung) caller.flush();
       if (result !== undefined) return result;
       if (this.#dead !== null) throw this.#dead;
       const left = until - performance.now();
@@ -211,6 +220,7 @@ export class Caller {
   ringSoon(): void {
     if (this.#mustRing) return;
     this.#mustRing = true;
+    unrung.add(this);
     queueMicrotask(this.#ringNow);
   }
 
@@ -218,6 +228,7 @@ export class Caller {
   flush(): void {
     if (!this.#mustRing) return;
     this.#mustRing = false;
+    unrung.delete(this);
     this.link.ring();
   }
 

@@ -8,7 +8,15 @@ import { IpAddress } from '../wire/address.ts';
 import { type Caller, goneError } from './caller.ts';
 import { ChannelSocket } from './channel-socket.ts';
 import { CommandStream, endpointOf } from './command-stream.ts';
-import { type Command, errorOf, type Handle, type Local, type Response, type StreamOpened, type UdpSettings } from './commands.ts';
+import {
+  type Command,
+  errorOf,
+  type Handle,
+  type Local,
+  type Response,
+  type StreamOpened,
+  type UdpSettings,
+} from './commands.ts';
 import { RingStream } from './ring-stream.ts';
 
 /** A stream that the stack has opened: over rings where it shares its memory. */

@@ -103,7 +103,12 @@ export type RawCommand =
       readonly remoteHost?: string | undefined;
       readonly receiveBytes?: number | undefined;
     }
-  | { readonly kind: 'raw-send'; readonly handle: Handle; readonly host?: string | undefined; readonly data: Uint8Array }
+  | {
+      readonly kind: 'raw-send';
+      readonly handle: Handle;
+      readonly host?: string | undefined;
+      readonly data: Uint8Array;
+    }
   | { readonly kind: 'raw-receive'; readonly handle: Handle; readonly max?: number | undefined }
   | { readonly kind: 'raw-close'; readonly handle: Handle };
 

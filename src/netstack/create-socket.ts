@@ -32,7 +32,10 @@ export type ChannelConnectOptions = Omit<ConnectOptions, 'tcp'> & { readonly tcp
 const listenCommand = ({ host, port, backlog, ipv6Only, tcp }: ChannelListenOptions): Command & TcpCommand =>
   ({ kind: 'tcp-listen', host, port, backlog, ipv6Only, tcp }) as const;
 
-const listenerOf = (caller: Caller, { handle, local }: ResponseTo<{ kind: 'tcp-listen' } & TcpCommand>): TcpListener => {
+const listenerOf = (
+  caller: Caller,
+  { handle, local }: ResponseTo<{ kind: 'tcp-listen' } & TcpCommand>,
+): TcpListener => {
   const socket = new ChannelListener(caller, handle, local);
   return new TcpListener(socket, socket);
 };

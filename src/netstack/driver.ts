@@ -1,6 +1,6 @@
 /** What runs a netstack: on this thread's event loop, or blocking on a worker. @module */
 import type { Device } from '../phy/device.ts';
-import { PipeEnd, pipePair } from '../phy/pipe.ts';
+import { type PipeEnd, pipePair } from '../phy/pipe.ts';
 import type { Clock } from '../sim/clock.ts';
 import { asyncDispose } from '../sockets/dispose.ts';
 import { macrotask, realClock } from '../sockets/real-clock.ts';

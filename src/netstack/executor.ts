@@ -126,7 +126,10 @@ export class Executor {
     }
   }
 
-  #listen(client: Client, { host, port, backlog, ipv6Only, tcp }: Extract<TcpCommand, { kind: 'tcp-listen' }>): Response {
+  #listen(
+    client: Client,
+    { host, port, backlog, ipv6Only, tcp }: Extract<TcpCommand, { kind: 'tcp-listen' }>,
+  ): Response {
     const socket = this.#to.stack.tcpSocket(tcp as Partial<TcpSettings> | undefined);
     socket.listen({ port: checkPort(port, 0), address: this.#optional(host, 'listen'), backlog, ipv6Only });
     return new ListenerEntry(client, socket).open();

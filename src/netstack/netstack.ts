@@ -152,6 +152,13 @@ export class Netstack implements HasChannel, Executed {
     return this.stack.memory;
   }
 
+  /** Sockets that clients have open. */
+  get socketCount(): number {
+    const local = [...this.#clients].reduce((count, client) => count + client.entries.count, 0);
+    const ported = [...this.#ports].reduce((count, { client }) => count + client.entries.count, 0);
+    return local + ported + (this.#slots?.socketCount ?? 0);
+  }
+
   /** The words that other threads share with the stack, or null. */
   get control(): Control | null {
     return this.#slots?.control ?? null;
@@ -284,7 +291,9 @@ export class Netstack implements HasChannel, Executed {
     const own = this.#take();
     if (own !== null) return own;
     if (control === null) {
-      throw new NetError('EDEADLK', 'wait', { detail: 'the memory is not shared, so no other thread can ask anything' });
+      throw new NetError('EDEADLK', 'wait', {
+        detail: 'the memory is not shared, so no other thread can ask anything',
+      });
     }
     const until = performance.now() + timeoutMs;
     for (;;) {

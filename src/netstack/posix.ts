@@ -2,15 +2,7 @@
  * `ethertype/posix` over a channel: the same calls and results, each of which stops the thread until the C call would
  * return. Descriptors are the client's own; the calls run beside the stack. @module
  */
-import type {
-  Accepted,
-  EpollEvent,
-  OptionInput,
-  OptionValue,
-  PollFd,
-  Received,
-  SockAddr,
-} from '../posix/index.ts';
+import type { Accepted, EpollEvent, OptionInput, OptionValue, PollFd, Received, SockAddr } from '../posix/index.ts';
 import type { HasChannel } from './channel.ts';
 
 /** What {@link ChannelPosix.poll} gives back beside the count. */

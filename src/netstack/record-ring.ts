@@ -137,7 +137,8 @@ export class RecordRing {
       if (head === tail) return false;
     }
     const length = i32[w]!;
-    if (length < HEADER_BYTES || (length & 3) !== 0 || length > ((tail - head) | 0)) throw new Error('a damaged record');
+    if (length < HEADER_BYTES || (length & 3) !== 0 || length > ((tail - head) | 0))
+      throw new Error('a damaged record');
     this.#read(w, length, taken, (head + length) | 0);
     return true;
   }

@@ -19,8 +19,8 @@ import {
   STATE_RESERVED,
   WANTS_ROOM,
 } from './control.ts';
-import { type Encoded, encode, type Message, RecordRing, type Taken } from './record-ring.ts';
 import type { Request } from './mailbox.ts';
+import { type Encoded, encode, type Message, RecordRing, type Taken } from './record-ring.ts';
 import { StreamRings } from './stream-rings.ts';
 
 /** What waits for room in the ring of answers. */
@@ -149,6 +149,11 @@ export class Slots {
   /** Clients that are there now. */
   get count(): number {
     return this.#servers.filter((server) => server !== null).length;
+  }
+
+  /** Sockets of all of them. */
+  get socketCount(): number {
+    return this.#servers.reduce((count, server) => count + (server?.client.entries.count ?? 0), 0);
   }
 
   /** Keeps a slot for the thread that a channel is shared with, and gives what ends it; null when all are taken. */

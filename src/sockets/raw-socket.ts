@@ -105,8 +105,12 @@ export class RawSocket implements Notified {
   receive(options?: WaitOptions): Promise<RawPacket> {
     if (this.#isClosed) return Promise.reject(closedError('receive'));
     if (this.#readers.isEmpty) {
-      const packet = this.#take();
-      if (packet !== null) return Promise.resolve(packet);
+      try {
+        const packet = this.#take();
+        if (packet !== null) return Promise.resolve(packet);
+      } catch (error) {
+        return Promise.reject(error);
+      }
     }
     return this.#readers.wait(options);
   }
@@ -163,9 +167,13 @@ export class RawSocket implements Notified {
 
   notify(): void {
     while (!this.#readers.isEmpty) {
-      const packet = this.#take();
-      if (packet === null) return;
-      this.#readers.resolve(packet);
+      try {
+        const packet = this.#take();
+        if (packet === null) return;
+        this.#readers.resolve(packet);
+      } catch (error) {
+        this.#readers.reject(error);
+      }
     }
   }
 

@@ -261,9 +261,12 @@ export class TcpStream implements Notified {
 
   /** As {@link end}: what was written is under way when it returns. */
   endBlocking(options?: BlockingOptions): void {
-    this.#loop.block('end', () => (this.#writers.length === 0 ? true : undefined), options);
-    this.#socket.close();
-    this.#loop.wake();
+    const attempt = (): true | undefined => {
+      if (this.#writers.length > 0) return undefined;
+      this.#socket.close();
+      return true;
+    };
+    this.#loop.block('end', attempt, options);
   }
 
   /** As {@link close} without lingering. */

@@ -3,7 +3,7 @@ import { NetError } from '../errors.ts';
 import type { Interface } from '../iface/interface.ts';
 import { PATH_MTU_MODES, type PathMtuDiscovery } from '../iface/path-mtu.ts';
 import { Source } from '../udp/datagram-queue.ts';
-import { type MembershipOptions, READABLE, UdpSocket as CoreUdpSocket } from '../udp/udp.ts';
+import { UdpSocket as CoreUdpSocket, type MembershipOptions, READABLE } from '../udp/udp.ts';
 import { IpAddress, parseIp } from '../wire/address.ts';
 import { checkPort } from '../wire/ip.ts';
 import type { BlockingOptions, Lookup, SocketLoop, UdpBackend } from './backend.ts';
@@ -203,7 +203,9 @@ export class UdpSocket implements Notified {
   /** The socket of the core, for what has no command. @throws NetError EOPNOTSUPP where that is behind a channel */
   get #core(): CoreUdpSocket {
     if (this.#socket instanceof CoreUdpSocket) return this.#socket;
-    throw new NetError('EOPNOTSUPP', 'multicast', { detail: 'groups are joined on the stack itself, not over a channel' });
+    throw new NetError('EOPNOTSUPP', 'multicast', {
+      detail: 'groups are joined on the stack itself, not over a channel',
+    });
   }
 
   #membership(name: string | undefined, source?: string): MembershipOptions {

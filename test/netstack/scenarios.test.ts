@@ -171,7 +171,8 @@ const scenarios: Record<string, Scenario | [WorldOptions, Scenario]> = {
 
   'P11 three addresses are three addresses, and a wrong one changes nothing': async ({ subject, run }) => {
     await run(subject.setAddresses(['10.0.0.2/24', '10.0.0.3/24', 'fd00::2/64']));
-    const addresses = (): string[] => subject.stack.interfaces[1]!.addresses.map(String).filter((a) => !a.startsWith('fe80'));
+    const addresses = (): string[] =>
+      subject.stack.interfaces[1]!.addresses.map(String).filter((a) => !a.startsWith('fe80'));
     assert.deepEqual(addresses(), ['10.0.0.2/24', '10.0.0.3/24', 'fd00::2/64']);
     await assert.rejects(run(subject.setAddresses(['10.0.0.4/24', 'nonsense'])));
     assert.deepEqual(addresses(), ['10.0.0.2/24', '10.0.0.3/24', 'fd00::2/64']);
@@ -512,4 +513,3 @@ for (const kind of ['host', 'channel'] as const) {
     });
   }
 }
-

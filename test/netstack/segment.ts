@@ -38,7 +38,13 @@ export function segment({ from, to, fromPort, toPort, seq, ack = 0, flags, data 
 /** The numbers of a TCP segment that was sent, or null for another packet. */
 export function readSegment(
   packet: Uint8Array,
-): { readonly flags: number; readonly seq: number; readonly ack: number; readonly to: number; readonly from: number } | null {
+): {
+  readonly flags: number;
+  readonly seq: number;
+  readonly ack: number;
+  readonly to: number;
+  readonly from: number;
+} | null {
   const dv = new DataView(packet.buffer, packet.byteOffset, packet.byteLength);
   if (packet[0]! >> 4 !== 4 || packet[9] !== PROTOCOL_TCP) return null;
   const t = (packet[0]! & 15) * 4;

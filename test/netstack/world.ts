@@ -1,5 +1,12 @@
 /** One stack under test, as a host or behind a channel, and a peer on a wire that the test holds, in virtual time. */
-import { createHost, type Host, type RawSocket, type TcpListener, type TcpStream, type UdpSocket } from '../../src/index.ts';
+import {
+  createHost,
+  type Host,
+  type RawSocket,
+  type TcpListener,
+  type TcpStream,
+  type UdpSocket,
+} from '../../src/index.ts';
 import {
   type Channel,
   Driver,

@@ -28,7 +28,9 @@ export class StackThread {
 
   /** One connection, one way, for `ms`: Gbit/s. */
   async bulk(direction: 'send' | 'receive', ms: number): Promise<number> {
-    return (await (await this.#start(direction, 'client', ms))[1]) as number;
+    return (await (
+      await this.#start(direction, 'client', ms)
+    )[1]) as number;
   }
 
   /** 64-byte echoes between two threads that block: how many a second. */
@@ -43,7 +45,9 @@ export class StackThread {
 
   /** us of a datagram, alone and with a thousand blocked receivers. */
   async blockedReceivers(ms: number): Promise<readonly [number, number]> {
-    return (await (await this.#start('blocked', 'server', ms))[1]) as [number, number];
+    return (await (
+      await this.#start('blocked', 'server', ms)
+    )[1]) as [number, number];
   }
 
   async close(): Promise<void> {

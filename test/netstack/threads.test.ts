@@ -1,0 +1,169 @@
+/** What happens between threads when one of them ends, is slow, or is careless. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import { type Transferable, Worker } from 'node:worker_threads';
+import type { ChannelData } from '../../src/netstack/index.ts';
+import { Channel, type Driver, Netstack, pipedPair, type SharedChannel, udpBind } from '../../src/netstack/index.ts';
+import type { RoleWork } from './role-worker.ts';
+import { OTHER, OWN } from './suite.ts';
+
+const WORKER = new URL('./role-worker.js', import.meta.url);
+
+function start(role: RoleWork['role'], channels: readonly SharedChannel[], count = 0): Worker {
+  const [own, other] = channels;
+  const workerData: RoleWork = { role, count, own: own?.channel, other: other?.channel };
+  const transferList = channels.flatMap((shared) => shared.transferList) as unknown as Transferable[];
+  return new Worker(WORKER, { workerData, transferList });
+}
+
+const nextMessage = async (worker: Worker): Promise<unknown> => (await once(worker, 'message'))[0];
+
+/** Asks until it is so; fails after five seconds. */
+async function until(holds: () => boolean, what: string): Promise<void> {
+  const end = performance.now() + 5000;
+  while (!holds()) {
+    if (performance.now() > end) assert.fail(`still not so: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+function drivenPair(): [Driver, Driver] {
+  const [own, other] = pipedPair({ addresses: [`${OWN}/24`] }, { addresses: [`${OTHER}/24`] });
+  return [own.run(), other.run()];
+}
+
+test('a worker that is terminated in a call leaves no socket', { timeout: 30_000 }, async () => {
+  const [own, other] = drivenPair();
+  const listener = other.netstack.stack.tcpSocket();
+  listener.listen({ port: 80 });
+  const worker = start('block', [own.commandChannel().share()]);
+  assert.equal(await nextMessage(worker), 'blocked');
+  assert.equal(own.netstack.stack.tcp.connections.count, 1);
+  await worker.terminate();
+  await until(() => own.netstack.stack.tcp.connections.values().every((c) => c.socket === null), 'let go of');
+  const { stack } = own.netstack;
+  await until(() => {
+    const probe = stack.tcpSocket();
+    try {
+      probe.listen({ port: 90 });
+      probe.close();
+      const socket = stack.udpSocket();
+      socket.bind({ port: 90 });
+      socket.close();
+      return true;
+    } catch {
+      return false;
+    }
+  }, 'the ports are free');
+  own.close();
+  other.close();
+  assert.equal(own.netstack.memory.usedBytes, 0);
+});
+
+test('a blocked caller whose stack is closed is told within a second', { timeout: 30_000 }, async () => {
+  const [own, other] = drivenPair();
+  const listener = other.netstack.stack.tcpSocket();
+  listener.listen({ port: 80 });
+  const worker = start('block', [own.commandChannel().share()]);
+  assert.equal(await nextMessage(worker), 'blocked');
+  const told = nextMessage(worker);
+  const since = performance.now();
+  own.close();
+  assert.equal(((await told) as { code: string }).code, 'ENETDOWN');
+  assert.ok(performance.now() - since < 1000, 'it took longer');
+  other.close();
+  await worker.terminate();
+  assert.equal(own.netstack.memory.usedBytes, 0);
+});
+
+test('a blocked caller whose stack’s thread ends is told', { timeout: 30_000 }, async () => {
+  const stacks = start('stacks', []);
+  const channel = (await nextMessage(stacks)) as ChannelData;
+  const worker = start('block', [{ channel, transferList: [channel.port!] }]);
+  assert.equal(await nextMessage(worker), 'blocked');
+  const told = nextMessage(worker);
+  const since = performance.now();
+  await stacks.terminate();
+  assert.equal(((await told) as { code: string }).code, 'ENETDOWN');
+  // A second where the machine has time; the bound here is for a busy one.
+  assert.ok(performance.now() - since < 3000, `it took ${performance.now() - since} ms`);
+  await worker.terminate();
+});
+
+test('a full channel refuses who cannot wait, and lets others wait', { timeout: 30_000 }, async () => {
+  const netstack = new Netstack({ channelCapacity: 4 });
+  const worker = start('fill', [netstack.commandChannel().share()]);
+  assert.deepEqual(await nextMessage(worker), { taken: 4, code: 'EAGAIN' });
+  const through = nextMessage(worker);
+  const timer = setInterval(() => netstack.processCommands(), 1);
+  assert.equal(await through, 'through');
+  clearInterval(timer);
+  await once(worker, 'exit');
+  netstack.close();
+});
+
+test('the same on this thread', async () => {
+  const netstack = new Netstack({ channelCapacity: 2 });
+  const channel = netstack.commandChannel();
+  for (let i = 0; i < 2; i++) channel.requestNonblocking({ kind: 'get-addresses' });
+  assert.throws(() => channel.requestNonblocking({ kind: 'get-addresses' }), { code: 'EAGAIN' });
+  const waiting = Array.from({ length: 10 }, () => channel.request({ kind: 'get-addresses' }));
+  netstack.processCommands();
+  assert.equal((await Promise.all(waiting)).length, 10);
+  netstack.close();
+});
+
+test('sockets that nobody holds are closed: two thousand of another thread', { timeout: 60_000 }, async () => {
+  const [own, other] = drivenPair();
+  const worker = start('drop', [own.commandChannel().share()], 2000);
+  assert.equal(await nextMessage(worker), 'dropped');
+  await until(() => boundCount(own) < 20, 'closed by the collector');
+  worker.postMessage('end');
+  await once(worker, 'exit');
+  await until(() => boundCount(own) === 0, 'closed with the thread');
+  own.close();
+  other.close();
+  assert.equal(own.netstack.memory.usedBytes, 0);
+});
+
+/** Ports in use, which the stack does not tell: as many as a socket each holds. */
+const boundCount = ({ netstack }: Driver): number => netstack.socketCount;
+
+test('descriptors, every call of which blocks, over channels', { timeout: 30_000 }, async () => {
+  const [own, other] = drivenPair();
+  const worker = start('posix', [own.commandChannel().share(), other.commandChannel().share()]);
+  const result = (await nextMessage(worker)) as { text: string; end: number; codes: string[]; port: number };
+  assert.deepEqual([result.text, result.end], ['descriptors', 0]);
+  // InvalidSocket, a refused connection, NotConnected (Linux: EPIPE), BindingInUse: as the small socket layer has them.
+  assert.deepEqual(result.codes, ['EBADF', 'ECONNREFUSED', 'EPIPE', 'EADDRINUSE']);
+  assert.ok(result.port >= 32_768 && result.port <= 60_999, `port ${result.port}`);
+  await once(worker, 'exit');
+  own.close();
+  other.close();
+  assert.equal(own.netstack.memory.usedBytes, 0);
+});
+
+test('a channel posted as it is works on any thread', async () => {
+  const netstack = new Netstack();
+  const { promise, resolve } = deferred<unknown>();
+  const { port1, port2 } = new MessageChannel();
+  port2.onmessage = ({ data }) => resolve(data);
+  port1.postMessage(netstack.commandChannel());
+  const channel = Channel.from(await promise);
+  const timer = setInterval(() => netstack.processCommands(), 1);
+  const socket = await udpBind(channel, { port: 53 });
+  assert.equal(socket.port, 53);
+  clearInterval(timer);
+  netstack.close();
+  await assert.rejects(socket.receive(), { code: 'ENETDOWN' });
+  port1.close();
+});
+
+function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
+  let resolve = (_: T): void => {};
+  const promise = new Promise<T>((done) => {
+    resolve = done;
+  });
+  return { promise, resolve };
+}
