@@ -82,6 +82,11 @@ export class Caller {
       done(errorResponse(this.#dead, 'request'));
       return id;
     }
+    if (typeof command !== 'object' || command === null) {
+      const detail = `expected a command, got ${command === null ? 'null' : typeof command}`;
+      done(errorResponse(new NetError('EPROTO', 'request', { detail }), 'request'));
+      return id;
+    }
     this.#pending.set(id, done);
     try {
       if (!this.#enqueue(id, command)) {

@@ -60,7 +60,8 @@ export class Call<C extends Command = Command> {
 }
 
 /** `tcp-receive` -> `receive`. */
-export const syscallOf = ({ kind }: Command): string => String(kind).replace(/^(tcp|udp|raw)-/, '');
+export const syscallOf = (command: Command | null): string =>
+  String(command?.kind ?? 'request').replace(/^(tcp|udp|raw)-/, '');
 
 export class Client {
   readonly answers: Answers;

@@ -36,9 +36,7 @@ export function segment({ from, to, fromPort, toPort, seq, ack = 0, flags, data 
 }
 
 /** The numbers of a TCP segment that was sent, or null for another packet. */
-export function readSegment(
-  packet: Uint8Array,
-): {
+export function readSegment(packet: Uint8Array): {
   readonly flags: number;
   readonly seq: number;
   readonly ack: number;
