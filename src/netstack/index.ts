@@ -39,3 +39,4 @@ export type { Request } from './mailbox.ts';
 export { Netstack, type NetstackConfig } from './netstack.ts';
 export { PacketQueue, Pipe, PipeDev, type PipeDevOptions } from './pipe.ts';
 export { ChannelPosix } from './posix.ts';
+export { type ChannelResolverOptions, resolverOver } from './resolve.ts';

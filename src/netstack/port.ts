@@ -124,7 +124,13 @@ export class PortServer {
   #onMessage(data: unknown): void {
     const message = data as Partial<ToStack> | null;
     const id = typeof message?.id === 'number' ? message.id : 0;
-    if (typeof message !== 'object' || message === null || typeof message.command !== 'object' || message.command === null || id < 0) {
+    if (
+      typeof message !== 'object' ||
+      message === null ||
+      typeof message.command !== 'object' ||
+      message.command === null ||
+      id < 0
+    ) {
       const detail = `expected a command, got ${message === null ? 'null' : typeof message}`;
       this.#post({ id, response: errorResponse(new NetError('EPROTO', 'request', { detail }), 'request') });
       return;
