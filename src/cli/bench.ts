@@ -6,6 +6,7 @@ import * as core from './bench/core.ts';
 import { floor } from './bench/floor.ts';
 import { type IdleCost, idleCost } from './bench/idle.ts';
 import * as peer from './bench/node.ts';
+import { pingPong, StackThread } from './bench/threads.ts';
 import { type TunRates, tunRates, tunUnavailable } from './bench/tun.ts';
 import type { Command } from './command.ts';
 
@@ -175,6 +176,43 @@ async function apiRows(rounds: number, ms: number): Promise<Row[]> {
   return rows;
 }
 
+async function threadRows(rounds: number, ms: number): Promise<Row[]> {
+  const stacks = new StackThread();
+  const pair = api.hostPair();
+  const oneThread = (): Promise<number> => api.bulk(pair, true, ms);
+  const rows: Row[] = [];
+  for (const [direction, name] of [
+    ['send', 'TCP bulk, application on another thread, out'],
+    ['receive', 'TCP bulk, application on another thread, in'],
+  ] as const) {
+    const spec = { name, unit: 'Gbit/s', peer: 'write/readInto on one thread' };
+    rows.push(await beside(spec, rounds, () => stacks.bulk(direction, ms), oneThread));
+  }
+  const echo = { name: '64 B round trips, blocking, three threads', unit: '/s', peer: 'bare Atomics.wait ping-pong' };
+  rows.push(
+    await beside(
+      echo,
+      rounds,
+      () => stacks.roundTrips(ms),
+      () => pingPong(ms),
+    ),
+  );
+  const runs: (readonly [number, number])[] = [];
+  for (let i = 0; i < rounds; i++) runs.push(await stacks.blockedReceivers(ms));
+  rows.push({
+    name: 'datagram, 1,000 receivers blocked beside',
+    unit: 'us',
+    ours: median(runs.map(([, beside]) => beside)),
+    peer: 'none blocked',
+    theirs: median(runs.map(([alone]) => alone)),
+    ratio: median(runs.map(([alone, beside]) => beside / alone)),
+  });
+  await pair.client.close();
+  await pair.server.close();
+  await stacks.close();
+  return rows;
+}
+
 async function tunRows(rounds: number, ms: number): Promise<Row[]> {
   const runs: TunRates[] = [];
   for (let i = 0; i < rounds; i++) runs.push(await tunRates(Math.max(1000, ms)));
@@ -218,6 +256,8 @@ async function measure(rounds: number, ms: number, progress: (what: string) => v
   rows.push(...(await ipv6Rows(rounds, ms)));
   progress('sockets');
   rows.push(...(await apiRows(rounds, ms)));
+  progress('threads');
+  rows.push(...(await threadRows(rounds, ms)));
   progress(`${IDLE_CONNECTIONS} idle connections`);
   const idle = idleCost(IDLE_CONNECTIONS, rounds, ms);
   const tunSkipped = await tunUnavailable();

@@ -8,6 +8,7 @@ import type { Channel, HasChannel } from './channel.ts';
 import { DOORBELL, DRIVEN, STACK_WAITS } from './control.ts';
 import { Netstack, type NetstackConfig } from './netstack.ts';
 import { Pipe, PipeDev } from './pipe.ts';
+import { Spin } from './spin.ts';
 
 /** The longest a blocking driver stays away from the thread's event loop, on which ports and signals are served. */
 const BLOCK_MS = 100;
@@ -131,6 +132,7 @@ export class Driver implements HasChannel {
     if (bells[0] === null) throw new TypeError('driver: expected a netstack with shared memory to block on');
     if (bells.some((bell) => bell !== bells[0])) throw new TypeError('driver: expected netstacks with one doorbell');
     for (const driver of drivers) driver.#beginBlocking();
+    const spin = new Spin();
     let yieldAt = realClock.now() + BLOCK_MS;
     while (drivers.some((driver) => driver.#isBlocking)) {
       const now = realClock.now();
@@ -139,7 +141,7 @@ export class Driver implements HasChannel {
         yieldAt = realClock.now() + BLOCK_MS;
         continue;
       }
-      turnBlocking(drivers, now, yieldAt);
+      turnBlocking(drivers, now, yieldAt, spin);
       if (!drivers.some(({ netstack }) => netstack.hasPosix)) continue;
       for (let tick = 0; tick < POSIX_TICKS; tick++) await undefined;
     }
@@ -203,12 +205,13 @@ export function piped(config: NetstackConfig = {}, packets?: number): [Driver, P
 }
 
 /** A turn of each, then a wait until there is more to do. */
-function turnBlocking(drivers: readonly Driver[], now: number, yieldAt: number): void {
+function turnBlocking(drivers: readonly Driver[], now: number, yieldAt: number, spin: Spin): void {
   const { bell } = drivers[0]!.netstack.control!;
   const seen = Atomics.load(bell, DOORBELL);
   let at = yieldAt;
   for (const driver of drivers) at = Math.min(at, driver.turnAt(now));
   if (at <= now || drivers.some(({ hasWork }) => hasWork)) return;
+  if (spin.changed(bell, DOORBELL, seen)) return;
   Atomics.store(bell, STACK_WAITS, 1);
   Atomics.wait(bell, DOORBELL, seen, at - now);
   Atomics.store(bell, STACK_WAITS, 0);

@@ -23,13 +23,12 @@ import {
   WANTS_ROOM,
 } from './control.ts';
 import { encode, type Message, RecordRing, type Taken } from './record-ring.ts';
+import { Spin } from './spin.ts';
 
 /** How long a thread that waits takes silence for nothing to do; then it asks whether the stack still runs. */
 const SILENCE_MS = 250;
 /** And how long a stack that is driven may take to answer. */
 const PONG_MS = 600;
-/** Looks at the word before the thread is stopped: a wake-up costs more than a few of them. */
-const SPINS = 0;
 
 type WaitAsync = (
   view: Int32Array,
@@ -65,6 +64,7 @@ export class SharedLink implements Link {
     message: (id: number, message: Message) => this.#caller.settle(id, message as Response),
     note: (handle: number, events: number) => this.#caller.event(handle, events),
   };
+  readonly #spin = new Spin();
   #seen = 0;
   #isWanted = false;
   #isArmed = false;
@@ -148,7 +148,7 @@ export class SharedLink implements Link {
     const { word } = this.#slot;
     const i32 = this.#i32;
     const seen = this.#seen;
-    for (let spin = 0; spin < SPINS; spin++) if (Atomics.load(i32, word + EVENT) !== seen) return;
+    if (this.#spin.changed(i32, word + EVENT, seen)) return;
     Atomics.store(i32, word + CLIENT_WAITS, 1);
     const result = Atomics.wait(i32, word + EVENT, seen, Math.min(ms, SILENCE_MS));
     if (!this.#isArmed) Atomics.store(i32, word + CLIENT_WAITS, 0);

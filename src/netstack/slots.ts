@@ -23,6 +23,11 @@ import type { Request } from './mailbox.ts';
 import { type Encoded, encode, type Message, RecordRing, type Taken } from './record-ring.ts';
 import { StreamRings } from './stream-rings.ts';
 
+/** Both rings of a stream together take at most this part of the free memory, as a shift: one 64th. */
+const SHARE_SHIFT = 6;
+/** And at least so much. */
+const RINGS_MIN = 1 << 12;
+
 /** What waits for room in the ring of answers. */
 interface Held {
   readonly id: number;
@@ -177,11 +182,16 @@ export class Slots {
     return server;
   }
 
-  /** Rings take what frames and connections leave: a quarter of the memory stays free. */
+  /**
+   * Large rings while there is much memory, so that neither thread waits for the other's wake-up; smaller ones as it gets
+   * less. Half of the memory is left to frames and connections: beyond that bytes go in commands.
+   */
   #makeRings(): StreamRings | null {
     const memory = this.#memory;
-    if (memory.freeBytes - this.#streamBytes < memory.bytes >>> 2) return null;
-    const offset = memory.alloc(this.#streamBytes);
+    const share = memory.freeBytes >>> SHARE_SHIFT;
+    const bytes = Math.min(this.#streamBytes, share < RINGS_MIN ? RINGS_MIN : 1 << (31 - Math.clz32(share)));
+    if (memory.freeBytes - bytes < memory.bytes >>> 1) return null;
+    const offset = memory.alloc(bytes);
     if (offset === 0) return null;
     const rings = new StreamRings(memory, offset, (gone) => this.#rings.delete(gone));
     this.#rings.add(rings);
