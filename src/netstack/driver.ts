@@ -211,9 +211,7 @@ function turnBlocking(drivers: readonly Driver[], now: number, yieldAt: number, 
   let at = yieldAt;
   for (const driver of drivers) at = Math.min(at, driver.turnAt(now));
   if (at <= now || drivers.some(({ hasWork }) => hasWork)) return;
-  if (spin.changed(bell, DOORBELL, seen)) return;
-  Atomics.store(bell, STACK_WAITS, 1);
-  Atomics.wait(bell, DOORBELL, seen, at - now);
+  spin.wait(bell, DOORBELL, seen, at - now, () => void Atomics.store(bell, STACK_WAITS, 1));
   Atomics.store(bell, STACK_WAITS, 0);
 }
 

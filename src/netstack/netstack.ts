@@ -36,7 +36,7 @@ const CAPACITY_DEFAULT = 32;
 const SLOTS_DEFAULT = 16;
 const SLOT_BYTES_DEFAULT = 1 << 18;
 const SLOT_BYTES_MIN = 1 << 12;
-const STREAM_BYTES_DEFAULT = 1 << 20;
+const STREAM_BYTES_DEFAULT = 1 << 21;
 const STREAM_BYTES_MIN = 1 << 12;
 /** How long `waitForCommandBlocking` waits at once where it may wait for ever. */
 const WAIT_FOREVER = Number.POSITIVE_INFINITY;
@@ -64,8 +64,8 @@ export interface NetstackConfig {
   /** Bytes of either ring of such a thread, a power of two from 4 KiB; a command has at most half. Default 256 KiB. */
   readonly channelBytes?: number;
   /**
-   * The most bytes that both rings of a stream take, a power of two from 4 KiB to 16 MiB; never more than a 64th of the
-   * memory that is free. Default 1 MiB.
+   * The most bytes that both rings of a stream take, a power of two from 4 KiB to 16 MiB; never more than a 32nd of the
+   * memory that is free. Default 2 MiB.
    */
   readonly streamBytes?: number;
   /** A netstack of the same thread whose doorbell this one shares, so that one blocking driver can serve both. */

@@ -23,7 +23,6 @@ import {
   WANTS_ROOM,
 } from './control.ts';
 import { encode, type Message, RecordRing, type Taken } from './record-ring.ts';
-import { Spin } from './spin.ts';
 
 /** How long a thread that waits takes silence for nothing to do; then it asks whether the stack still runs. */
 const SILENCE_MS = 250;
@@ -64,7 +63,6 @@ export class SharedLink implements Link {
     message: (id: number, message: Message) => this.#caller.settle(id, message as Response),
     note: (handle: number, events: number) => this.#caller.event(handle, events),
   };
-  readonly #spin = new Spin();
   #seen = 0;
   #isWanted = false;
   #isArmed = false;
@@ -148,7 +146,7 @@ export class SharedLink implements Link {
     const { word } = this.#slot;
     const i32 = this.#i32;
     const seen = this.#seen;
-    if (this.#spin.changed(i32, word + EVENT, seen)) return;
+    // No look before the wait, as the driver has one: of three threads on two processors it would be one too many.
     Atomics.store(i32, word + CLIENT_WAITS, 1);
     const result = Atomics.wait(i32, word + EVENT, seen, Math.min(ms, SILENCE_MS));
     if (!this.#isArmed) Atomics.store(i32, word + CLIENT_WAITS, 0);

@@ -23,8 +23,8 @@ import type { Request } from './mailbox.ts';
 import { type Encoded, encode, type Message, RecordRing, type Taken } from './record-ring.ts';
 import { StreamRings } from './stream-rings.ts';
 
-/** Both rings of a stream together take at most this part of the free memory, as a shift: one 64th. */
-const SHARE_SHIFT = 6;
+/** Both rings of a stream together take at most this part of the free memory, as a shift: one 32nd. */
+const SHARE_SHIFT = 5;
 /** And at least so much. */
 const RINGS_MIN = 1 << 12;
 

@@ -103,7 +103,7 @@ export class StreamRings {
     if (events !== 0) entry.client.answers.event?.(entry.handle, events);
   }
 
-  /** Takes what the client wrote; says whether at least half of the ring is free again. */
+  /** Takes what the client wrote; says whether three quarters of the ring are free again. */
   #moveOut(entry: StreamEntry): boolean {
     const { i32 } = this.#memory;
     const w = this.#w;
@@ -127,7 +127,7 @@ export class StreamRings {
     }
     if (head !== i32[w + TX_HEAD]) Atomics.store(i32, w + TX_HEAD, head);
     if (used === 0 && (this.#isShut || Atomics.load(i32, w + TX_SHUT) === 1) && socket.maySend()) socket.close();
-    return used <= bytes >> 1;
+    return used <= bytes >> 2;
   }
 
   /** Gives what arrived; says whether there was any. */
