@@ -40,3 +40,4 @@ export { Netstack, type NetstackConfig } from './netstack.ts';
 export { PacketQueue, Pipe, PipeDev, type PipeDevOptions } from './pipe.ts';
 export { ChannelPosix } from './posix.ts';
 export { type ChannelResolverOptions, resolverOver } from './resolve.ts';
+export { type SpawnConfig, SpawnedNetstack, spawn } from './spawn.ts';

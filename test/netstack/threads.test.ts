@@ -4,7 +4,15 @@ import { once } from 'node:events';
 import { test } from 'node:test';
 import { type Transferable, Worker } from 'node:worker_threads';
 import type { ChannelData } from '../../src/netstack/index.ts';
-import { Channel, type Driver, Netstack, pipedPair, type SharedChannel, udpBind } from '../../src/netstack/index.ts';
+import {
+  Channel,
+  type Driver,
+  Netstack,
+  pipedPair,
+  type SharedChannel,
+  spawn,
+  udpBind,
+} from '../../src/netstack/index.ts';
 import type { RoleWork } from './role-worker.ts';
 import { OTHER, OWN } from './suite.ts';
 
@@ -167,3 +175,26 @@ function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
   });
   return { promise, resolve };
 }
+
+test('a stack on a thread of its own', { timeout: 30_000 }, async () => {
+  await assert.rejects(spawn({ addresses: ['nonsense'] }), { code: 'EINVAL' });
+  await using stack = await spawn({ addresses: ['10.0.0.1/24'] });
+  const socket = await udpBind(stack, { port: 1000 });
+  const reply = stack.pipe.rx.receive();
+  await socket.send(new TextEncoder().encode('hello'), { host: '10.0.0.9', port: 80 });
+  const packet = (await reply)!;
+  assert.deepEqual([packet.length, packet[0]! >> 4], [33, 4]);
+  // Sent back with addresses and ports the other way round.
+  const back = packet.slice();
+  back.copyWithin(12, 16, 20);
+  back.set(packet.subarray(12, 16), 16);
+  back.set(packet.subarray(22, 24), 20);
+  back.set(packet.subarray(20, 22), 22);
+  stack.pipe.tx.trySend(back);
+  const { data, address, port } = await socket.receive();
+  assert.deepEqual([new TextDecoder().decode(data), address, port], ['hello', '10.0.0.9', 80]);
+  const { channel } = await stack.share();
+  const other = Channel.from(channel);
+  assert.ok((await other.stats()).udpOut);
+  other.close();
+});
