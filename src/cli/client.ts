@@ -10,17 +10,23 @@
  *
  * @module
  */
+import { readFileSync } from 'node:fs';
 import { ADDRESS_WORDS, type AddressWord, createHost, type Host, type HostOptions, MacAddress } from '../index.ts';
 import { openTap, openTun, type TunDevice } from '../linux/index.ts';
-import { type Device, PcapWriter, Tracer } from '../phy/index.ts';
+import { type Device, PcapWriter, Tracer, VlanTrunk } from '../phy/index.ts';
 import type { Cidr, IpAddress } from '../wire/address.ts';
 import { isName } from '../wire/dns.ts';
 import { readCidr, readInteger, readIp, readMac } from './args.ts';
 import { CaptureFile } from './capture-file.ts';
-import { UsageError } from './command.ts';
+import { CommandError, UsageError } from './command.ts';
 
 /** How long an address may take to be found. A link-local one, after no server answered, takes half a minute. */
 const CONFIGURE_MS = 60_000;
+/** How long a probe for an address may take, and how often to look: RFC 4862 §5.4.2 has up to two seconds. */
+const PROBED_MS = 5000;
+const PROBED_STEP_MS = 20;
+/** A flag of Linux's addresses, IFA_F_TENTATIVE. */
+const TENTATIVE = 0x40;
 
 /** Options of the interface and of the host on it; a command adds its own. */
 export const INTERFACE_OPTIONS = {
@@ -33,6 +39,7 @@ export const INTERFACE_OPTIONS = {
   search: { type: 'string', multiple: true },
   mac: { type: 'string' },
   mtu: { type: 'string' },
+  vlan: { type: 'string' },
   'no-offload': { type: 'boolean' },
   pcap: { type: 'string' },
   trace: { type: 'boolean' },
@@ -49,6 +56,7 @@ export const INTERFACE_USAGE = `  --tap NAME, --tun NAME   the interface; made i
   --search DOMAIN          tried behind short names; may be repeated
   --mac MAC                the host's Ethernet address (TAP); by default 02:00 and the last four bytes of its address
   --mtu N                  the largest IP packet, 68 to 65535; by default the interface's own
+  --vlan ID                the host is in this virtual LAN (TAP): its frames have an 802.1Q tag, 1 to 4094
   --no-offload             no super-segments and no partial checksums
   --pcap FILE              records every packet as the wire has it: classic pcap if FILE ends in .pcap, else pcapng
   --trace                  prints every packet on stderr`;
@@ -64,6 +72,7 @@ export interface InterfaceValues {
   readonly search?: string[] | undefined;
   readonly mac?: string | undefined;
   readonly mtu?: string | undefined;
+  readonly vlan?: string | undefined;
   readonly 'no-offload'?: boolean | undefined;
   readonly pcap?: string | undefined;
   readonly trace?: boolean | undefined;
@@ -83,6 +92,8 @@ export interface InterfaceSettings {
   /** Null: a random one. */
   readonly mac: MacAddress | null;
   readonly mtu: number | undefined;
+  /** Undefined: frames have no tag. */
+  readonly vlan: number | undefined;
   readonly offload: boolean;
   readonly pcap: string | undefined;
   readonly trace: boolean;
@@ -103,7 +114,10 @@ export function readInterface(values: InterfaceValues, fallback: readonly string
   }
   const name = (tap ?? tun)!;
   if (name === '') throw new UsageError(`--${tap === undefined ? 'tun' : 'tap'}: expected a name like tap0, got ""`);
-  if (tun !== undefined && values.mac !== undefined) throw new UsageError('--mac is for --tap: a TUN has no Ethernet');
+  for (const option of ['mac', 'vlan'] as const) {
+    if (tun !== undefined && values[option] !== undefined)
+      throw new UsageError(`--${option} is for --tap: a TUN has no Ethernet`);
+  }
   const texts = values.address ?? fallback;
   const words = texts.filter(isWord);
   const ofEthernet = words.find((word) => word !== 'slaac');
@@ -122,6 +136,7 @@ export function readInterface(values: InterfaceValues, fallback: readonly string
     search: (values.search ?? []).map(readDomain),
     mac: readMac('mac', values.mac) ?? (addresses.length > 0 ? new MacAddress(0x0200, addresses[0]!.address.d) : null),
     mtu: readInteger('mtu', values.mtu, 68, 65_535),
+    vlan: readInteger('vlan', values.vlan, 1, 4094),
     offload: values['no-offload'] !== true,
     pcap: values.pcap,
     trace: values.trace === true,
@@ -176,6 +191,8 @@ export interface Wire {
   readonly tun: TunDevice;
   readonly device: Device;
   readonly file: CaptureFile | null;
+  /** What writes the capture, or null. */
+  readonly writer: PcapWriter | null;
 }
 
 /**
@@ -197,13 +214,15 @@ export async function openWire(
     offload,
     up: true,
   });
-  let device: Device = tun;
-  if (file !== null) {
-    device = new PcapWriter(device, file, { format: file.format, name: tun.name, epochMs: performance.timeOrigin });
-  }
+  const writer =
+    file === null
+      ? null
+      : new PcapWriter(tun, file, { format: file.format, name: tun.name, epochMs: performance.timeOrigin });
+  let device: Device = writer ?? tun;
   if (settings.trace)
     device = new Tracer(device, (line, way) => process.stderr.write(`${way === 'rx' ? '<' : '>'} ${line}\n`));
-  return { tun, device, file };
+  if (settings.vlan !== undefined) device = new VlanTrunk(device).lan(settings.vlan);
+  return { tun, device, file, writer };
 }
 
 /** What {@link createHost} gets of the settings. */
@@ -220,12 +239,41 @@ export const hostOptions = (
   ...(settings.kind === 'tap' && settings.mac !== null ? { mac: `${settings.mac}` } : {}),
 });
 
+/** Makes the host on the wire, as {@link createHost}. A capture in pcapng says from now on what the host drops, and why. */
+export function hostOn({ writer }: Pick<Wire, 'writer'>, options: HostOptions): Host {
+  const host = createHost(options);
+  writer?.explain(host.stack.stats);
+  return host;
+}
+
 /**
- * Waits for the address that was to be found.
- * @throws NetError ETIMEDOUT
+ * Waits until the addresses can be sent from: what finds one has found it, and those written out have been probed for
+ * where that is done (RFC 4862 §5.4), at either end.
+ * @throws NetError ETIMEDOUT; CommandError where another host has one
  */
-export async function untilConfigured(host: Host, { words }: InterfaceSettings): Promise<void> {
+export async function untilConfigured(host: Host, { words, hostAddresses }: InterfaceSettings): Promise<void> {
   if (words.length > 0) await host.configured({ timeout: CONFIGURE_MS });
+  const { addresses } = host.stack.ip;
+  const until = performance.now() + PROBED_MS;
+  const given = () => addresses.all.filter(({ iface, origin }) => iface === host.iface && origin === 'static');
+  while (given().some(({ state }) => state === 'tentative') && performance.now() < until) {
+    await new Promise((resume) => setTimeout(resume, PROBED_STEP_MS));
+  }
+  const taken = given().find(({ isAssigned }) => !isAssigned);
+  if (taken !== undefined) throw new CommandError(`--address: ${taken.address} is in use by another host`);
+  await untilLinux(host.iface!.name, hostAddresses);
+}
+
+/** Linux probes for its end's address too, and drops what comes before. */
+async function untilLinux(name: string, addresses: readonly Cidr[]): Promise<void> {
+  const until = performance.now() + PROBED_MS;
+  const isTentative = (): boolean =>
+    readFileSync('/proc/self/net/if_inet6', 'utf8')
+      .split('\n')
+      .map((line) => line.split(/ +/)) // address, index, prefix length, scope, flags, name
+      .some(([, , , , flags, of]) => of === name && (Number.parseInt(flags!, 16) & TENTATIVE) !== 0);
+  if (addresses.every(({ address }) => address.isV4)) return;
+  while (isTentative() && performance.now() < until) await new Promise((resume) => setTimeout(resume, PROBED_STEP_MS));
 }
 
 /** A host on an interface, for one command. */
@@ -247,7 +295,7 @@ export async function openClient(
   options: Partial<HostOptions> = {},
 ): Promise<Client> {
   const wire = await openWire(command, settings);
-  const host = createHost({ ...hostOptions(settings, wire), tcp: { noDelay: true }, ...options });
+  const host = hostOn(wire, { ...hostOptions(settings, wire), tcp: { noDelay: true }, ...options });
   const close = async (): Promise<void> => {
     await host.close();
     wire.file?.close();

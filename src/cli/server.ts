@@ -1,10 +1,12 @@
 /** `ethertype server`: a host on a TUN or TAP interface, with the classic services. @module */
-import { createHost, type Host } from '../index.ts';
+import type { Host } from '../index.ts';
 import type { TunDevice } from '../linux/index.ts';
 import { FaultInjector, type FaultOptions } from '../phy/index.ts';
 import { readBytes, readInteger, readNumber, readOptions, readPercent, readRate } from './args.ts';
 import * as client from './client.ts';
 import { type Command, CommandError } from './command.ts';
+import { readJsonFile } from './json-file.ts';
+import { cableTarget, readScenario, type Scenario, ScenarioPlayer } from './scenario.ts';
 import { SERVICES, ServiceRunner } from './services.ts';
 
 /** How often the interface is looked after: somebody may delete it. */
@@ -32,6 +34,8 @@ Faults, made in both directions to frames of wire size (they turn offload off). 
   --delay MS, --jitter MS  the time each frame takes, and how much more or less it may be
   --rate BITS              bits a second, like 500k, 10M or 1G
   --size-limit N           larger frames are lost
+  --scenario FILE          faults that change over time, as JSON: { "schedule": [{ "atMs": 5000, "drop": 0.1 }, ...] };
+                           times count from the ready line
   --seed N                 repeats the same faults; default 1`;
 
 interface Settings extends client.InterfaceSettings {
@@ -40,6 +44,7 @@ interface Settings extends client.InterfaceSettings {
   readonly seed: number;
   /** Null: no faults. */
   readonly faults: FaultOptions | null;
+  readonly scenario: Scenario | null;
 }
 
 const OPTIONS = {
@@ -54,6 +59,7 @@ const OPTIONS = {
   jitter: { type: 'string' },
   rate: { type: 'string' },
   'size-limit': { type: 'string' },
+  scenario: { type: 'string' },
   seed: { type: 'string' },
 } as const;
 
@@ -67,7 +73,8 @@ function readSettings(args: string[]): Settings {
     memoryBytes: readBytes('memory', values.memory, MEMORY_MIN, MEMORY_MAX) ?? MEMORY_BYTES,
     json: values.json === true,
     seed: readInteger('seed', values.seed, 0, 0xffff_ffff) ?? 1,
-    faults: readFaults(values),
+    faults: readFaults(values) ?? (values.scenario === undefined ? null : {}),
+    scenario: values.scenario === undefined ? null : readScenario(readJsonFile(values.scenario), null),
   };
 }
 
@@ -102,6 +109,15 @@ async function openWire(settings: Settings): Promise<Wire> {
   if (settings.faults === null) return { ...wire, faults: null };
   const faults = new FaultInjector(wire.device, { ...settings.faults, seed: settings.seed });
   return { ...wire, device: faults, faults };
+}
+
+/** Begins to change the faults in time. */
+function playScenario({ scenario, faults }: Settings, wire: Wire, host: Host): ScenarioPlayer | null {
+  if (scenario === null || wire.faults === null) return null;
+  const target = cableTarget(wire.faults, faults ?? {});
+  const player = new ScenarioPlayer(host.clock, scenario, () => [target]);
+  player.start();
+  return player;
 }
 
 /** Resolves at the first SIGINT or SIGTERM, or with the error when the interface is gone. A second signal kills. */
@@ -165,7 +181,7 @@ async function run(args: string[]): Promise<number> {
   const settings = readSettings(args);
   const startedMs = performance.now();
   const wire = await openWire(settings);
-  const host = createHost({
+  const host = client.hostOn(wire, {
     ...client.hostOptions(settings, wire),
     memory: settings.memoryBytes,
     // Whole answers are written at once, so there is nothing for Nagle's algorithm to gather.
@@ -175,7 +191,9 @@ async function run(args: string[]): Promise<number> {
   const runner = new ServiceRunner(host, SERVICES, (error) => complain(`a service failed: ${String(error)}`));
   await runner.start(SERVICES);
   (settings.json ? process.stderr : process.stdout).write(`${readyLine(host, wire)}\n`);
+  const player = playScenario(settings, wire, host);
   const failure = await untilEnd(wire.tun);
+  player?.stop();
   const result = account(settings, wire, host, runner, startedMs);
   await runner.close();
   await host.close();

@@ -2,7 +2,7 @@
 import { NetError } from '../errors.ts';
 import type { RawSocket } from '../raw/raw.ts';
 import { Source } from '../udp/datagram-queue.ts';
-import type { UdpSocket } from '../udp/udp.ts';
+import type { UdpSocket } from '../udp/socket.ts';
 import type { Call, Client, Entry } from './client.ts';
 import type { RawCommand, UdpCommand } from './commands.ts';
 

@@ -2,7 +2,7 @@
 import { type ErrorCode, NetError } from '../errors.ts';
 import { PATH_MTU_MODES } from '../iface/path-mtu.ts';
 import { Source } from '../udp/datagram-queue.ts';
-import type { UdpSocket } from '../udp/udp.ts';
+import type { UdpSocket } from '../udp/socket.ts';
 import type { IpAddress } from '../wire/address.ts';
 import { contextOf, readAddress, type SockAddr, sockAddr, unspecifiedOf } from './address.ts';
 import { LINUX as L } from './constants.ts';

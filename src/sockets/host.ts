@@ -47,6 +47,8 @@ export interface HostOptions extends AutoconfigOptions, NamesOptions {
   readonly probe?: boolean;
   /** Whether IPv4 addresses are announced by gratuitous ARP. Default true. */
   readonly announce?: boolean;
+  /** Whether ICMP redirects of IPv4 are followed; a router never does. Default true. */
+  readonly acceptRedirects?: boolean;
   /** How IPv6 behaves: temporary addresses, a secret for stable ones, probes for duplicates, whether routers are listened to. */
   readonly ipv6?: Omit<Ipv6Options, 'onDns' | 'onManaged' | 'autoconfigure'>;
   /** Routers for what no network of ours holds, at most one a family. */
@@ -315,13 +317,14 @@ export class Host {
   }
 
   #addInterface(device: Device, options: HostOptions): Interface {
-    const { name, mac, probe, announce } = options;
+    const { name, mac, probe, announce, acceptRedirects } = options;
     const { fixed, words } = parseAddresses(options.addresses ?? []);
     const ipv6 = this.#ipv6Options(fixed, words.includes('slaac'), options, () => autoconfig);
     const iface = this.stack.addInterface(device, {
       ...(name === undefined ? {} : { name }),
       ...(mac === undefined ? {} : { mac: MacAddress.parse(mac) }),
       ipv6,
+      acceptRedirects,
     });
     const onConfigured = (found: Configuration): void => {
       this.#learnServers(found);

@@ -10,6 +10,7 @@ import { Namespace, type Result, skipReason } from '../interop/namespace.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
 const timeout = 30_000;
+const MANIFEST = fileURLToPath(new URL('../../../package.json', import.meta.url));
 
 function run(...args: string[]): Result {
   const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], { encoding: 'utf8', timeout });
@@ -103,6 +104,7 @@ describe('wrong usage: exit code 2', () => {
     ['a rate of nothing', [...server, '--rate', '0'], /--rate: expected bits a second/],
     ['a seed that is none', [...server, '--seed', 'lucky'], /--seed: expected a whole number/],
     ['a memory too small', [...server, '--memory', '4K'], /--memory: expected bytes like 64M/],
+    ['a scenario that is none', [...server, '--scenario', MANIFEST], /package\.json: unknown name "name"/],
     ['an unknown option of lab', ['lab', '--frobnicate'], /^ethertype lab: .*--frobnicate/],
     ['an unknown option of drill', ['drill', '--frobnicate', 'a.pkt'], /^ethertype drill: .*--frobnicate/],
     ['no script', ['drill'], /a script is needed: a file, a folder or a pattern/],

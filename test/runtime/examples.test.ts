@@ -8,7 +8,9 @@ import { promisify } from 'node:util';
 
 const root = new URL('../../../', import.meta.url);
 const run = promisify(execFile);
-const names = readdirSync(new URL('examples', root)).map((name) => name.replace(/\.ts$/, ''));
+const names = readdirSync(new URL('examples', root))
+  .filter((name) => name.endsWith('.ts'))
+  .map((name) => name.replace(/\.ts$/, ''));
 
 /** What an example prints, at least. */
 const PRINTS: Record<string, RegExp> = {
@@ -30,6 +32,14 @@ for (const name of names) {
     assert.match(stdout, PRINTS[name] ?? /./);
   });
 }
+
+test('examples/lab.json runs, and so does examples/scenario.json over it', { timeout: 30_000 }, async () => {
+  const [tool, lab, scenario] = ['dist/src/cli/main.js', 'examples/lab.json', 'examples/scenario.json'].map((path) =>
+    fileURLToPath(new URL(path, root)),
+  );
+  const { stdout } = await run(process.execPath, [tool!, 'lab', lab!, '--scenario', scenario!]);
+  assert.match(stdout, /\nAll well: /);
+});
 
 test('the README shows the examples as they are', () => {
   const readme = readFileSync(new URL('README.md', root), 'utf8');
