@@ -164,7 +164,6 @@ export class PortServer {
 
   #answer(id: number, response: Response): void {
     if (id !== 0) this.#post({ id, response });
-    else if (response.kind === 'ok') return;
   }
 
   #post(message: ToClient): void {

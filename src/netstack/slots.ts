@@ -83,7 +83,7 @@ class SlotServer implements Answers, Taken {
   }
 
   answer(id: number, response: Response): void {
-    if (id === 0) return;
+    if (id === 0 || this.client.isGone) return; // the slot may be another's by now
     let encoded = encode(response);
     if (!this.#answers.fits(encoded)) {
       encoded = encode(errorResponse(new NetError('EMSGSIZE', 'request', { detail: 'the answer is too long' }), ''));
@@ -93,6 +93,7 @@ class SlotServer implements Answers, Taken {
   }
 
   event(handle: number, events: number): void {
+    if (this.client.isGone) return;
     if (this.#held.length > 0 || !this.#answers.pushNote(handle, events)) {
       this.#hold({ id: handle, encoded: null, events });
     }

@@ -32,7 +32,8 @@ export function assertBytes(name: string, value: unknown): asserts value is Uint
 export interface CloseOptions {
   /**
    * As SO_LINGER: 0 resets the connection at once; above, `close` resolves once the peer has acknowledged everything, or
-   * after so many ms, when the rest goes on by itself. Left out, it does not wait.
+   * after so many ms, when the rest goes on by itself. Left out, it does not wait; over a channel it never does: what was
+   * written is the stack's, which sends it.
    */
   readonly lingerMs?: number;
 }

@@ -198,3 +198,26 @@ test('a stack on a thread of its own', { timeout: 30_000 }, async () => {
   assert.ok((await other.stats()).udpOut);
   other.close();
 });
+
+test('a slot that a thread left with bytes under way is the next one’s alone', { timeout: 30_000 }, async () => {
+  const [own, other] = drivenPair();
+  const listener = other.netstack.stack.tcpSocket();
+  listener.listen({ port: 80 });
+  const worker = start('block', [own.commandChannel().share()]);
+  assert.equal(await nextMessage(worker), 'blocked');
+  // Nobody reads on the other side: what the thread wrote waits in the rings and buffers of the stack.
+  await worker.terminate();
+  await until(() => own.netstack.socketCount === 0, 'its sockets are closed');
+  const next = Channel.from(own.commandChannel().share().channel);
+  const socket = await udpBind(next, { port: 53 });
+  const receive = socket.receive();
+  const accepted = listener.accept()!;
+  accepted.recv(new Uint8Array(1 << 16));
+  accepted.abort();
+  await socket.send(Uint8Array.of(1), { host: OWN, port: 53 });
+  assert.deepEqual((await receive).data, Uint8Array.of(1));
+  next.close();
+  own.close();
+  other.close();
+  assert.equal(own.netstack.memory.usedBytes, 0);
+});
