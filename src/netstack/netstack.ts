@@ -129,8 +129,7 @@ export class Netstack implements HasChannel, Executed {
     const { memory } = this.stack;
     const capacity = checkCount('channelCapacity', config.channelCapacity ?? CAPACITY_DEFAULT, 1 << 20);
     this.#mailbox = new Mailbox(capacity);
-    const self = new WeakRef(this);
-    this.#mailbox.onPost = () => self.deref()?.wake();
+    this.#mailbox.onPost = wakes(new WeakRef(this));
     gone.register(this, this.#mailbox);
     this.#slots = memory.shared ? makeSlots(config, memory, capacity) : null;
     this.#executor = new Executor(this);
@@ -177,20 +176,9 @@ export class Netstack implements HasChannel, Executed {
 
   /** Another channel of this thread, with sockets of its own that end with it. */
   openChannel(): Channel {
-    const self = new WeakRef(this);
-    const mailbox = this.#mailbox;
-    const caller = new Caller((made) => {
-      const client = new Client({ answer: (id, response) => made.settle(id, response) });
-      this.#clients.add(client);
-      return new LocalLink(made, mailbox, client);
-    });
-    if (this.#isClosed) caller.die(new NetError('ENETDOWN', 'request', { detail: 'the stack is closed' }));
-    const share = (): ChannelData => {
-      const stack = self.deref();
-      if (stack === undefined) throw new NetError('ENETDOWN', 'share', { detail: 'the stack is gone' });
-      return stack.share();
-    };
-    return new Channel(caller, this.#data(-1, null), share);
+    const channel = localChannel(new WeakRef(this), this.#mailbox, this.#clients, this.#data(-1, null));
+    if (this.#isClosed) channel.caller.die(new NetError('ENETDOWN', 'request', { detail: 'the stack is closed' }));
+    return channel;
   }
 
   /** What a worker needs: see {@link Channel.share}. */
@@ -474,6 +462,23 @@ export class Netstack implements HasChannel, Executed {
   [dispose](): void {
     this.close();
   }
+}
+
+// Outside of the class: a closure beside one that names `this` would hold the stack, and channels must not.
+
+const wakes = (stack: WeakRef<Netstack>) => (): void => stack.deref()?.wake();
+
+function localChannel(stack: WeakRef<Netstack>, mailbox: Mailbox, clients: Set<Client>, data: ChannelData): Channel {
+  const caller = new Caller((made) => {
+    const client = new Client({ answer: (id, response) => made.settle(id, response) });
+    clients.add(client);
+    return new LocalLink(made, mailbox, client);
+  });
+  return new Channel(caller, data, () => {
+    const alive = stack.deref();
+    if (alive === undefined) throw new NetError('ENETDOWN', 'share', { detail: 'the stack is gone' });
+    return alive.share();
+  });
 }
 
 /** Addresses a stack may have, as `stack.ts` has it. */
