@@ -57,6 +57,7 @@ export class CommandStream extends ChannelSocket implements StreamBackend {
     }
     this.#isSending = true;
     const copy = data.slice(from, from + count);
+    this.caller.listen(1); // what follows it, a FIN perhaps, is sent when it is answered
     this.caller.call({ kind: 'tcp-send', handle: this.#handle, data: copy }, (response) => this.#sent(response));
     this.#wantsRoom = count < data.length - from;
     return count;
@@ -64,6 +65,7 @@ export class CommandStream extends ChannelSocket implements StreamBackend {
 
   #sent(response: Response): void {
     this.#isSending = false;
+    this.caller.listen(-1);
     if (response.kind === 'error') this.#fail(response);
     if (this.#mustClose) this.#close();
     if (this.#isShut && !this.isReleased) this.#shut();

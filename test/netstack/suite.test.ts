@@ -32,8 +32,8 @@ runHere('host on this thread', () => {
   return { setting: { own: hostSide(own), other: hostSide(other), calls: waitingCalls }, end };
 });
 
-function driven(shared: boolean): [Driver, Driver] {
-  const [own, other] = pipedPair({ addresses: [`${OWN}/24`], shared }, { addresses: [`${OTHER}/24`] });
+function driven(shared: boolean, memory = 64 << 20): [Driver, Driver] {
+  const [own, other] = pipedPair({ addresses: [`${OWN}/24`], shared, memory }, { addresses: [`${OTHER}/24`] });
   return [own.run(), other.run()];
 }
 
@@ -52,13 +52,16 @@ runHere('channel on this thread', () => {
   return { setting, end: async () => closed([own, other]) };
 });
 
-for (const [name, shared, isBlocking] of [
-  ['channel across threads, asynchronous', true, false],
-  ['channel across threads, blocking', true, true],
-  ['channel over a message port', false, false],
+for (const [name, shared, isBlocking, memory] of [
+  ['channel across threads, asynchronous', true, false, 64 << 20],
+  ['channel across threads, blocking', true, true, 64 << 20],
+  // Rings of a few KiB, and none at all while others hold the memory.
+  ['channel across threads, asynchronous, little memory', true, false, 1 << 19],
+  ['channel across threads, blocking, little memory', true, true, 1 << 19],
+  ['channel over a message port', false, false, 64 << 20],
 ] as const) {
   test(name, { timeout: 60_000 }, async (t) => {
-    const drivers = driven(shared);
+    const drivers = driven(shared, memory);
     const [own, other] = drivers.map((driver) => driver.commandChannel().share());
     const worker = new Worker(WORKER, {
       workerData: { own: own!.channel, other: other!.channel, isBlocking } satisfies SuiteWork,

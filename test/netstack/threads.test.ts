@@ -11,8 +11,11 @@ import {
   pipedPair,
   type SharedChannel,
   spawn,
+  tcpConnect,
+  tcpListen,
   udpBind,
 } from '../../src/netstack/index.ts';
+import { readAll } from '../hosts.ts';
 import type { RoleWork } from './role-worker.ts';
 import { OTHER, OWN } from './suite.ts';
 
@@ -217,6 +220,34 @@ test('a slot that a thread left with bytes under way is the next one’s alone',
   await socket.send(Uint8Array.of(1), { host: OWN, port: 53 });
   assert.deepEqual((await receive).data, Uint8Array.of(1));
   next.close();
+  own.close();
+  other.close();
+  assert.equal(own.netstack.memory.usedBytes, 0);
+});
+
+test('without memory for rings, bytes go in commands', { timeout: 30_000 }, async () => {
+  const pair = [{ addresses: [`${OWN}/24`], memory: 1 << 19, streamBytes: 1 << 15 }, { addresses: [`${OTHER}/24`] }];
+  const [own, other] = pipedPair(pair[0]!, pair[1]!);
+  own.run();
+  other.run();
+  const channel = Channel.from(own.commandChannel().share().channel);
+  const listener = await tcpListen(other, { port: 80 });
+  const opened: { rings?: unknown; handle: number }[] = [];
+  while (opened.at(-1) === undefined || opened.at(-1)!.rings !== undefined) {
+    assert.ok(opened.length < 100, 'there is memory without end');
+    opened.push(await channel.request({ kind: 'tcp-connect', host: OTHER, port: 80 }));
+    await listener.accept();
+  }
+  const stream = await tcpConnect(channel, { host: OTHER, port: 80 });
+  const peer = await listener.accept();
+  const data = new Uint8Array(50_000).map((_, i) => i * 3);
+  const [got] = await Promise.all([readAll(peer), stream.write(data).then(() => stream.end())]);
+  assert.deepEqual(got, data);
+  await peer.write(data);
+  await peer.close();
+  assert.deepEqual(await readAll(stream), data);
+  await stream.close();
+  channel.close();
   own.close();
   other.close();
   assert.equal(own.netstack.memory.usedBytes, 0);
