@@ -12,7 +12,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { ADDRESS_WORDS, type AddressWord, createHost, type Host, type HostOptions, MacAddress } from '../index.ts';
-import { openTap, openTun, type TunDevice } from '../linux/index.ts';
+import { attachTunQueue, openTap, openTun, type TunDevice, type TunOptions, type TunQueue } from '../linux/index.ts';
 import { type Device, PcapWriter, Tracer, VlanTrunk } from '../phy/index.ts';
 import type { Cidr, IpAddress } from '../wire/address.ts';
 import { isName } from '../wire/dns.ts';
@@ -58,7 +58,8 @@ export const INTERFACE_USAGE = `  --tap NAME, --tun NAME   the interface; made i
   --mtu N                  the largest IP packet, 68 to 65535; by default the interface's own
   --vlan ID                the host is in this virtual LAN (TAP): its frames have an 802.1Q tag, 1 to 4094
   --no-offload             no super-segments and no partial checksums
-  --pcap FILE              records every packet as the wire has it: classic pcap if FILE ends in .pcap, else pcapng
+  --pcap FILE              records every packet as the wire has it: classic pcap if FILE ends in .pcap, else pcapng,
+                           with why the stack dropped it as a comment
   --trace                  prints every packet on stderr`;
 
 /** What `readOptions` makes of {@link INTERFACE_OPTIONS}. */
@@ -191,39 +192,47 @@ export interface Wire {
   readonly tun: TunDevice;
   readonly device: Device;
   readonly file: CaptureFile | null;
-  /** What writes the capture, or null. */
-  readonly writer: PcapWriter | null;
+  /** Tells the capture, where there is one, why the stack drops what it drops; frames must reach the stack unqueued. */
+  explain(host: Host): void;
 }
 
 /**
  * Opens the interface.
  * @param command - the name of the command, for what it says on stderr
+ * @param queue - one that was opened already, in place of the interface
  */
 export async function openWire(
   command: string,
   settings: InterfaceSettings,
   offload = settings.offload,
+  queue: TunQueue | null = null,
 ): Promise<Wire> {
   const complain = (message: string): void => void process.stderr.write(`ethertype ${command}: ${message}\n`);
   const file = settings.pcap === undefined ? null : new CaptureFile(settings.pcap, complain);
   const open = settings.kind === 'tap' ? openTap : openTun;
-  const tun = await open({
-    name: settings.name,
-    ...(settings.mtu === undefined ? {} : { mtu: settings.mtu }),
-    hostAddress: settings.hostAddresses.map(String),
-    offload,
-    up: true,
-  });
-  const writer =
-    file === null
-      ? null
-      : new PcapWriter(tun, file, { format: file.format, name: tun.name, epochMs: performance.timeOrigin });
-  let device: Device = writer ?? tun;
+  const tun = await (queue === null ? open(tunOptions(settings, offload)) : attachTunQueue(queue));
+  let device: Device = tun;
+  let explain: Wire['explain'] = () => {};
+  if (file !== null) {
+    const options = { format: file.format, name: tun.name, epochMs: performance.timeOrigin };
+    const writer = new PcapWriter(device, file, options);
+    explain = (host) => writer.explain(host.stack.stats);
+    device = writer;
+  }
   if (settings.trace)
     device = new Tracer(device, (line, way) => process.stderr.write(`${way === 'rx' ? '<' : '>'} ${line}\n`));
   if (settings.vlan !== undefined) device = new VlanTrunk(device).lan(settings.vlan);
-  return { tun, device, file, writer };
+  return { tun, device, file, explain };
 }
+
+/** What the interface is opened with. */
+export const tunOptions = (settings: InterfaceSettings, offload: boolean): TunOptions => ({
+  name: settings.name,
+  ...(settings.mtu === undefined ? {} : { mtu: settings.mtu }),
+  hostAddress: settings.hostAddresses.map(String),
+  offload,
+  up: true,
+});
 
 /** What {@link createHost} gets of the settings. */
 export const hostOptions = (
@@ -240,9 +249,9 @@ export const hostOptions = (
 });
 
 /** Makes the host on the wire, as {@link createHost}. A capture in pcapng says from now on what the host drops, and why. */
-export function hostOn({ writer }: Pick<Wire, 'writer'>, options: HostOptions): Host {
+export function hostOn({ explain }: Pick<Wire, 'explain'>, options: HostOptions): Host {
   const host = createHost(options);
-  writer?.explain(host.stack.stats);
+  explain(host);
   return host;
 }
 
