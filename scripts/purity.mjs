@@ -31,7 +31,7 @@ const RINGS = {
   posix: [...INNER, 'phy', ...PROTOCOLS, 'stack.ts', 'core.ts'],
   dns: ['wire', 'errors.ts', 'sim/clock.ts'],
   sockets: [...INNER, 'phy', 'sim/clock.ts', ...PROTOCOLS, 'dhcp', 'dns', 'stack.ts', 'core.ts'],
-  netstack: [...INNER, 'phy', 'stack.ts', 'core.ts', 'sockets'],
+  netstack: [...INNER, 'phy', 'sim/clock.ts', ...PROTOCOLS, 'posix', 'dns', 'stack.ts', 'core.ts', 'sockets'],
   'index.ts': [...INNER, ...PROTOCOLS, 'dhcp', 'dns', 'phy', 'stack.ts', 'core.ts', 'sockets', 'netstack'],
   node: [...INNER, 'phy', 'stack.ts', 'core.ts', 'sockets', 'index.ts'],
   linux: [...INNER, 'phy', 'stack.ts', 'core.ts', 'sockets'],

@@ -16,6 +16,7 @@ const ERRORS = {
   ECONNREFUSED: [111, 'connection refused'],
   ECONNRESET: [104, 'connection reset by peer'],
   EHOSTDOWN: [112, 'host is down'],
+  EDEADLK: [35, 'resource deadlock avoided'],
   EDESTADDRREQ: [89, 'destination address required'],
   EDOM: [33, 'argument out of domain'],
   EFAULT: [14, 'bad address'],
@@ -25,6 +26,7 @@ const ERRORS = {
   EISCONN: [106, 'socket is already connected'],
   EMFILE: [24, 'too many open files'],
   EMSGSIZE: [90, 'message too long'],
+  ENETDOWN: [100, 'network is down'],
   ENETUNREACH: [101, 'network is unreachable'],
   ENOBUFS: [105, 'no buffer space available'],
   ENODATA: [61, 'no data of that type'],
@@ -71,6 +73,8 @@ export class NetError extends Error {
   readonly syscall: string;
   readonly address: string | undefined;
   readonly port: number | undefined;
+  /** What replaced the code's own words, if anything did. */
+  readonly detail: string | undefined;
 
   constructor(code: ErrorCode, syscall: string, context: ErrorContext = {}) {
     const { address, port, detail } = context;
@@ -82,8 +86,13 @@ export class NetError extends Error {
     this.syscall = syscall;
     this.address = address;
     this.port = port;
+    this.detail = detail;
   }
 }
 
 /** The words for a code, as strerror(3) has them. */
 export const describeError = (code: ErrorCode): string => ERRORS[code][1];
+
+/** The code of a positive errno; `EPROTO` for a number that none has. */
+export const errorCodeOf = (errno: number): ErrorCode =>
+  (Object.keys(ERRORS) as ErrorCode[]).find((code) => ERRORS[code][0] === errno) ?? 'EPROTO';

@@ -3,6 +3,7 @@ import { cpus } from 'node:os';
 import { readInteger, readOptions } from './args.ts';
 import { apiRows, coreRows, idleRows, ipv6Rows, tunRows } from './bench/rows.ts';
 import { formatTable, type Row } from './bench/table.ts';
+import { threadRows } from './bench/thread-rows.ts';
 import { tunUnavailable } from './bench/tun.ts';
 import type { Command } from './command.ts';
 
@@ -33,6 +34,8 @@ async function measure({ rounds, ms, idle, tun }: Settings, progress: (what: str
   rows.push(...(await ipv6Rows(rounds, ms)));
   progress('sockets');
   rows.push(...(await apiRows(rounds, ms)));
+  progress('threads');
+  rows.push(...(await threadRows(rounds, ms)));
   progress(`${idle} idle connections`);
   rows.push(...(await idleRows(idle, rounds, ms)));
   const tunSkipped = tun ? await tunUnavailable() : '--no-tun';

@@ -102,6 +102,16 @@ export class Ring {
     return n;
   }
 
+  /** As {@link append}, from offset `p` of the memory. */
+  appendAt(p: number, count: number): number {
+    let n = Math.min(count, this.capacity - this.length);
+    if (n <= 0 || !this.reserve(this.length + n)) n = Math.min(n, this.#size - this.length);
+    if (n <= 0) return 0;
+    this.store(this.length, p, n);
+    this.length += n;
+    return n;
+  }
+
   /** Copies `length` bytes from position `at` to offset `d` of the memory and returns their sum (see Kernel.copySum). */
   copySumOut(at: number, d: number, length: number): number {
     const { memory } = this;

@@ -5,6 +5,8 @@
 import { NetError } from '../errors.ts';
 import type { Clock } from '../sim/clock.ts';
 import type { Stack } from '../stack.ts';
+import type { IpAddress } from '../wire/address.ts';
+import type { SocketLoop } from './backend.ts';
 import { holdProcess, macrotask, realClock } from './real-clock.ts';
 
 /** A socket of this ring, which stands as `owner` on a socket of the core. */
@@ -25,7 +27,7 @@ interface Reporting {
 const MICROTASKS_MAX = 64;
 let microtasks = 0;
 
-export class Loop {
+export class Loop implements SocketLoop {
   readonly stack: Stack;
   readonly clock: Clock;
   readonly #yields: boolean;
@@ -80,6 +82,20 @@ export class Loop {
   /** Counts those who wait for something of this host: they keep the process alive. */
   hold(change: 1 | -1): void {
     if (this.#yields) holdProcess(change);
+  }
+
+  parseAddress(text: string): IpAddress | null {
+    return this.stack.ip.parse(text);
+  }
+
+  formatAddress(address: IpAddress): string {
+    return this.stack.ip.format(address);
+  }
+
+  /** The stack needs this thread: a call that stops it could never return. @throws NetError EDEADLK */
+  block(syscall: string): never {
+    const detail = 'the stack runs on this thread, which must not wait for it: use the call without Blocking';
+    throw new NetError('EDEADLK', syscall, { detail });
   }
 
   close(): void {

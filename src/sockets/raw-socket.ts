@@ -1,10 +1,10 @@
 /** A raw socket with promises. @module */
 import { NetError } from '../errors.ts';
-import type { RawSocket as CoreRawSocket } from '../raw/raw.ts';
 import { Source } from '../udp/datagram-queue.ts';
 import type { IpAddress } from '../wire/address.ts';
-import { asyncDispose } from './dispose.ts';
-import type { Loop, Notified } from './loop.ts';
+import type { BlockingOptions, RawBackend, SocketLoop } from './backend.ts';
+import { asyncDispose, dispose } from './dispose.ts';
+import type { Notified } from './loop.ts';
 import { assertBytes } from './tcp-stream.ts';
 import { Waiters, type WaitOptions } from './waiters.ts';
 
@@ -36,15 +36,15 @@ export interface RawPacket {
 const RETRY_MS = 1;
 
 export class RawSocket implements Notified {
-  readonly #loop: Loop;
-  readonly #socket: CoreRawSocket;
+  readonly #loop: SocketLoop;
+  readonly #socket: RawBackend;
   readonly #lookup: (host: string, syscall: string) => IpAddress;
   readonly #readers: Waiters<RawPacket>;
   readonly #source = new Source();
   #isClosed = false;
 
   /** Made by `host.raw.open`. */
-  constructor(loop: Loop, socket: CoreRawSocket, lookup: (host: string, syscall: string) => IpAddress) {
+  constructor(loop: SocketLoop, socket: RawBackend, lookup: (host: string, syscall: string) => IpAddress) {
     this.#loop = loop;
     this.#socket = socket;
     this.#lookup = lookup;
@@ -71,12 +71,23 @@ export class RawSocket implements Notified {
     this.#assertOpen('send');
     const address = to === undefined ? undefined : this.#lookup(to, 'send');
     this.#loop.touch();
-    while (!this.#socket.send(data, address)) {
+    for (;;) {
+      const sent = this.#socket.send(data, address);
+      if (typeof sent === 'boolean' ? sent : await sent) break;
       this.#loop.wake();
       await this.#pause();
       this.#assertOpen('send');
     }
     this.#loop.wake();
+  }
+
+  /** As {@link send}, but stops the thread: see {@link SocketLoop.block}. */
+  sendBlocking(data: Uint8Array, to?: string, options?: BlockingOptions): void {
+    assertBytes('sendBlocking', data);
+    this.#assertOpen('send');
+    const address = to === undefined ? undefined : this.#lookup(to, 'send');
+    if (this.#socket.sendBlocking === undefined) this.#loop.block('send', () => true);
+    this.#socket.sendBlocking!(data, address, options);
   }
 
   #pause(): Promise<void> {
@@ -94,10 +105,23 @@ export class RawSocket implements Notified {
   receive(options?: WaitOptions): Promise<RawPacket> {
     if (this.#isClosed) return Promise.reject(closedError('receive'));
     if (this.#readers.isEmpty) {
-      const packet = this.#take();
-      if (packet !== null) return Promise.resolve(packet);
+      try {
+        const packet = this.#take();
+        if (packet !== null) return Promise.resolve(packet);
+      } catch (error) {
+        return Promise.reject(error);
+      }
     }
     return this.#readers.wait(options);
+  }
+
+  /** As {@link receive}, but stops the thread: see {@link SocketLoop.block}. */
+  receiveBlocking(options?: BlockingOptions): RawPacket {
+    const attempt = (): RawPacket | undefined => {
+      this.#assertOpen('receive');
+      return this.#readers.isEmpty ? (this.#take() ?? undefined) : undefined;
+    };
+    return this.#loop.block('receive', attempt, options);
   }
 
   #take(): RawPacket | null {
@@ -105,7 +129,7 @@ export class RawSocket implements Notified {
     if (length < 0) return null;
     const data = new Uint8Array(length);
     this.#socket.recv(data, this.#source);
-    return { data, address: this.#loop.stack.ip.format(this.#source.address) };
+    return { data, address: this.#loop.formatAddress(this.#source.address) };
   }
 
   /** Packets until the socket is closed. */
@@ -133,15 +157,23 @@ export class RawSocket implements Notified {
     this.#readers.rejectAll(closedError('receive'));
   }
 
+  [dispose](): void {
+    void this.close();
+  }
+
   [asyncDispose](): Promise<void> {
     return this.close();
   }
 
   notify(): void {
     while (!this.#readers.isEmpty) {
-      const packet = this.#take();
-      if (packet === null) return;
-      this.#readers.resolve(packet);
+      try {
+        const packet = this.#take();
+        if (packet === null) return;
+        this.#readers.resolve(packet);
+      } catch (error) {
+        this.#readers.reject(error);
+      }
     }
   }
 

@@ -1,8 +1,8 @@
 /** A listening TCP port with promises. @module */
 import { NetError } from '../errors.ts';
-import type { TcpSocket } from '../tcp/socket.ts';
-import { asyncDispose } from './dispose.ts';
-import type { Loop, Notified } from './loop.ts';
+import type { BlockingOptions, ListenerBackend, SocketLoop } from './backend.ts';
+import { asyncDispose, dispose } from './dispose.ts';
+import type { Notified } from './loop.ts';
 import { TcpStream } from './tcp-stream.ts';
 import { Waiters, type WaitOptions } from './waiters.ts';
 
@@ -10,17 +10,17 @@ export class TcpListener implements Notified {
   /** The address listened on; `::` means all, of both families. */
   readonly address: string;
   readonly port: number;
-  readonly #loop: Loop;
-  readonly #socket: TcpSocket;
+  readonly #loop: SocketLoop;
+  readonly #socket: ListenerBackend;
   readonly #waiters: Waiters<TcpStream>;
   #isClosed = false;
 
   /** Made by `host.tcp.listen`. */
-  constructor(loop: Loop, socket: TcpSocket) {
+  constructor(loop: SocketLoop, socket: ListenerBackend) {
     this.#loop = loop;
     this.#socket = socket;
     this.#waiters = new Waiters(loop);
-    this.address = loop.stack.ip.format(socket.local!.address);
+    this.address = loop.formatAddress(socket.local!.address);
     this.port = socket.local!.port;
     socket.owner = this;
     loop.closers.add(this.#close);
@@ -33,10 +33,24 @@ export class TcpListener implements Notified {
   accept(options?: WaitOptions): Promise<TcpStream> {
     if (this.#isClosed) return Promise.reject(closedError());
     if (this.#waiters.isEmpty) {
-      const socket = this.#socket.accept();
-      if (socket !== null) return Promise.resolve(new TcpStream(this.#loop, socket));
+      const stream = this.#take();
+      if (stream !== undefined) return Promise.resolve(stream);
     }
     return this.#waiters.wait(options);
+  }
+
+  /** As {@link accept}, but stops the thread: see {@link SocketLoop.block}. */
+  acceptBlocking(options?: BlockingOptions): TcpStream {
+    const attempt = (): TcpStream | undefined => {
+      if (this.#isClosed) throw closedError();
+      return this.#waiters.isEmpty ? this.#take() : undefined;
+    };
+    return this.#loop.block('accept', attempt, options);
+  }
+
+  #take(): TcpStream | undefined {
+    const socket = this.#socket.accept();
+    return socket === null ? undefined : new TcpStream(socket.loop ?? this.#loop, socket);
   }
 
   /** Connections until the listener is closed: `for await (const stream of listener)`. */
@@ -66,15 +80,19 @@ export class TcpListener implements Notified {
     this.#loop.wake();
   }
 
+  [dispose](): void {
+    void this.close();
+  }
+
   [asyncDispose](): Promise<void> {
     return this.close();
   }
 
   notify(): void {
     while (!this.#waiters.isEmpty) {
-      const socket = this.#socket.accept();
-      if (socket === null) return;
-      this.#waiters.resolve(new TcpStream(this.#loop, socket));
+      const stream = this.#take();
+      if (stream === undefined) return;
+      this.#waiters.resolve(stream);
     }
   }
 }

@@ -1,11 +1,12 @@
 /** A TCP connection with promises: write, read, half-close; and WHATWG byte streams of the same connection. @module */
 import { NetError } from '../errors.ts';
 import { CLOSED_EVENT, CONNECTED, READABLE, WRITABLE } from '../tcp/events.ts';
-import type { TcpSocket } from '../tcp/socket.ts';
+import { TcpSocket } from '../tcp/socket.ts';
 import type { TcpState } from '../tcp/state.ts';
 import type { IpAddress } from '../wire/address.ts';
-import { asyncDispose } from './dispose.ts';
-import type { Loop, Notified } from './loop.ts';
+import type { BlockingOptions, SocketLoop, StreamBackend } from './backend.ts';
+import { asyncDispose, dispose } from './dispose.ts';
+import type { Notified } from './loop.ts';
 import { Waiters, type WaitOptions } from './waiters.ts';
 
 /** The most bytes one `read` gives. */
@@ -31,14 +32,15 @@ export function assertBytes(name: string, value: unknown): asserts value is Uint
 export interface CloseOptions {
   /**
    * As SO_LINGER: 0 resets the connection at once; above, `close` resolves once the peer has acknowledged everything, or
-   * after so many ms, when the rest goes on by itself. Left out, it does not wait.
+   * after so many ms, when the rest goes on by itself. Left out, it does not wait; over a channel it never does: what was
+   * written is the stack's, which sends it.
    */
   readonly lingerMs?: number;
 }
 
 export class TcpStream implements Notified {
-  readonly #socket: TcpSocket;
-  readonly #loop: Loop;
+  readonly #socket: StreamBackend;
+  readonly #loop: SocketLoop;
   readonly #readers: Waiters<Uint8Array | number | null>;
   readonly #writers: PendingWrite[] = [];
   #onConnect: ((error: NetError | null) => void) | null = null;
@@ -47,7 +49,7 @@ export class TcpStream implements Notified {
   #isReleased = false;
 
   /** Made by `host.tcp.connect` and `listener.accept`. */
-  constructor(loop: Loop, socket: TcpSocket) {
+  constructor(loop: SocketLoop, socket: StreamBackend) {
     this.#loop = loop;
     this.#socket = socket;
     this.#readers = new Waiters(loop);
@@ -59,7 +61,7 @@ export class TcpStream implements Notified {
   }
 
   #format(address: IpAddress | undefined): string {
-    return address === undefined ? '' : this.#loop.stack.ip.format(address);
+    return address === undefined ? '' : this.#loop.formatAddress(address);
   }
 
   get localPort(): number {
@@ -83,9 +85,10 @@ export class TcpStream implements Notified {
     return this.#socket.state();
   }
 
-  /** The socket of the core under this stream. */
+  /** The socket of the core under this stream. @throws NetError EOPNOTSUPP where that is behind a channel */
   get socket(): TcpSocket {
-    return this.#socket;
+    if (this.#socket instanceof TcpSocket) return this.#socket;
+    throw new NetError('EOPNOTSUPP', 'socket', { detail: 'the socket of the core is on the other side of a channel' });
   }
 
   /**
@@ -153,12 +156,12 @@ export class TcpStream implements Notified {
     if (queued === 0) {
       if (this.#isReleased) throw new NetError('ECANCELED', 'read', { detail: 'the stream is closed' });
       if (socket.error !== null) throw this.#error('read');
-      if (socket.mayRecv()) return undefined;
+      if (socket.mayRecv()) return socket.wantRecv?.() === true ? this.#take(buffer) : undefined;
       return buffer === null ? null : 0;
     }
     const target = buffer ?? new Uint8Array(Math.min(queued, CHUNK_BYTES));
     const count = socket.recv(target);
-    if (socket.connection!.isReady) this.#loop.wake();
+    if (socket.connection?.isReady) this.#loop.wake();
     return buffer === null ? target : count;
   }
 
@@ -182,11 +185,15 @@ export class TcpStream implements Notified {
     }
     // With bytes unread there is no orderly end, only the reset that release() sends: RFC 2525 §2.17.
     if (this.#socket.recvQueue() === 0) await this.end();
+    this.#letGo();
+    if (lingerMs !== undefined) await this.#drained(lingerMs);
+  }
+
+  #letGo(): void {
     this.#release();
     this.#loop.touch();
     this.#socket.release();
     this.#loop.wake();
-    if (lingerMs !== undefined) await this.#drained(lingerMs);
   }
 
   /** Waits until the peer has acknowledged everything, but no longer than `ms`. */
@@ -217,6 +224,64 @@ export class TcpStream implements Notified {
     const error = new NetError('ECANCELED', 'read', { detail: 'the stream was closed' });
     this.#readers.rejectAll(error);
     this.#rejectWriters(error);
+  }
+
+  // The same calls for threads that may stop and wait: see {@link SocketLoop.block} for what they throw elsewhere.
+
+  /** As {@link write}, but returns when the stack took all of it. */
+  writeBlocking(data: Uint8Array, options?: BlockingOptions): void {
+    assertBytes('writeBlocking', data);
+    let taken = 0;
+    this.#loop.block(
+      'write',
+      () => {
+        if (this.#writers.length > 0) return undefined;
+        if (this.#isReleased) throw new NetError('ECANCELED', 'write', { detail: 'the stream is closed' });
+        taken += this.#socket.send(data, taken);
+        return taken === data.length ? true : undefined;
+      },
+      options,
+    );
+  }
+
+  /** As {@link read}, but returns what was read. */
+  readBlocking(options?: BlockingOptions): Uint8Array | null {
+    const attempt = (): Uint8Array | number | null | undefined =>
+      this.#readers.isEmpty ? this.#take(null) : undefined;
+    return this.#loop.block('read', attempt, options) as Uint8Array | null;
+  }
+
+  /** As {@link readInto}, but returns the count. */
+  readIntoBlocking(buffer: Uint8Array, options?: BlockingOptions): number {
+    assertBytes('readIntoBlocking', buffer);
+    if (buffer.length === 0) throw new RangeError('readIntoBlocking: expected a buffer with room, got length 0');
+    const attempt = (): Uint8Array | number | null | undefined =>
+      this.#readers.isEmpty ? this.#take(buffer) : undefined;
+    return this.#loop.block('read', attempt, options) as number;
+  }
+
+  /** As {@link end}: what was written is under way when it returns. */
+  endBlocking(options?: BlockingOptions): void {
+    const attempt = (): true | undefined => {
+      if (this.#writers.length > 0) return undefined;
+      this.#socket.close();
+      return true;
+    };
+    this.#loop.block('end', attempt, options);
+  }
+
+  /** As {@link close} without lingering. */
+  closeBlocking(options?: BlockingOptions): void {
+    if (this.#isReleased) return;
+    if (this.#socket.recvQueue() === 0) this.endBlocking(options);
+    this.#letGo();
+  }
+
+  /** Closes without waiting for anything, as `using` does. */
+  [dispose](): void {
+    if (this.#isReleased) return;
+    if (this.#socket.recvQueue() === 0) this.#socket.close();
+    this.#letGo();
   }
 
   [asyncDispose](): Promise<void> {

@@ -3,12 +3,12 @@ import { NetError } from '../errors.ts';
 import type { Interface } from '../iface/interface.ts';
 import { PATH_MTU_MODES, type PathMtuDiscovery } from '../iface/path-mtu.ts';
 import { Source } from '../udp/datagram-queue.ts';
-import { type UdpSocket as CoreUdpSocket, type MembershipOptions, READABLE } from '../udp/socket.ts';
+import { UdpSocket as CoreUdpSocket, type MembershipOptions, READABLE } from '../udp/socket.ts';
 import { IpAddress, parseIp } from '../wire/address.ts';
 import { checkPort } from '../wire/ip.ts';
-import { asyncDispose } from './dispose.ts';
+import type { BlockingOptions, Lookup, SocketLoop, UdpBackend } from './backend.ts';
+import { asyncDispose, dispose } from './dispose.ts';
 import type { Loop, Notified } from './loop.ts';
-import type { Names } from './names.ts';
 import { assertBytes } from './tcp-stream.ts';
 import { Waiters, type WaitOptions } from './waiters.ts';
 
@@ -31,9 +31,9 @@ export interface Destination {
 const RETRY_MS = 1;
 
 export class UdpSocket implements Notified {
-  readonly #loop: Loop;
-  readonly #socket: CoreUdpSocket;
-  readonly #names: Names;
+  readonly #loop: SocketLoop;
+  readonly #socket: UdpBackend;
+  readonly #names: Lookup;
   readonly #readers: Waiters<Datagram>;
   readonly #source = new Source();
   #isClosed = false;
@@ -41,7 +41,7 @@ export class UdpSocket implements Notified {
   #to: { address: IpAddress; port: number } | null = null;
 
   /** Made by `host.udp.bind` and `host.udp.connect`. */
-  constructor(loop: Loop, socket: CoreUdpSocket, names: Names) {
+  constructor(loop: SocketLoop, socket: UdpBackend, names: Lookup) {
     this.#loop = loop;
     this.#socket = socket;
     this.#names = names;
@@ -53,7 +53,7 @@ export class UdpSocket implements Notified {
 
   /** The address bound to; `::` means all, of both families. */
   get address(): string {
-    return this.#loop.stack.ip.format(this.#socket.local);
+    return this.#loop.formatAddress(this.#socket.local);
   }
 
   get port(): number {
@@ -91,13 +91,26 @@ export class UdpSocket implements Notified {
     this.#assertOpen('send');
     const endpoint = to === undefined ? null : (this.#endpoint(to) ?? (await this.#resolved(to)));
     this.#loop.touch();
-    while (!this.#socket.send(data, endpoint)) {
+    for (;;) {
+      const sent = this.#socket.send(data, endpoint);
+      // Awaited only where it must be: the host's own sockets answer at once.
+      if (typeof sent === 'boolean' ? sent : await sent) break;
       // The device is full: its queue drains within the loop's next turns.
       this.#loop.wake();
       await this.#pause();
       this.#assertOpen('send');
     }
     this.#loop.wake();
+  }
+
+  /** As {@link send}, but stops the thread: see {@link SocketLoop.block}. */
+  sendBlocking(data: Uint8Array, to?: Destination, options?: BlockingOptions): void {
+    assertBytes('sendBlocking', data);
+    this.#assertOpen('send');
+    const endpoint = to === undefined ? null : this.#endpoint(to);
+    if (to !== undefined && endpoint === null) throw new NetError('ENOTFOUND', 'send', { address: to.host });
+    if (this.#socket.sendBlocking === undefined) this.#loop.block('send', () => true);
+    this.#socket.sendBlocking!(data, endpoint, options);
   }
 
   /**
@@ -107,12 +120,12 @@ export class UdpSocket implements Notified {
    * @example socket.addMembership('224.0.0.251', 'eth0')
    */
   addMembership(group: string, multicastInterface?: string): void {
-    this.#change('addMembership', () => this.#socket.join(this.#group(group), this.#membership(multicastInterface)));
+    this.#change('addMembership', () => this.#core.join(this.#group(group), this.#membership(multicastInterface)));
   }
 
   /** Leaves a group; closing the socket does so too. @throws NetError EADDRNOTAVAIL not a member; EINVAL, ENODEV */
   dropMembership(group: string, multicastInterface?: string): void {
-    this.#change('dropMembership', () => this.#socket.leave(this.#group(group), this.#membership(multicastInterface)));
+    this.#change('dropMembership', () => this.#core.leave(this.#group(group), this.#membership(multicastInterface)));
   }
 
   /**
@@ -121,28 +134,28 @@ export class UdpSocket implements Notified {
    */
   addSourceSpecificMembership(source: string, group: string, multicastInterface?: string): void {
     this.#change('addSourceSpecificMembership', () =>
-      this.#socket.join(this.#group(group), this.#membership(multicastInterface, source)),
+      this.#core.join(this.#group(group), this.#membership(multicastInterface, source)),
     );
   }
 
   /** Gives up one source of a group; the last one leaves it. @throws NetError EADDRNOTAVAIL, EINVAL, ENODEV */
   dropSourceSpecificMembership(source: string, group: string, multicastInterface?: string): void {
     this.#change('dropSourceSpecificMembership', () =>
-      this.#socket.leave(this.#group(group), this.#membership(multicastInterface, source)),
+      this.#core.leave(this.#group(group), this.#membership(multicastInterface, source)),
     );
   }
 
   /** Keeps out what `source` sends to a group joined from everybody. @throws NetError EINVAL, EADDRNOTAVAIL, ENOBUFS */
   blockSource(source: string, group: string, multicastInterface?: string): void {
     this.#change('blockSource', () =>
-      this.#socket.blockSource(this.#group(group), IpAddress.parse(source), this.#membership(multicastInterface)),
+      this.#core.blockSource(this.#group(group), IpAddress.parse(source), this.#membership(multicastInterface)),
     );
   }
 
   /** Takes {@link blockSource} back. @throws NetError EINVAL, EADDRNOTAVAIL not blocked */
   unblockSource(source: string, group: string, multicastInterface?: string): void {
     this.#change('unblockSource', () =>
-      this.#socket.unblockSource(this.#group(group), IpAddress.parse(source), this.#membership(multicastInterface)),
+      this.#core.unblockSource(this.#group(group), IpAddress.parse(source), this.#membership(multicastInterface)),
     );
   }
 
@@ -171,7 +184,7 @@ export class UdpSocket implements Notified {
    */
   setMulticastInterface(multicastInterface: string): void {
     const isAny = parseIp(multicastInterface)?.isUnspecified === true;
-    this.#socket.multicastInterface = isAny ? null : this.#interface(multicastInterface);
+    this.#core.multicastInterface = isAny ? null : this.#interface(multicastInterface);
   }
 
   /** Allows datagrams to broadcast addresses, which are refused with EACCES otherwise. */
@@ -187,6 +200,14 @@ export class UdpSocket implements Notified {
     this.#loop.wake();
   }
 
+  /** The socket of the core, for what has no command. @throws NetError EOPNOTSUPP where that is behind a channel */
+  get #core(): CoreUdpSocket {
+    if (this.#socket instanceof CoreUdpSocket) return this.#socket;
+    throw new NetError('EOPNOTSUPP', 'multicast', {
+      detail: 'groups are joined on the stack itself, not over a channel',
+    });
+  }
+
   #membership(name: string | undefined, source?: string): MembershipOptions {
     return {
       interface: name === undefined ? undefined : this.#interface(name),
@@ -195,13 +216,13 @@ export class UdpSocket implements Notified {
   }
 
   #group(text: string): IpAddress {
-    const group = this.#loop.stack.ip.parse(text);
+    const group = this.#loop.parseAddress(text);
     if (group?.isMulticast) return group;
     throw new TypeError(`group: expected a multicast address, got ${JSON.stringify(text)}`);
   }
 
   #interface(text: string): Interface {
-    const { ip } = this.#loop.stack;
+    const { ip } = (this.#loop as Loop).stack; // a socket of the core has the loop of its host
     const name = /^[^%]*%(.+)$/.exec(text)?.[1] ?? text;
     const address = ip.parse(name);
     const isMeant = (iface: Interface): boolean =>
@@ -261,11 +282,20 @@ export class UdpSocket implements Notified {
     return this.#readers.wait(options);
   }
 
+  /** As {@link receive}, but stops the thread: see {@link SocketLoop.block}. */
+  receiveBlocking(options?: BlockingOptions): Datagram {
+    const attempt = (): Datagram | undefined => {
+      this.#assertOpen('receive');
+      return this.#readers.isEmpty ? (this.#take() ?? undefined) : undefined;
+    };
+    return this.#loop.block('receive', attempt, options);
+  }
+
   #take(): Datagram | null {
     const data = new Uint8Array(Math.max(0, this.#socket.peekLength()));
     const source = this.#source;
     if (this.#socket.recv(data, source) < 0) return null;
-    return { data, address: this.#loop.stack.ip.format(source.address), port: source.port };
+    return { data, address: this.#loop.formatAddress(source.address), port: source.port };
   }
 
   /** Datagrams until the socket is closed. */
@@ -291,6 +321,10 @@ export class UdpSocket implements Notified {
     this.#loop.closers.delete(this.#close);
     this.#socket.close();
     this.#readers.rejectAll(closedError('receive'));
+  }
+
+  [dispose](): void {
+    void this.close();
   }
 
   [asyncDispose](): Promise<void> {

@@ -1,5 +1,5 @@
 /** Those who wait for one thing of a socket, first come first served; cancelled ones leave without a trace. @module */
-import type { Loop } from './loop.ts';
+import type { SocketLoop } from './backend.ts';
 
 /** What every awaiting call takes. */
 export interface WaitOptions {
@@ -16,10 +16,10 @@ interface Waiter<T> {
 }
 
 export class Waiters<T> {
-  readonly #loop: Loop;
+  readonly #loop: SocketLoop;
   readonly #waiting: Waiter<T>[] = [];
 
-  constructor(loop: Loop) {
+  constructor(loop: SocketLoop) {
     this.#loop = loop;
   }
 

@@ -179,6 +179,34 @@ export class TcpSocket implements Changed {
     return taken;
   }
 
+  /** As {@link send}, from offset `p` of the stack's own memory: for rings that other threads write into. */
+  sendAt(p: number, length: number): number {
+    const c = this.#open('send');
+    if (!canQueue(c)) throw new NetError(c.error ?? 'EPIPE', 'write', this.#context());
+    const ring = c.txRing();
+    let taken = ring.appendAt(p, length);
+    if (taken < length && c.txBytes < sendCapacity(c)) taken += ring.appendAt(p + taken, length - taken);
+    if (taken < length) c.wantsRoom = true;
+    if (c.wantsRoom && c.tx!.length === 0) startRoomTimer(c);
+    if (taken > 0) this.#tcp.ready(c);
+    return taken;
+  }
+
+  /** As {@link recv}, to offset `p` of the stack's own memory. */
+  recvAt(p: number, length: number): number {
+    const c = this.#open('recv');
+    const { rx } = c;
+    if (rx === null || rx.length === 0) return 0;
+    const count = Math.min(length, rx.length);
+    rx.copyOut(0, p, count);
+    rx.advance(count);
+    if (consumed(c) || (c.acks !== null && readAcks(c))) {
+      c.ackNow = true;
+      this.#tcp.ready(c);
+    }
+    return count;
+  }
+
   /**
    * Moves bytes that arrived into `target[from, to)`.
    * @returns how many; 0 means none now, or, when {@link mayRecv} is false, that there will be none

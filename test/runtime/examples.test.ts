@@ -14,6 +14,11 @@ const names = readdirSync(new URL('examples', root))
 
 /** What an example prints, at least. */
 const PRINTS: Record<string, RegExp> = {
+  netcore: /^33 bytes, IPv4: hello\n$/,
+  netsock: /^33 bytes, IPv4: hello\n$/,
+  blocking: /^hello, file\n$/,
+  http: /^HTTP\/1.1 200 OK true\n$/,
+  server: /^5 clients were greeted\n$/,
   first: /^hello\n$/,
   core: /^hello \d+ segments\n$/,
   posix: /^hello from descriptor to descriptor\n$/,

@@ -1,0 +1,123 @@
+/**
+ * The shared memory of a channel: one block of words a stack, with a slot for each thread that has sockets of it. A slot is
+ * two rings of records, commands in and answers out, each with one writer and one reader; so no thread ever waits for a
+ * lock, and one that is terminated anywhere breaks nothing. @module
+ */
+
+/** Slots of a stack: threads that may have sockets of it at once. */
+export const SLOTS_MAX = 32;
+
+// Words of the stack, in Int32Array indices.
+const MAGIC_WORD = 0;
+/** Counts what the stack should look at: it waits on this word. */
+export const DOORBELL = 1;
+/** 1 while the stack waits on the doorbell. */
+export const STACK_WAITS = 2;
+/** A bit for each slot with commands. */
+export const PENDING = 3;
+/** 1 once the stack is closed. */
+export const DEAD = 4;
+/** 1 while a driver runs the stack, which answers {@link PING} within moments. */
+export const DRIVEN = 5;
+/** Written by whoever doubts that the stack still runs, copied to {@link PONG} by its driver. */
+export const PING = 6;
+export const PONG = 7;
+const SLOTS_WORD = 8;
+const RING_BYTES_WORD = 9;
+/** Commands that a client may have handed over and the stack not taken. */
+export const CAPACITY = 10;
+const HEADER_WORDS = 64;
+
+// Words of a slot. What different threads write lies on different cache lines.
+/** One of the STATE_ constants. */
+export const STATE = 0;
+/** Counts what the client should look at: it waits on this word. */
+export const EVENT = 1;
+/** Written by the client. */
+export const COMMANDS_TAIL = 16;
+export const ANSWERS_HEAD = 17;
+export const CLIENT_WAITS = 18;
+export const COMMANDS_IN = 19;
+/** 1: the client has found the ring of commands full. */
+export const WANTS_ROOM = 20;
+/** Written by the stack. */
+export const COMMANDS_HEAD = 32;
+export const ANSWERS_TAIL = 33;
+export const COMMANDS_OUT = 34;
+/** 1: the stack has found the ring of answers full. */
+export const ANSWERS_WAIT = 35;
+const SLOT_WORDS = 64;
+
+export const STATE_FREE = 0;
+export const STATE_CLAIMED = 1;
+/** Kept for the thread that a channel was shared with. */
+export const STATE_RESERVED = 2;
+
+const MAGIC = 0x65746e31;
+
+/** Where everything of a slot stands. */
+export interface Slot {
+  readonly index: number;
+  /** Index of its first word. */
+  readonly word: number;
+  /** Byte offsets of its rings. */
+  readonly commandsAt: number;
+  readonly answersAt: number;
+}
+
+export class Control {
+  readonly buffer: SharedArrayBuffer;
+  /** The words with the doorbell: another stack's, where one thread waits for both. */
+  readonly bell: Int32Array;
+  readonly i32: Int32Array;
+  readonly u8: Uint8Array;
+  readonly slotCount: number;
+  readonly ringBytes: number;
+
+  /** @throws TypeError where `buffer` is no such block */
+  constructor(buffer: SharedArrayBuffer, bell: SharedArrayBuffer = buffer) {
+    this.buffer = buffer;
+    this.bell = new Int32Array(bell);
+    this.i32 = new Int32Array(buffer);
+    this.u8 = new Uint8Array(buffer);
+    if (this.i32[MAGIC_WORD] !== MAGIC) throw new TypeError('channel: expected the shared memory of a netstack');
+    this.slotCount = this.i32[SLOTS_WORD]!;
+    this.ringBytes = this.i32[RING_BYTES_WORD]!;
+  }
+
+  /** @param ringBytes - of one ring, a power of two */
+  static make(slotCount: number, ringBytes: number, capacity: number, bell?: Control): Control {
+    const words = HEADER_WORDS + slotCount * SLOT_WORDS;
+    const buffer = new SharedArrayBuffer(4 * words + slotCount * 2 * ringBytes);
+    const i32 = new Int32Array(buffer);
+    i32[MAGIC_WORD] = MAGIC;
+    i32[SLOTS_WORD] = slotCount;
+    i32[RING_BYTES_WORD] = ringBytes;
+    i32[CAPACITY] = capacity;
+    return new Control(buffer, bell?.bell.buffer as SharedArrayBuffer | undefined);
+  }
+
+  slot(index: number): Slot {
+    const rings = 4 * (HEADER_WORDS + this.slotCount * SLOT_WORDS) + index * 2 * this.ringBytes;
+    const word = HEADER_WORDS + index * SLOT_WORDS;
+    return { index, word, commandsAt: rings, answersAt: rings + this.ringBytes };
+  }
+
+  /** Claims a slot that is in `state`; false: another thread was first. */
+  claim(index: number, state: number): boolean {
+    const { word } = this.slot(index);
+    return Atomics.compareExchange(this.i32, word + STATE, state, STATE_CLAIMED) === state;
+  }
+
+  /** Has the stack look at what is there. */
+  ringDoorbell(): void {
+    Atomics.add(this.bell, DOORBELL, 1);
+    if (Atomics.load(this.bell, STACK_WAITS) === 1) Atomics.notify(this.bell, DOORBELL);
+  }
+
+  /** Has the client of a slot look at what is there. */
+  ringClient(word: number): void {
+    Atomics.add(this.i32, word + EVENT, 1);
+    if (Atomics.load(this.i32, word + CLIENT_WAITS) === 1) Atomics.notify(this.i32, word + EVENT);
+  }
+}

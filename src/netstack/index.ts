@@ -1,0 +1,43 @@
+/**
+ * `ethertype/netstack`: a stack behind a command channel. One thread owns the stack; sockets live on any thread, and may
+ * block where a thread may. @module
+ */
+export type { BlockingOptions } from '../sockets/backend.ts';
+export { Channel, type ChannelData, type HasChannel, type SharedChannel } from './channel.ts';
+export type {
+  Command,
+  ErrorResponse,
+  Handle,
+  Local,
+  PlainRoute,
+  PlainTcpSettings,
+  PosixCommand,
+  RawCommand,
+  Response,
+  ResponseTo,
+  StackCommand,
+  StreamOpened,
+  TcpCommand,
+  UdpCommand,
+} from './commands.ts';
+export {
+  type ChannelConnectOptions,
+  type ChannelListenOptions,
+  rawOpen,
+  rawOpenBlocking,
+  tcpConnect,
+  tcpConnectBlocking,
+  tcpListen,
+  tcpListenBlocking,
+  udpBind,
+  udpBindBlocking,
+  udpConnect,
+  udpConnectBlocking,
+} from './create-socket.ts';
+export { Driver, piped, pipedPair } from './driver.ts';
+export type { Request } from './mailbox.ts';
+export { Netstack, type NetstackConfig } from './netstack.ts';
+export { PacketQueue, Pipe, PipeDev, type PipeDevOptions } from './pipe.ts';
+export { ChannelPosix } from './posix.ts';
+export { type ChannelResolverOptions, resolverOver } from './resolve.ts';
+export { type SpawnConfig, SpawnedNetstack, spawn } from './spawn.ts';

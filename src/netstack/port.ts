@@ -1,0 +1,183 @@
+/**
+ * A channel over a MessagePort, for threads without shared memory: asynchronous only. Also, beside shared memory, how each
+ * side learns that the other's thread has ended. @module
+ */
+import { NetError } from '../errors.ts';
+import { type Caller, goneError, type Link } from './caller.ts';
+import { Client } from './client.ts';
+import { type Command, errorResponse, type Response } from './commands.ts';
+import type { Mailbox } from './mailbox.ts';
+
+interface ToStack {
+  readonly id: number;
+  readonly command: Command;
+}
+
+/** An answer, or how many commands were taken, or that the stack ends. */
+interface ToClient {
+  readonly id?: number;
+  readonly response?: Response;
+  readonly taken?: number;
+  readonly isGone?: true;
+}
+
+/** A port that does not keep the process alive. */
+function listen(port: MessagePort, onMessage: ((data: unknown) => void) | null, onClose: () => void): void {
+  if (onMessage !== null) port.onmessage = ({ data }) => onMessage(data);
+  // Node tells when the other side's thread has ended; where an engine does not, only `close` of the channel does.
+  port.addEventListener('close', onClose);
+  if (onMessage === null) port.start();
+  (port as { unref?: () => void }).unref?.();
+}
+
+/** The client's side. */
+export class PortLink implements Link {
+  readonly #port: MessagePort;
+  readonly #capacity: number;
+  #underWay = 0;
+  #isClosed = false;
+
+  constructor(caller: Caller, port: MessagePort, capacity: number) {
+    this.#port = port;
+    this.#capacity = capacity;
+    const onMessage = (data: unknown): void => {
+      const message = data as ToClient | null;
+      if (typeof message !== 'object' || message === null) return; // nobody of ours sent that
+      if (message.isGone) caller.die(goneError());
+      if (typeof message.taken === 'number') {
+        this.#underWay -= message.taken;
+        caller.room();
+      }
+      if (typeof message.id === 'number' && message.response !== undefined) {
+        caller.settle(message.id, message.response);
+      }
+    };
+    listen(port, onMessage, () => caller.die(goneError()));
+  }
+
+  send(id: number, command: Command): boolean {
+    if (this.#underWay >= this.#capacity) return false;
+    this.#port.postMessage({ id, command } satisfies ToStack);
+    this.#underWay++;
+    return true;
+  }
+
+  ring(): void {
+    // A message rings by itself.
+  }
+
+  drain(): void {
+    // Answers come as events.
+  }
+
+  listen(isWanted: boolean): void {
+    const port = this.#port as { ref?: () => void; unref?: () => void };
+    if (this.#isClosed) return;
+    if (isWanted) port.ref?.();
+    else port.unref?.();
+  }
+
+  wait(): void {
+    throw new Error('a channel without shared memory cannot wait');
+  }
+
+  refusesBlocking(): { code: 'EOPNOTSUPP'; detail: string } {
+    return { code: 'EOPNOTSUPP', detail: 'the channel has no shared memory to wait on: use the call without Blocking' };
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#port.close();
+  }
+}
+
+/** Watches a port that carries nothing, for the end of the thread on its other side. */
+export function watchPort(port: MessagePort, onEnd: () => void): void {
+  listen(port, null, onEnd);
+}
+
+/** The stack's side: commands of one port go into the mailbox. */
+export class PortServer {
+  readonly client: Client;
+  readonly #port: MessagePort;
+  readonly #mailbox: Mailbox;
+  /** Commands that the mailbox had no room for; the client's own limit bounds them. */
+  readonly #waiting: ToStack[] = [];
+  readonly #backlogMax: number;
+  readonly #onEnd: (server: PortServer) => void;
+  #taken = 0;
+
+  constructor(port: MessagePort, mailbox: Mailbox, onEnd: (server: PortServer) => void) {
+    this.#port = port;
+    this.#mailbox = mailbox;
+    this.#onEnd = onEnd;
+    this.#backlogMax = 4 * mailbox.capacity;
+    this.client = new Client({ answer: (id, response) => this.#answer(id, response) });
+    listen(
+      port,
+      (data) => this.#onMessage(data),
+      () => this.#end(),
+    );
+  }
+
+  #onMessage(data: unknown): void {
+    const message = data as Partial<ToStack> | null;
+    const id = typeof message?.id === 'number' ? message.id : 0;
+    if (
+      typeof message !== 'object' ||
+      message === null ||
+      typeof message.command !== 'object' ||
+      message.command === null ||
+      id < 0
+    ) {
+      const detail = `expected a command, got ${message === null ? 'null' : typeof message}`;
+      this.#post({ id, response: errorResponse(new NetError('EPROTO', 'request', { detail }), 'request') });
+      return;
+    }
+    // A client of ours keeps to the capacity; what somebody else floods the port with ends here.
+    if (this.#waiting.length >= this.#backlogMax) {
+      const error = new NetError('ENOBUFS', 'request', { detail: 'the channel is full' });
+      this.#post({ id, response: errorResponse(error, 'request') });
+      return;
+    }
+    this.#waiting.push({ id, command: message.command as Command });
+    this.fill();
+    this.#mailbox.onPost?.();
+  }
+
+  /** Moves into the mailbox what there is room for. */
+  fill(): void {
+    while (this.#waiting.length > 0 && this.#mailbox.put({ client: this.client, ...this.#waiting[0]! })) {
+      this.#waiting.shift();
+      this.#taken++;
+    }
+  }
+
+  /** Tells the client how many commands were taken since the last time. */
+  flush(): void {
+    this.fill();
+    if (this.#taken === 0) return;
+    this.#post({ taken: this.#taken });
+    this.#taken = 0;
+  }
+
+  #answer(id: number, response: Response): void {
+    if (id !== 0) this.#post({ id, response });
+  }
+
+  #post(message: ToClient): void {
+    this.#port.postMessage(message);
+  }
+
+  #end(): void {
+    this.client.leave();
+    this.#onEnd(this);
+  }
+
+  /** The stack ends. */
+  close(): void {
+    this.#post({ isGone: true });
+    this.#port.close();
+  }
+}

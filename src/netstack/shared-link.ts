@@ -1,0 +1,212 @@
+/** The way to a stack on another thread through shared memory: a slot of its own, and words to wait on. @module */
+import { NetError } from '../errors.ts';
+import { type Caller, goneError, type Link } from './caller.ts';
+import type { Command, Response } from './commands.ts';
+import {
+  ANSWERS_HEAD,
+  ANSWERS_TAIL,
+  ANSWERS_WAIT,
+  CAPACITY,
+  CLIENT_WAITS,
+  COMMANDS_HEAD,
+  COMMANDS_IN,
+  COMMANDS_OUT,
+  COMMANDS_TAIL,
+  type Control,
+  DEAD,
+  DRIVEN,
+  EVENT,
+  PENDING,
+  PING,
+  PONG,
+  type Slot,
+  WANTS_ROOM,
+} from './control.ts';
+import { encode, type Message, RecordRing, type Taken } from './record-ring.ts';
+
+/** How long a thread that waits takes silence for nothing to do; then it asks whether the stack still runs. */
+const SILENCE_MS = 250;
+/** And how long a stack that is driven may take to answer. */
+const PONG_MS = 600;
+
+type WaitAsync = (
+  view: Int32Array,
+  index: number,
+  value: number,
+) => { async: false; value: string } | { async: true; value: Promise<string> };
+
+const { waitAsync } = Atomics as unknown as { waitAsync?: WaitAsync };
+/** Whether answers can be listened to without stopping the thread. */
+export const canListen = waitAsync !== undefined;
+
+/** Whether this thread may stop: browsers' main threads may not. */
+const mayStop = (() => {
+  try {
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 0);
+    return true;
+  } catch {
+    return false;
+  }
+})();
+
+export class SharedLink implements Link {
+  readonly memory32: Int32Array;
+  readonly memory8: Uint8Array;
+  readonly #caller: Caller;
+  readonly #control: Control;
+  readonly #i32: Int32Array;
+  readonly #slot: Slot;
+  readonly #commands: RecordRing;
+  readonly #answers: RecordRing;
+  readonly #onClose: () => void;
+  readonly #taken: Taken = {
+    message: (id: number, message: Message) => this.#caller.settle(id, message as Response),
+    note: (handle: number, events: number) => this.#caller.event(handle, events),
+  };
+  #seen = 0;
+  #isWanted = false;
+  #isArmed = false;
+  #isClosed = false;
+  #isDraining = false;
+  #pingAt = 0; // when the stack was asked, 0: it was not
+
+  constructor(caller: Caller, control: Control, slot: Slot, memory: SharedArrayBuffer, onClose: () => void) {
+    this.#caller = caller;
+    this.#control = control;
+    this.#i32 = control.i32;
+    this.#slot = slot;
+    this.#onClose = onClose;
+    this.memory32 = new Int32Array(memory);
+    this.memory8 = new Uint8Array(memory);
+    const { i32, u8, ringBytes } = control;
+    const { word, commandsAt, answersAt } = slot;
+    this.#commands = new RecordRing(i32, u8, commandsAt, ringBytes, word + COMMANDS_HEAD, word + COMMANDS_TAIL);
+    this.#answers = new RecordRing(i32, u8, answersAt, ringBytes, word + ANSWERS_HEAD, word + ANSWERS_TAIL);
+    this.#seen = Atomics.load(i32, word + EVENT);
+  }
+
+  send(id: number, command: Command): boolean {
+    const encoded = encode(command);
+    if (!this.#commands.fits(encoded)) {
+      const detail = `a command has at most ${this.#commands.recordMax} bytes here`;
+      throw new NetError('EMSGSIZE', 'request', { detail });
+    }
+    return this.#withRoom(() => this.#hasCapacity && this.#push(id, encoded));
+  }
+
+  get #hasCapacity(): boolean {
+    const { word } = this.#slot;
+    const waiting = (this.#i32[word + COMMANDS_IN]! - Atomics.load(this.#i32, word + COMMANDS_OUT)) | 0;
+    return waiting < this.#i32[CAPACITY]!;
+  }
+
+  #push(id: number, encoded: ReturnType<typeof encode>): boolean {
+    if (!this.#commands.push(id, encoded)) return false;
+    this.#i32[this.#slot.word + COMMANDS_IN]!++;
+    return true;
+  }
+
+  /** Tells the stack that the rings of a stream have changed; false: full. */
+  note(handle: number): boolean {
+    return this.#withRoom(() => this.#commands.pushNote(handle, 0));
+  }
+
+  /** Tries, says that room is wanted, and tries once more: the stack may have made some in between. */
+  #withRoom(push: () => boolean): boolean {
+    if (push()) return true;
+    Atomics.store(this.#i32, this.#slot.word + WANTS_ROOM, 1);
+    return push();
+  }
+
+  ring(): void {
+    Atomics.or(this.#i32, PENDING, 1 << this.#slot.index);
+    this.#control.ringDoorbell();
+  }
+
+  drain(): void {
+    if (this.#isDraining || this.#isClosed) return;
+    this.#isDraining = true;
+    this.#seen = Atomics.load(this.#i32, this.#slot.word + EVENT);
+    try {
+      while (!this.#isClosed && this.#answers.take(this.#taken));
+      if (!this.#isClosed) this.#afterDrain();
+    } finally {
+      this.#isDraining = false;
+    }
+  }
+
+  #afterDrain(): void {
+    const { word } = this.#slot;
+    if (Atomics.exchange(this.#i32, word + ANSWERS_WAIT, 0) === 1) this.#caller.ringSoon();
+    this.#caller.room();
+    if (Atomics.load(this.#i32, DEAD) === 1) this.#caller.die(goneError());
+  }
+
+  wait(ms: number): void {
+    const { word } = this.#slot;
+    const i32 = this.#i32;
+    const seen = this.#seen;
+    // No look before the wait, as the driver has one: of three threads on two processors it would be one too many.
+    Atomics.store(i32, word + CLIENT_WAITS, 1);
+    const result = Atomics.wait(i32, word + EVENT, seen, Math.min(ms, SILENCE_MS));
+    if (!this.#isArmed) Atomics.store(i32, word + CLIENT_WAITS, 0);
+    if (result === 'timed-out') this.#doubt();
+    else this.#pingAt = 0;
+  }
+
+  /** Nothing was heard for a while: a stack that somebody drives must answer, or it is gone. */
+  #doubt(): void {
+    const i32 = this.#i32;
+    if (Atomics.load(i32, DEAD) === 1) {
+      this.#caller.die(goneError());
+      return;
+    }
+    const now = performance.now();
+    if (Atomics.load(i32, DRIVEN) === 0) this.#pingAt = 0;
+    else if (this.#pingAt === 0) this.#ask(now);
+    else if (Atomics.load(i32, PONG) === Atomics.load(i32, PING)) this.#pingAt = 0;
+    else if (now - this.#pingAt >= PONG_MS) this.#caller.die(goneError());
+  }
+
+  #ask(now: number): void {
+    this.#pingAt = now;
+    Atomics.add(this.#i32, PING, 1);
+    this.#control.ringDoorbell();
+  }
+
+  refusesBlocking(): ReturnType<Link['refusesBlocking']> {
+    if (mayStop) return null;
+    return { code: 'EOPNOTSUPP', detail: 'this thread may not wait: Atomics.wait is for workers' };
+  }
+
+  listen(isWanted: boolean): void {
+    this.#isWanted = isWanted;
+    if (isWanted) this.#arm();
+  }
+
+  #arm(): void {
+    if (this.#isArmed || this.#isClosed || waitAsync === undefined) return;
+    this.#isArmed = true;
+    const { word } = this.#slot;
+    Atomics.store(this.#i32, word + CLIENT_WAITS, 1);
+    const waiting = waitAsync(this.#i32, word + EVENT, this.#seen);
+    const woken = (): void => this.#woken();
+    if (waiting.async) void waiting.value.then(woken);
+    else queueMicrotask(woken);
+  }
+
+  #woken(): void {
+    this.#isArmed = false;
+    if (this.#isClosed) return;
+    this.drain();
+    this.#caller.flush();
+    if (this.#isWanted) this.#arm();
+    else if (!this.#isArmed) Atomics.store(this.#i32, this.#slot.word + CLIENT_WAITS, 0);
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#onClose();
+  }
+}

@@ -1,0 +1,254 @@
+/** The stack's side of shared memory: who has which slot, what they ask, and what they are told. @module */
+import { NetError } from '../errors.ts';
+import type { Memory } from '../memory/memory.ts';
+import { type Answers, Client } from './client.ts';
+import { type Command, errorResponse, type Response } from './commands.ts';
+import {
+  ANSWERS_HEAD,
+  ANSWERS_TAIL,
+  ANSWERS_WAIT,
+  COMMANDS_HEAD,
+  COMMANDS_IN,
+  COMMANDS_OUT,
+  COMMANDS_TAIL,
+  type Control,
+  PENDING,
+  type Slot,
+  STATE,
+  STATE_FREE,
+  STATE_RESERVED,
+  WANTS_ROOM,
+} from './control.ts';
+import type { Request } from './mailbox.ts';
+import { type Encoded, encode, type Message, RecordRing, type Taken } from './record-ring.ts';
+import { StreamRings } from './stream-rings.ts';
+
+/** Both rings of a stream together take at most this part of the free memory, as a shift: one 32nd. */
+const SHARE_SHIFT = 5;
+/** And at least so much. */
+const RINGS_MIN = 1 << 12;
+
+/** What waits for room in the ring of answers. */
+interface Held {
+  readonly id: number;
+  readonly encoded: Encoded | null; // null: a note
+  readonly events: number;
+}
+
+/** One slot, while somebody has it. */
+class SlotServer implements Answers, Taken {
+  readonly client: Client;
+  readonly slot: Slot;
+  readonly #control: Control;
+  readonly #commands: RecordRing;
+  readonly #answers: RecordRing;
+  #held: Held[] = [];
+  #mustRing = false;
+  #taken: Request | null = null;
+
+  constructor(control: Control, slot: Slot, makeRings: () => StreamRings | null) {
+    this.slot = slot;
+    this.#control = control;
+    const { i32, u8, ringBytes } = control;
+    const { word, commandsAt, answersAt } = slot;
+    this.#commands = new RecordRing(i32, u8, commandsAt, ringBytes, word + COMMANDS_HEAD, word + COMMANDS_TAIL);
+    this.#answers = new RecordRing(i32, u8, answersAt, ringBytes, word + ANSWERS_HEAD, word + ANSWERS_TAIL);
+    this.client = new Client(this, makeRings);
+  }
+
+  get isEmpty(): boolean {
+    return this.#commands.isEmpty;
+  }
+
+  /** The oldest command, or null; notes about streams are served on the way. */
+  take(): Request | null {
+    this.#taken = null;
+    while (this.#taken === null && this.#commands.take(this));
+    const { i32 } = this.#control;
+    const { word } = this.slot;
+    if (Atomics.exchange(i32, word + WANTS_ROOM, 0) === 1) this.#mustRing = true;
+    return this.#taken;
+  }
+
+  message(id: number, command: Message): void {
+    const { i32 } = this.#control;
+    const { word } = this.slot;
+    Atomics.store(i32, word + COMMANDS_OUT, (i32[word + COMMANDS_OUT]! + 1) | 0);
+    this.#taken = { client: this.client, id, command: command as Command };
+  }
+
+  note(handle: number): void {
+    const entry = this.client.entries.get(handle);
+    entry?.notify(0);
+  }
+
+  answer(id: number, response: Response): void {
+    if (id === 0 || this.client.isGone) return; // the slot may be another's by now
+    let encoded = encode(response);
+    if (!this.#answers.fits(encoded)) {
+      encoded = encode(errorResponse(new NetError('EMSGSIZE', 'request', { detail: 'the answer is too long' }), ''));
+    }
+    if (this.#held.length > 0 || !this.#answers.push(id, encoded)) this.#hold({ id, encoded, events: 0 });
+    this.#mustRing = true;
+  }
+
+  event(handle: number, events: number): void {
+    if (this.client.isGone) return;
+    if (this.#held.length > 0 || !this.#answers.pushNote(handle, events)) {
+      this.#hold({ id: handle, encoded: null, events });
+    }
+    this.#mustRing = true;
+  }
+
+  /** Its sockets bound what waits here: one answer a call, one note a direction. */
+  #hold(held: Held): void {
+    this.#held.push(held);
+    Atomics.store(this.#control.i32, this.slot.word + ANSWERS_WAIT, 1);
+  }
+
+  /** Puts what waited into the ring, and rings the client if it has anything new. */
+  flush(): void {
+    const held = this.#held;
+    let put = 0;
+    while (put < held.length && this.#put(held[put]!)) put++;
+    if (put > 0) this.#held = held.slice(put);
+    if (put > 0) this.#mustRing = true;
+    if (this.#held.length > 0) Atomics.store(this.#control.i32, this.slot.word + ANSWERS_WAIT, 1);
+    if (!this.#mustRing) return;
+    this.#mustRing = false;
+    this.#control.ringClient(this.slot.word);
+  }
+
+  #put({ id, encoded, events }: Held): boolean {
+    return encoded === null ? this.#answers.pushNote(id, events) : this.#answers.push(id, encoded);
+  }
+
+  /** Gives the slot back: nobody uses it any more. */
+  free(): void {
+    const { i32 } = this.#control;
+    const { word } = this.slot;
+    for (const w of [COMMANDS_TAIL, COMMANDS_HEAD, ANSWERS_HEAD, ANSWERS_TAIL, COMMANDS_IN, COMMANDS_OUT]) {
+      i32[word + w] = 0;
+    }
+    i32[word + WANTS_ROOM] = 0;
+    i32[word + ANSWERS_WAIT] = 0;
+    Atomics.store(i32, word + STATE, STATE_FREE);
+  }
+}
+
+export class Slots {
+  readonly control: Control;
+  readonly #memory: Memory;
+  readonly #streamBytes: number;
+  readonly #servers: (SlotServer | null)[];
+  readonly #rings = new Set<StreamRings>();
+  /** Slots with commands that were not all taken. */
+  #pending = 0;
+
+  constructor(control: Control, memory: Memory, streamBytes: number) {
+    this.control = control;
+    this.#memory = memory;
+    this.#streamBytes = streamBytes;
+    this.#servers = Array.from({ length: control.slotCount }, () => null);
+  }
+
+  /** Clients that are there now. */
+  get count(): number {
+    return this.#servers.filter((server) => server !== null).length;
+  }
+
+  /** Sockets of all of them. */
+  get socketCount(): number {
+    return this.#servers.reduce((count, server) => count + (server?.client.entries.count ?? 0), 0);
+  }
+
+  /** Keeps a slot for the thread that a channel is shared with, and gives what ends it; null when all are taken. */
+  reserve(): { readonly index: number; readonly end: () => void } | null {
+    const { i32 } = this.control;
+    for (let index = 0; index < this.control.slotCount; index++) {
+      const { word } = this.control.slot(index);
+      if (Atomics.compareExchange(i32, word + STATE, STATE_FREE, STATE_RESERVED) !== STATE_FREE) continue;
+      const server = this.#serve(index);
+      const end = (): void => {
+        if (this.#servers[index] === server) this.end(index);
+      };
+      return { index, end };
+    }
+    return null;
+  }
+
+  #serve(index: number): SlotServer {
+    const server = new SlotServer(this.control, this.control.slot(index), () => this.#makeRings());
+    this.#servers[index] = server;
+    return server;
+  }
+
+  /**
+   * Large rings while there is much memory, so that neither thread waits for the other's wake-up; smaller ones as it gets
+   * less. Half of the memory is left to frames and connections: beyond that bytes go in commands.
+   */
+  #makeRings(): StreamRings | null {
+    const memory = this.#memory;
+    const share = memory.freeBytes >>> SHARE_SHIFT;
+    const bytes = Math.min(this.#streamBytes, share < RINGS_MIN ? RINGS_MIN : 1 << (31 - Math.clz32(share)));
+    if (memory.freeBytes - bytes < memory.bytes >>> 1) return null;
+    const offset = memory.alloc(bytes);
+    if (offset === 0) return null;
+    const rings = new StreamRings(memory, offset, (gone) => this.#rings.delete(gone));
+    this.#rings.add(rings);
+    return rings;
+  }
+
+  /** Whether somebody has asked for something. */
+  get hasRequests(): boolean {
+    return this.#pending !== 0 || Atomics.load(this.control.i32, PENDING) !== 0;
+  }
+
+  /** The next command, or null; slot after slot, so that none waits for another. */
+  take(): Request | null {
+    this.#pending |= Atomics.exchange(this.control.i32, PENDING, 0);
+    while (this.#pending !== 0) {
+      const index = 31 - Math.clz32(this.#pending & -this.#pending);
+      const request = this.#takeFrom(index);
+      if (request !== null) return request;
+      this.#pending &= ~(1 << index);
+    }
+    return null;
+  }
+
+  #takeFrom(index: number): Request | null {
+    if (index >= this.control.slotCount) return null;
+    const server = this.#servers[index] ?? this.#serve(index);
+    try {
+      return server.take();
+    } catch {
+      // Somebody who is none of ours wrote into the ring: nothing of it can be trusted.
+      this.end(index);
+      return null;
+    }
+  }
+
+  /** Ends the client of a slot: its thread is gone, or left. Its sockets are closed. */
+  end(index: number): void {
+    const server = this.#servers[index] ?? null;
+    if (server === null) return;
+    this.#servers[index] = null;
+    server.client.leave();
+    server.free();
+  }
+
+  /** Puts out what clients are to be told, and gives back the slots of those that left. */
+  flush(): void {
+    for (const [index, server] of this.#servers.entries()) {
+      if (server === null) continue;
+      server.flush();
+      if (server.client.isGone) this.end(index);
+    }
+  }
+
+  /** The stack ends. */
+  close(): void {
+    for (const rings of [...this.#rings]) rings.free();
+    for (const server of this.#servers) if (server !== null) this.control.ringClient(server.slot.word);
+  }
+}

@@ -1,0 +1,254 @@
+/** What happens between threads when one of them ends, is slow, or is careless. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import { type Transferable, Worker } from 'node:worker_threads';
+import type { ChannelData } from '../../src/netstack/index.ts';
+import {
+  Channel,
+  type Driver,
+  Netstack,
+  pipedPair,
+  type SharedChannel,
+  spawn,
+  tcpConnect,
+  tcpListen,
+  udpBind,
+} from '../../src/netstack/index.ts';
+import { readAll } from '../hosts.ts';
+import type { RoleWork } from './role-worker.ts';
+import { OTHER, OWN } from './suite.ts';
+
+const WORKER = new URL('./role-worker.js', import.meta.url);
+
+function start(role: RoleWork['role'], channels: readonly SharedChannel[], count = 0): Worker {
+  const [own, other] = channels;
+  const workerData: RoleWork = { role, count, own: own?.channel, other: other?.channel };
+  const transferList = channels.flatMap((shared) => shared.transferList) as unknown as Transferable[];
+  return new Worker(WORKER, { workerData, transferList });
+}
+
+const nextMessage = async (worker: Worker): Promise<unknown> => (await once(worker, 'message'))[0];
+
+/** Asks until it is so; fails after five seconds. */
+async function until(holds: () => boolean, what: string): Promise<void> {
+  const end = performance.now() + 5000;
+  while (!holds()) {
+    if (performance.now() > end) assert.fail(`still not so: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+function drivenPair(): [Driver, Driver] {
+  const [own, other] = pipedPair({ addresses: [`${OWN}/24`] }, { addresses: [`${OTHER}/24`] });
+  return [own.run(), other.run()];
+}
+
+test('a worker that is terminated in a call leaves no socket', { timeout: 30_000 }, async () => {
+  const [own, other] = drivenPair();
+  const listener = other.netstack.stack.tcpSocket();
+  listener.listen({ port: 80 });
+  const worker = start('block', [own.commandChannel().share()]);
+  assert.equal(await nextMessage(worker), 'blocked');
+  assert.equal(own.netstack.stack.tcp.connections.count, 1);
+  await worker.terminate();
+  await until(() => own.netstack.stack.tcp.connections.values().every((c) => c.socket === null), 'let go of');
+  const { stack } = own.netstack;
+  await until(() => {
+    const probe = stack.tcpSocket();
+    try {
+      probe.listen({ port: 90 });
+      probe.close();
+      const socket = stack.udpSocket();
+      socket.bind({ port: 90 });
+      socket.close();
+      return true;
+    } catch {
+      return false;
+    }
+  }, 'the ports are free');
+  own.close();
+  other.close();
+  assert.equal(own.netstack.memory.usedBytes, 0);
+});
+
+test('a blocked caller whose stack is closed is told within a second', { timeout: 30_000 }, async () => {
+  const [own, other] = drivenPair();
+  const listener = other.netstack.stack.tcpSocket();
+  listener.listen({ port: 80 });
+  const worker = start('block', [own.commandChannel().share()]);
+  assert.equal(await nextMessage(worker), 'blocked');
+  const told = nextMessage(worker);
+  const since = performance.now();
+  own.close();
+  assert.equal(((await told) as { code: string }).code, 'ENETDOWN');
+  assert.ok(performance.now() - since < 1000, 'it took longer');
+  other.close();
+  await worker.terminate();
+  assert.equal(own.netstack.memory.usedBytes, 0);
+});
+
+test('a blocked caller whose stack’s thread ends is told', { timeout: 30_000 }, async () => {
+  const stacks = start('stacks', []);
+  const channel = (await nextMessage(stacks)) as ChannelData;
+  const worker = start('block', [{ channel, transferList: [channel.port!] }]);
+  assert.equal(await nextMessage(worker), 'blocked');
+  const told = nextMessage(worker);
+  const since = performance.now();
+  await stacks.terminate();
+  assert.equal(((await told) as { code: string }).code, 'ENETDOWN');
+  // A second where the machine has time; the bound here is for a busy one.
+  assert.ok(performance.now() - since < 3000, `it took ${performance.now() - since} ms`);
+  await worker.terminate();
+});
+
+test('a full channel refuses who cannot wait, and lets others wait', { timeout: 30_000 }, async () => {
+  const netstack = new Netstack({ channelCapacity: 4 });
+  const worker = start('fill', [netstack.commandChannel().share()]);
+  assert.deepEqual(await nextMessage(worker), { taken: 4, code: 'EAGAIN' });
+  const through = nextMessage(worker);
+  const timer = setInterval(() => netstack.processCommands(), 1);
+  assert.equal(await through, 'through');
+  clearInterval(timer);
+  await once(worker, 'exit');
+  netstack.close();
+});
+
+test('the same on this thread', async () => {
+  const netstack = new Netstack({ channelCapacity: 2 });
+  const channel = netstack.commandChannel();
+  for (let i = 0; i < 2; i++) channel.requestNonblocking({ kind: 'get-addresses' });
+  assert.throws(() => channel.requestNonblocking({ kind: 'get-addresses' }), { code: 'EAGAIN' });
+  const waiting = Array.from({ length: 10 }, () => channel.request({ kind: 'get-addresses' }));
+  netstack.processCommands();
+  assert.equal((await Promise.all(waiting)).length, 10);
+  netstack.close();
+});
+
+test('sockets that nobody holds are closed: two thousand of another thread', { timeout: 60_000 }, async () => {
+  const [own, other] = drivenPair();
+  const worker = start('drop', [own.commandChannel().share()], 2000);
+  assert.equal(await nextMessage(worker), 'dropped');
+  await until(() => boundCount(own) < 20, 'closed by the collector');
+  worker.postMessage('end');
+  await once(worker, 'exit');
+  await until(() => boundCount(own) === 0, 'closed with the thread');
+  own.close();
+  other.close();
+  assert.equal(own.netstack.memory.usedBytes, 0);
+});
+
+/** Ports in use, which the stack does not tell: as many as a socket each holds. */
+const boundCount = ({ netstack }: Driver): number => netstack.socketCount;
+
+test('descriptors, every call of which blocks, over channels', { timeout: 30_000 }, async () => {
+  const [own, other] = drivenPair();
+  const worker = start('posix', [own.commandChannel().share(), other.commandChannel().share()]);
+  const result = (await nextMessage(worker)) as { text: string; end: number; codes: string[]; port: number };
+  assert.deepEqual([result.text, result.end], ['descriptors', 0]);
+  // InvalidSocket, a refused connection, NotConnected (Linux: EPIPE), BindingInUse: as the small socket layer has them.
+  assert.deepEqual(result.codes, ['EBADF', 'ECONNREFUSED', 'EPIPE', 'EADDRINUSE']);
+  assert.ok(result.port >= 32_768 && result.port <= 60_999, `port ${result.port}`);
+  await once(worker, 'exit');
+  own.close();
+  other.close();
+  assert.equal(own.netstack.memory.usedBytes, 0);
+});
+
+test('a channel posted as it is works on any thread', async () => {
+  const netstack = new Netstack();
+  const { promise, resolve } = deferred<unknown>();
+  const { port1, port2 } = new MessageChannel();
+  port2.onmessage = ({ data }) => resolve(data);
+  port1.postMessage(netstack.commandChannel());
+  const channel = Channel.from(await promise);
+  const timer = setInterval(() => netstack.processCommands(), 1);
+  const socket = await udpBind(channel, { port: 53 });
+  assert.equal(socket.port, 53);
+  clearInterval(timer);
+  netstack.close();
+  await assert.rejects(socket.receive(), { code: 'ENETDOWN' });
+  port1.close();
+});
+
+function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
+  let resolve = (_: T): void => {};
+  const promise = new Promise<T>((done) => {
+    resolve = done;
+  });
+  return { promise, resolve };
+}
+
+test('a stack on a thread of its own', { timeout: 30_000 }, async () => {
+  await assert.rejects(spawn({ addresses: ['nonsense'] }), { code: 'EINVAL' });
+  await using stack = await spawn({ addresses: ['10.0.0.1/24'] });
+  const socket = await udpBind(stack, { port: 1000 });
+  const reply = stack.pipe.rx.receive();
+  await socket.send(new TextEncoder().encode('hello'), { host: '10.0.0.9', port: 80 });
+  const packet = (await reply)!;
+  assert.deepEqual([packet.length, packet[0]! >> 4], [33, 4]);
+  // Sent back with addresses and ports the other way round.
+  const back = packet.slice();
+  back.copyWithin(12, 16, 20);
+  back.set(packet.subarray(12, 16), 16);
+  back.set(packet.subarray(22, 24), 20);
+  back.set(packet.subarray(20, 22), 22);
+  stack.pipe.tx.trySend(back);
+  const { data, address, port } = await socket.receive();
+  assert.deepEqual([new TextDecoder().decode(data), address, port], ['hello', '10.0.0.9', 80]);
+  const { channel } = await stack.share();
+  const other = Channel.from(channel);
+  assert.ok((await other.stats()).udpOut);
+  other.close();
+});
+
+test('a slot that a thread left with bytes under way is the next one’s alone', { timeout: 30_000 }, async () => {
+  const [own, other] = drivenPair();
+  const listener = other.netstack.stack.tcpSocket();
+  listener.listen({ port: 80 });
+  const worker = start('block', [own.commandChannel().share()]);
+  assert.equal(await nextMessage(worker), 'blocked');
+  // Nobody reads on the other side: what the thread wrote waits in the rings and buffers of the stack.
+  await worker.terminate();
+  await until(() => own.netstack.socketCount === 0, 'its sockets are closed');
+  const next = Channel.from(own.commandChannel().share().channel);
+  const socket = await udpBind(next, { port: 53 });
+  const receive = socket.receive();
+  const accepted = listener.accept()!;
+  accepted.recv(new Uint8Array(1 << 16));
+  accepted.abort();
+  await socket.send(Uint8Array.of(1), { host: OWN, port: 53 });
+  assert.deepEqual((await receive).data, Uint8Array.of(1));
+  next.close();
+  own.close();
+  other.close();
+  assert.equal(own.netstack.memory.usedBytes, 0);
+});
+
+test('without memory for rings, bytes go in commands', { timeout: 30_000 }, async () => {
+  const pair = [{ addresses: [`${OWN}/24`], memory: 1 << 19, streamBytes: 1 << 15 }, { addresses: [`${OTHER}/24`] }];
+  const [own, other] = pipedPair(pair[0]!, pair[1]!);
+  own.run();
+  other.run();
+  const channel = Channel.from(own.commandChannel().share().channel);
+  const listener = await tcpListen(other, { port: 80 });
+  const opened: { rings?: unknown; handle: number }[] = [];
+  while (opened.at(-1) === undefined || opened.at(-1)!.rings !== undefined) {
+    assert.ok(opened.length < 100, 'there is memory without end');
+    opened.push(await channel.request({ kind: 'tcp-connect', host: OTHER, port: 80 }));
+    await listener.accept();
+  }
+  const stream = await tcpConnect(channel, { host: OTHER, port: 80 });
+  const peer = await listener.accept();
+  const data = new Uint8Array(50_000).map((_, i) => i * 3);
+  const [got] = await Promise.all([readAll(peer), stream.write(data).then(() => stream.end())]);
+  assert.deepEqual(got, data);
+  await peer.write(data);
+  await peer.close();
+  assert.deepEqual(await readAll(stream), data);
+  await stream.close();
+  channel.close();
+  own.close();
+  other.close();
+  assert.equal(own.netstack.memory.usedBytes, 0);
+});
