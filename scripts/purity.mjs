@@ -36,6 +36,7 @@ const RINGS = {
   node: [...INNER, 'phy', 'stack.ts', 'core.ts', 'sockets', 'index.ts'],
   linux: [...INNER, 'phy', 'stack.ts', 'core.ts', 'sockets'],
   web: [...INNER, 'phy', 'stack.ts', 'core.ts', 'sockets', 'index.ts'],
+  proxy: [...INNER, ...PROTOCOLS, 'phy', 'dhcp', 'dns', 'stack.ts', 'core.ts', 'sockets', 'index.ts'],
   cli: ['*'],
   lab: ['*'],
 };
