@@ -3,7 +3,7 @@
  * offload, TCP crosses it in super-segments of up to 64 KiB and checksums stay unmade. @module
  */
 import { NetError } from '../errors.ts';
-import type { MacAddress } from '../wire/address.ts';
+import { MacAddress } from '../wire/address.ts';
 import { FdDevice, type FdDeviceOptions } from './fd-device.ts';
 import { checkName, IFREQ_VALUE, InterfaceControl, ifreq, ifreqName, parseHostAddresses, Struct } from './ifreq.ts';
 import * as c from './libc.ts';
@@ -69,6 +69,32 @@ export function openTap(options: TunOptions): Promise<TunDevice> {
 }
 
 async function open(syscall: string, kind: number, options: TunOptions): Promise<TunDevice> {
+  return adoptTun(await openDescriptor(syscall, kind, options));
+}
+
+/** An open interface as a descriptor, which may be handed to another process. */
+export interface TunDescriptor {
+  readonly fd: number;
+  readonly medium: 'ip' | 'ethernet';
+  readonly name: string;
+  readonly mtu: number;
+  readonly offload: boolean;
+  readonly vnet: boolean;
+  /** The Linux side's own Ethernet address as text; null for TUN. */
+  readonly hostMac: string | null;
+}
+
+/** The device of a descriptor, which is the device's from now on. @throws NetError ENOSYS */
+export async function adoptTun({ name, hostMac, ...options }: TunDescriptor): Promise<TunDevice> {
+  const libc = await c.loadLibc();
+  return new TunDevice({ libc, ...options }, name, hostMac === null ? null : MacAddress.parse(hostMac));
+}
+
+/** Opens a TAP interface as {@link openTap} does, for another process. */
+export const openTapDescriptor = (options: TunOptions): Promise<TunDescriptor> =>
+  openDescriptor('openTap', IFF_TAP, options);
+
+async function openDescriptor(syscall: string, kind: number, options: TunOptions): Promise<TunDescriptor> {
   checkName(options.name, syscall);
   const addresses = parseHostAddresses(options.hostAddress, syscall);
   const libc = await loadAndCheck(syscall, options);
@@ -83,8 +109,8 @@ async function open(syscall: string, kind: number, options: TunOptions): Promise
     for (const address of addresses) control.setAddress(address);
     if ((options.up ?? !existed) && !control.isUp()) control.setUp();
     const medium = kind === IFF_TAP ? 'ethernet' : 'ip';
-    const hostMac = kind === IFF_TAP ? control.mac() : null;
-    return new TunDevice({ libc, fd, medium, mtu: control.mtu(), offload, vnet }, name, hostMac);
+    const hostMac = kind === IFF_TAP ? `${control.mac()}` : null;
+    return { fd, medium, name, mtu: control.mtu(), offload, vnet, hostMac };
   } catch (error) {
     libc.close(fd);
     throw error;
