@@ -37,6 +37,7 @@ const RINGS = {
   linux: [...INNER, 'phy', 'stack.ts', 'core.ts', 'sockets'],
   web: [...INNER, 'phy', 'stack.ts', 'core.ts', 'sockets', 'index.ts'],
   proxy: [...INNER, ...PROTOCOLS, 'phy', 'dhcp', 'dns', 'stack.ts', 'core.ts', 'sockets', 'index.ts'],
+  qemu: ['phy'],
   cli: ['*'],
   lab: ['*'],
 };

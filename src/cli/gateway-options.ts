@@ -1,6 +1,14 @@
 /** What `run` and `proxy` share: rules, published ports, names. @module */
-import { readFileSync } from 'node:fs';
-import { type GatewayOptions, Policy, type PolicyDocument, type Publication, parseRule } from '../proxy/index.ts';
+import { createWriteStream, readFileSync, type WriteStream } from 'node:fs';
+import {
+  type FlowRecord,
+  formatFlow,
+  type GatewayOptions,
+  Policy,
+  type PolicyDocument,
+  type Publication,
+  parseRule,
+} from '../proxy/index.ts';
 import { readIp } from './args.ts';
 import { CommandError, UsageError } from './command.ts';
 
@@ -107,4 +115,17 @@ function readHost(text: string): [string, string] {
   if (at < 1) throw new UsageError(`--host: expected NAME=ADDRESS, got ${JSON.stringify(text)}`);
   readIp('host', text.slice(at + 1));
   return [text.slice(0, at), text.slice(at + 1)];
+}
+
+/** What is said of flows: denied ones to people, all of them to the file of `--log`. */
+export function flowWriter(file: string | undefined, say: (line: string) => void) {
+  const log: WriteStream | null = file === undefined ? null : createWriteStream(file, { flags: 'a' });
+  log?.on('error', (error) => say(`the log ends here: ${error.message}`));
+  const onFlow = (record: FlowRecord): void => {
+    log?.write(`${JSON.stringify(record)}\n`);
+    if (record.verdict === 'deny') say(formatFlow(record));
+  };
+  const close = (): Promise<void> =>
+    new Promise((resolve) => (log === null || log.destroyed ? resolve() : log.end(resolve)));
+  return { onFlow, close };
 }

@@ -21,6 +21,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Comman
   multicast: () => import('./multicast.ts'),
   resolve: () => import('./resolve.ts'),
   run: () => import('./run.ts'),
+  proxy: () => import('./proxy.ts'),
 };
 
 const names = Object.keys(COMMANDS);

@@ -1,12 +1,11 @@
 /** `ethertype run`: a program in a network of its own, every flow of which this stack relays under rules. @module */
-import { createWriteStream, type WriteStream } from 'node:fs';
 import { runInNamespace } from '../linux/namespace.ts';
 import { type Device, FaultInjector, PcapWriter } from '../phy/index.ts';
-import { type FlowRecord, formatFlow, Gateway, NETWORK } from '../proxy/index.ts';
+import { Gateway, NETWORK } from '../proxy/index.ts';
 import { readInteger, readOptions, readPercent } from './args.ts';
 import { CaptureFile } from './capture-file.ts';
 import { type Command, UsageError } from './command.ts';
-import { GATEWAY_OPTIONS, GATEWAY_USAGE, type GatewaySettings, readGateway } from './gateway-options.ts';
+import { flowWriter, GATEWAY_OPTIONS, GATEWAY_USAGE, type GatewaySettings, readGateway } from './gateway-options.ts';
 
 const MTU = 1500;
 const FORWARDED = ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
@@ -59,19 +58,6 @@ function readSettings(args: string[]): Settings {
 }
 
 const complain = (message: string): void => void process.stderr.write(`ethertype run: ${message}\n`);
-
-/** What is said of flows: denied ones to people, all of them to the file of `--log`. */
-export function flowWriter(file: string | undefined, say: (line: string) => void) {
-  const log: WriteStream | null = file === undefined ? null : createWriteStream(file, { flags: 'a' });
-  log?.on('error', (error) => say(`the log ends here: ${error.message}`));
-  const onFlow = (record: FlowRecord): void => {
-    log?.write(`${JSON.stringify(record)}\n`);
-    if (record.verdict === 'deny') say(formatFlow(record));
-  };
-  const close = (): Promise<void> =>
-    new Promise((resolve) => (log === null || log.destroyed ? resolve() : log.end(resolve)));
-  return { onFlow, close };
-}
 
 async function run(args: string[]): Promise<number> {
   const settings = readSettings(args);
