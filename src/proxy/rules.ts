@@ -113,7 +113,10 @@ const meansPorts = ({ protocol, ports }: Rule, facts: FlowFacts): boolean =>
 /** Whether a rule means the flow. */
 export function matches(rule: Rule, facts: FlowFacts): boolean {
   if (!meansPorts(rule, facts)) return false;
-  if (rule.prefix !== null) return rule.prefix.contains(facts.address);
+  // IPv4 stands inside IPv6 here, but ::/0 does not mean it.
+  if (rule.prefix !== null) {
+    return rule.prefix.address.isV4 === facts.address.isV4 && rule.prefix.contains(facts.address);
+  }
   if (rule.name !== null) return facts.names.some((name) => isNamed(rule.name!, name));
   if (rule.sni !== null) return facts.sni !== null && isNamed(rule.sni, facts.sni);
   return true;

@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { createSocket } from 'node:dgram';
+import { readdirSync } from 'node:fs';
 import { createServer, connect as netConnect, type Server, type Socket } from 'node:net';
 import { afterEach, describe, test } from 'node:test';
+import { connect as tlsConnect } from 'node:tls';
 import { createHost, type Host, type TcpStream } from '../../src/index.ts';
 import { pipePair } from '../../src/phy/index.ts';
 import { type FlowRecord, Gateway, type GatewayOptions, Policy, parseRule } from '../../src/proxy/index.ts';
@@ -29,7 +31,11 @@ interface Rig {
 async function rig(more: Partial<GatewayOptions> = {}): Promise<Rig> {
   const [left, right] = pipePair({ medium: 'ethernet' });
   const records: FlowRecord[] = [];
-  const onFlow = (record: FlowRecord): void => void records.push(record);
+  let ended = 0;
+  const onFlow = (record: FlowRecord): void => {
+    records.push(record);
+    if (record.protocol === 'tcp' && record.direction === 'out') ended++;
+  };
   const gateway = await Gateway.start({ device: left, hostLoopback: true, onFlow, nameServers: [], ...more });
   const guest = createHost({
     device: right,
@@ -41,7 +47,8 @@ async function rig(more: Partial<GatewayOptions> = {}): Promise<Rig> {
   });
   const quiet = async (): Promise<void> => {
     const { tcp } = gateway.relay;
-    for (let i = 0; i < 200 && tcp.count > 0; i++) await pause(10);
+    for (let i = 0; i < 200 && (tcp.count > 0 || ended < tcp.stats.opened); i++) await pause(10);
+    assert.equal(ended, tcp.stats.opened, 'each flow has its line');
     assert.equal(tcp.count, 0, 'flows are left');
   };
   closers.push(async () => {
@@ -76,6 +83,46 @@ async function freePort(): Promise<number> {
 }
 
 const open = (guest: Host, port: number, host = ROUTER): Promise<TcpStream> => guest.tcp.connect({ host, port });
+
+/** The first bytes that Node's own TLS says to a server of that name. */
+async function helloOf(servername: string): Promise<Uint8Array> {
+  let told: (bytes: Uint8Array) => void = () => {};
+  const bytes = new Promise<Uint8Array>((resolve) => {
+    told = resolve;
+  });
+  const port = await serve((socket) => {
+    socket.once('data', (chunk) => {
+      told(new Uint8Array(chunk));
+      socket.destroy();
+    });
+  });
+  tlsConnect({ port, host: '127.0.0.1', servername }).on('error', () => {});
+  return bytes;
+}
+
+/** The SYN of a host that does not exist. */
+function spoofedSyn(sourcePort: number, port: number): Uint8Array {
+  const bytes = new Uint8Array(40);
+  const dv = new DataView(bytes.buffer);
+  dv.setUint16(0, 0x4500);
+  dv.setUint16(2, 40);
+  dv.setUint16(8, 0x4006);
+  bytes.set([10, 0, 2, 150, 10, 0, 2, 2], 12);
+  dv.setUint16(20, sourcePort);
+  dv.setUint16(22, port);
+  dv.setUint32(24, sourcePort * 7);
+  dv.setUint16(32, 0x5002);
+  dv.setUint16(34, 65_535);
+  const sum = (from: number, start: number): number => {
+    let total = start;
+    for (let at = from; at < (from === 0 ? 20 : 40); at += 2) total += dv.getUint16(at);
+    while (total > 0xffff) total = (total & 0xffff) + (total >> 16);
+    return ~total & 0xffff;
+  };
+  dv.setUint16(10, sum(0, 0));
+  dv.setUint16(36, sum(12, 6 + 20));
+  return bytes;
+}
 
 describe('gateway: TCP', options, () => {
   test('20 MB each way at once, unchanged, over both families', async () => {
@@ -265,6 +312,34 @@ describe('gateway: TCP', options, () => {
     assert.ok(records.some(({ direction, result }) => direction === 'in' && result === 'closed'));
   });
 
+  test('a flood of SYNs and one of datagrams hold bounded memory, and leave other flows served', async () => {
+    const { guest, gateway } = await rig({ udp: { flowsMax: 32 } });
+    const port = await serve((socket) => socket.pipe(socket));
+    const stream = await open(guest, port);
+    const raw = await guest.raw.open({ family: 4, protocol: 6, headerIncluded: true });
+    for (let i = 0; i < 2000; i++) {
+      await raw.send(spoofedSyn(1024 + i, port), ROUTER);
+      if (i % 100 === 0) await pause(1);
+    }
+    await raw.close();
+    assert.ok(gateway.relay.tcp.count <= 600, `${gateway.relay.tcp.count} connections`);
+    assert.ok((gateway.host.stats.drops['tcp-syn-queue-full'] ?? 0) > 1000);
+    const udp = await guest.udp.bind();
+    const descriptors = (): number => readdirSync('/proc/self/fd').length;
+    const before = descriptors();
+    for (let i = 0; i < 2000; i++) {
+      await udp.send(bytesOf('flood'), { host: `198.51.${i >> 8}.${i & 0xff}`, port: 9 });
+      if (i % 100 === 0) await pause(1);
+    }
+    assert.ok(gateway.relay.udp.count <= 32, `${gateway.relay.udp.count} flows`);
+    await pause(50);
+    assert.ok(descriptors() <= before + 40, 'descriptors are given back');
+    await stream.write(bytesOf('served'));
+    assert.equal(text(await stream.read()), 'served');
+    await stream.close();
+    await udp.close();
+  });
+
   test('a limit of bytes resets', async () => {
     const { guest, records, quiet } = await rig({ bytesMax: 100_000 });
     const port = await serve((socket) => socket.pipe(socket));
@@ -326,6 +401,34 @@ describe('gateway: policy', options, () => {
         await assert.rejects(result, { code: 'ECONNREFUSED' });
         assert.equal(records.pop()?.reason, reason);
       }
+    }
+  });
+
+  test('the TLS name decides, and what was read of the hello goes on unchanged', async () => {
+    const policy = new Policy({ allow: ['sni=good.test'] });
+    const port = await serve((socket) => socket.pipe(socket));
+    for (const [name, isAllowed] of [
+      ['good.test', true],
+      ['bad.test', false],
+      [null, false],
+    ] as const) {
+      const { guest, records, quiet } = await rig({ policy });
+      const bytes = name === null ? bytesOf('GET / HTTP/1.1\r\n\r\n') : await helloOf(name);
+      const stream = await open(guest, port);
+      for (const half of [bytes.subarray(0, 50), bytes.subarray(50)]) {
+        if (half.length > 0) await stream.write(half).catch(() => {});
+        await pause(20);
+      }
+      if (isAllowed) {
+        await stream.end();
+        assert.deepEqual(await readAll(stream), bytes);
+        await stream.close();
+      } else {
+        await assert.rejects(readAll(stream), { code: 'ECONNRESET' });
+      }
+      await quiet();
+      const { verdict, name: said } = records.pop()!;
+      assert.deepEqual([verdict, said], [isAllowed ? 'allow' : 'deny', name]);
     }
   });
 
