@@ -8,6 +8,8 @@ import {
   type PolicyDocument,
   type Publication,
   parseRule,
+  parseUpstream,
+  type Upstream,
 } from '../proxy/index.ts';
 import { readIp } from './args.ts';
 import { CommandError, UsageError } from './command.ts';
@@ -21,6 +23,7 @@ export const GATEWAY_OPTIONS = {
   'name-server': { type: 'string', multiple: true },
   host: { type: 'string', multiple: true },
   log: { type: 'string' },
+  upstream: { type: 'string' },
 } as const;
 
 export const GATEWAY_USAGE = `  --allow RULE             what is allowed; with one, all else is denied; may be repeated, as all of these
@@ -33,6 +36,7 @@ export const GATEWAY_USAGE = `  --allow RULE             what is allowed; with o
   --host-loopback          the router's address leads to the machine's own loopback; else it is refused
   --name-server IP         who is asked for names, by default whom the machine asks
   --host NAME=ADDRESS      a name beside those of the machine's /etc/hosts
+  --upstream URL           another proxy that all TCP goes out through: socks5://[USER:PASSWORD@]HOST:PORT or http://...
   --log FILE               a line of JSON for each flow that is over, appended`;
 
 export interface GatewayValues {
@@ -44,6 +48,7 @@ export interface GatewayValues {
   readonly 'name-server'?: string[] | undefined;
   readonly host?: string[] | undefined;
   readonly log?: string | undefined;
+  readonly upstream?: string | undefined;
 }
 
 export interface GatewaySettings {
@@ -63,6 +68,7 @@ export function readGateway(values: GatewayValues): GatewaySettings {
       hostLoopback: values['host-loopback'] === true,
       hosts: Object.fromEntries((values.host ?? []).map(readHost)),
       ...(nameServers === undefined ? {} : { nameServers }),
+      ...(values.upstream === undefined ? {} : { upstream: readUpstream(values.upstream) }),
     },
   };
 }
@@ -97,6 +103,14 @@ function readDocument(path: string): PolicyDocument {
     return JSON.parse(readFileSync(path, 'utf8')) as PolicyDocument;
   } catch (error) {
     throw new CommandError(`cannot read the policy in ${path}: ${(error as Error).message}`);
+  }
+}
+
+function readUpstream(text: string): Upstream {
+  try {
+    return parseUpstream(text);
+  } catch {
+    throw new UsageError(`--upstream: expected socks5://HOST:PORT or http://HOST:PORT, got ${JSON.stringify(text)}`);
   }
 }
 

@@ -40,7 +40,7 @@ export interface Publication {
   readonly guestPort: number;
 }
 
-export interface GatewayOptions extends Pick<RelayOptions, 'onFlow' | 'bytesMax' | 'tcp' | 'udp'> {
+export interface GatewayOptions extends Pick<RelayOptions, 'onFlow' | 'bytesMax' | 'tcp' | 'udp' | 'upstream'> {
   /** The wire to the guest. On Ethernet it is served DHCP and router advertisements. */
   readonly device: Device;
   readonly policy?: Policy | PolicyFunction | undefined;
@@ -70,7 +70,7 @@ export class Gateway {
 
   private constructor(options: GatewayOptions) {
     this.#options = options;
-    const { device, policy, onFlow, bytesMax, tcp, udp } = options;
+    const { device, policy, onFlow, bytesMax, tcp, udp, upstream } = options;
     const own = [...NETWORK.router, ...NETWORK.resolver].map((text) => `${text}/${text.includes(':') ? 64 : 24}`);
     this.host = createHost({
       device,
@@ -89,6 +89,7 @@ export class Gateway {
       bytesMax,
       tcp,
       udp,
+      upstream,
     });
   }
 

@@ -6,3 +6,4 @@ export { type Decision, Policy, type PolicyDocument, type PolicyFunction } from 
 export { Relay, type RelayOptions } from './relay.ts';
 export { type FlowFacts, type FlowProtocol, parseRule, type Rule } from './rules.ts';
 export { type ByteCounts, splice } from './splice.ts';
+export { parseUpstream, type Upstream } from './upstream.ts';

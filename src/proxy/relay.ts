@@ -3,6 +3,7 @@
  * the far side has answered; what keeps it from answering is passed on as it was. @module
  */
 import type { Socket as MachineDatagrams } from 'node:dgram';
+import type { Socket } from 'node:net';
 import type { EchoDecision, EchoInterception, EchoRequest } from '../sockets/echo-intercept.ts';
 import type { Host } from '../sockets/host.ts';
 import type { TcpFlow, TcpInterception, TcpInterceptOptions } from '../sockets/tcp-intercept.ts';
@@ -17,6 +18,7 @@ import type { LearnedNames } from './names.ts';
 import { decide, Policy, type PolicyFunction } from './policy.ts';
 import type { FlowFacts, FlowProtocol } from './rules.ts';
 import { splice } from './splice.ts';
+import { dialUpstream, type Upstream } from './upstream.ts';
 
 /** RFC 4787 REQ-5 allows less for ports of protocols that ask once. */
 const DNS_PORT = 53;
@@ -42,6 +44,8 @@ export interface RelayOptions {
   readonly onFlow?: ((record: FlowRecord) => void) | undefined;
   /** Bytes of one TCP connection, both ways together, after which it is reset. */
   readonly bytesMax?: number | undefined;
+  /** Another proxy that TCP goes out through; by default none. UDP and pings, which it does not carry, are refused then. */
+  readonly upstream?: Upstream | undefined;
   readonly tcp?: TcpInterceptOptions | undefined;
   readonly udp?: UdpInterceptOptions | undefined;
 }
@@ -106,6 +110,16 @@ export class Relay {
     const { verdict, reason } = await decide(this.#policy, facts);
     open.reason = reason;
     const target = verdict === 'deny' ? null : this.#redirect(facts);
+    const isCarried =
+      this.#options.upstream === undefined ||
+      facts.protocol === 'tcp' ||
+      (target !== null && IpAddress.parse(target).isLoopback);
+    if (!isCarried) {
+      open.reason = `the upstream proxy carries no ${facts.protocol}`;
+      open.verdict = 'deny';
+      open.end('ECONNREFUSED');
+      return null;
+    }
     if (target !== null) return { target, needsName: verdict === 'sni' };
     if (verdict !== 'deny') open.reason = `${facts.address} is the gateway itself`;
     open.verdict = 'deny';
@@ -128,9 +142,9 @@ export class Relay {
   }
 
   async #relayPlain(flow: TcpFlow, open: OpenFlow, target: string): Promise<void> {
-    let socket: Awaited<ReturnType<typeof dialMachine>>;
+    let socket: Socket;
     try {
-      socket = await dialMachine(target, flow.destinationPort, flow.signal);
+      socket = await this.#dial(target, flow);
     } catch (error) {
       const result = flow.signal.aborted ? 'ECONNABORTED' : codeOf(error);
       flow.reject(refusalOf(error));
@@ -147,7 +161,15 @@ export class Relay {
     await this.#join(stream, socket, open);
   }
 
-  async #join(stream: TcpStream, socket: import('node:net').Socket, open: OpenFlow, first?: Uint8Array): Promise<void> {
+  /** Directly, or through another proxy; the machine's own loopback is always direct. */
+  #dial(target: string, { destinationPort, signal }: TcpFlow): Promise<Socket> {
+    const { upstream } = this.#options;
+    const isOwn = IpAddress.parse(target).isLoopback;
+    if (upstream === undefined || isOwn) return dialMachine(target, destinationPort, signal);
+    return dialUpstream(upstream, target, destinationPort, signal);
+  }
+
+  async #join(stream: TcpStream, socket: Socket, open: OpenFlow, first?: Uint8Array): Promise<void> {
     const end = (): void => stream.abort();
     this.#enders.add(end);
     const { bytesMax } = this.#options;
@@ -175,7 +197,7 @@ export class Relay {
       return;
     }
     try {
-      const socket = await dialMachine(target, flow.destinationPort, flow.signal);
+      const socket = await this.#dial(target, flow);
       await this.#join(stream, socket, open, hello.bytes);
     } catch (error) {
       stream.abort();
