@@ -10,6 +10,7 @@ import type { TcpFlow, TcpInterception, TcpInterceptOptions } from '../sockets/t
 import type { TcpStream } from '../sockets/tcp-stream.ts';
 import type { UdpFlow, UdpInterception, UdpInterceptOptions } from '../sockets/udp-intercept.ts';
 import type { UdpSocket } from '../sockets/udp-socket.ts';
+import type { TcpState } from '../tcp/state.ts';
 import { IpAddress } from '../wire/address.ts';
 import { concat, HELLO_BYTES_MAX, serverName } from './client-hello.ts';
 import { endpoint, type FlowRecord, OpenFlow } from './flow-log.ts';
@@ -57,6 +58,13 @@ interface Endpoints {
   readonly destinationPort: number;
 }
 
+/** States in which the host may still send. */
+const OPEN_STATES: readonly TcpState[] = ['ESTABLISHED', 'FIN-WAIT-1', 'FIN-WAIT-2'];
+const CLOSING_MS = 1000;
+const CLOSING_STEP_MS = 5;
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
 const codeOf = (error: unknown): string => (error as { code?: string }).code ?? 'EIO';
 
 export class Relay {
@@ -66,8 +74,8 @@ export class Relay {
   readonly #host: Host;
   readonly #options: RelayOptions;
   readonly #policy: Policy | PolicyFunction;
-  /** Ends of flows under way, which close with the relay. */
-  readonly #enders = new Set<() => void>();
+  /** Connections under way, and when they are over. */
+  readonly #joined = new Map<TcpStream, Promise<void>>();
   #pings = 0;
 
   /** Relays from now on. @param host - has an any-IP interface */
@@ -80,10 +88,19 @@ export class Relay {
     this.echo = host.icmp.intercept((request) => this.#relayEcho(request));
   }
 
-  /** Ends every flow. The host stays. */
+  /**
+   * Ends every flow; each gets its line. What a host has closed, and is still on its way to the machine, gets a second to
+   * arrive; all else is reset. The host stays.
+   */
   async close(): Promise<void> {
+    await pause(CLOSING_STEP_MS); // what was sent last is read
+    const until = performance.now() + CLOSING_MS;
+    const isClosing = ({ state }: TcpStream): boolean => !OPEN_STATES.includes(state);
+    while (performance.now() < until && [...this.#joined.keys()].some(isClosing)) await pause(CLOSING_STEP_MS);
     await Promise.all([this.tcp.close(), this.udp.close(), this.echo.close()]);
-    for (const end of [...this.#enders]) end();
+    const left = [...this.#joined];
+    for (const [stream] of left) stream.abort();
+    await Promise.all(left.map(([, over]) => over));
   }
 
   #open(protocol: FlowProtocol, flow: Endpoints): { open: OpenFlow; facts: FlowFacts } {
@@ -170,12 +187,13 @@ export class Relay {
   }
 
   async #join(stream: TcpStream, socket: Socket, open: OpenFlow, first?: Uint8Array): Promise<void> {
-    const end = (): void => stream.abort();
-    this.#enders.add(end);
     const { bytesMax } = this.#options;
-    const result = await splice(stream, socket, open.counts, { bytesMax, first });
-    this.#enders.delete(end);
-    open.end(result ?? 'closed');
+    const over = splice(stream, socket, open.counts, { bytesMax, first }).then((result) => {
+      this.#joined.delete(stream);
+      open.end(result ?? 'closed');
+    });
+    this.#joined.set(stream, over);
+    await over;
   }
 
   /** The client is accepted first, since it says its name only then. */

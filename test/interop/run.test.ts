@@ -9,6 +9,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { createHost } from '../../src/index.ts';
+import { qemuDevice } from '../../src/qemu/index.ts';
 import { Namespace, skipReason } from './namespace.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
@@ -124,7 +126,7 @@ describe('run', { skip: skip() }, () => {
     assert.ok(readFileSync(pcap).length > 3 * bytes.length);
   });
 
-  test('names, ping, and an address by DHCP', options, async () => {
+  test('names, and ping', options, async () => {
     const script = `curl -sS -m 10 http://web.test:${port}/ && ping -c 1 -W 2 10.0.2.3 && ping -6 -c 1 -W 2 fd00:2::2 &&
       dig +short +tcp web.test && dig +short @10.0.2.3 nothing.test; grep nameserver /etc/resolv.conf`;
     const flags = ['--host-loopback', '--host', 'web.test=10.0.2.2', '--name-server', '127.0.0.1:1'];
@@ -134,6 +136,16 @@ describe('run', { skip: skip() }, () => {
     assert.equal(stdout.match(/1 received, 0% packet loss/g)?.length, 2);
     assert.match(stdout, /^10\.0\.2\.2$/m);
     assert.match(stdout, /nameserver 10\.0\.2\.3/);
+  });
+
+  test('a DHCP client of Linux gets the guest its address', { ...options, skip: skipReason('dhclient') }, async () => {
+    const lease = join(folder, 'lease');
+    const script = `ip addr flush dev tap0 && dhclient -4 -1 -v -sf /bin/true -lf ${lease} -pf ${lease}.pid tap0; cat ${lease}`;
+    const { code, stdout, stderr } = await run([], 'sh', '-c', script);
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /fixed-address 10\.0\.2\.100;/);
+    assert.match(stdout, /option routers 10\.0\.2\.2;/);
+    assert.match(stdout, /option domain-name-servers 10\.0\.2\.3;/);
   });
 
   test('what is denied is refused at once, with a line that says so', options, async () => {
@@ -232,6 +244,50 @@ describe('run', { skip: skip() }, () => {
     const open = await new Promise<number>((resolve) => echo.getConnections((_e, count) => resolve(count)));
     assert.equal(open, 0, 'no connection is left');
     await new Promise((resolve) => echo.close(resolve));
+  });
+});
+
+describe('proxy --qemu', () => {
+  test('a machine on the socket is served, and again when either has come anew', options, async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'et-qemu-'));
+    const path = join(folder, 'net.sock');
+    const server = createHttp((_request, response) => response.end('served'));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as { port: number };
+    const proxy = async (): Promise<ChildProcess> => {
+      const child = spawn(process.execPath, [MAIN, 'proxy', '--qemu', path, '--host-loopback']);
+      await new Promise((resolve) => child.stdout.once('data', resolve));
+      return child;
+    };
+    const end = async (child: ChildProcess): Promise<void> => {
+      child.kill('SIGTERM');
+      assert.equal(await new Promise((resolve) => child.once('exit', resolve)), 0);
+    };
+    /** What QEMU does: connects, and sends frames of its guest; the guest finds out who it is. */
+    const guest = async (): Promise<void> => {
+      const socket = netConnect(path);
+      const host = createHost({ device: qemuDevice(socket), addresses: ['dhcp', 'slaac'] });
+      const addresses = await host.configured({ timeout: 20_000 });
+      assert.ok(addresses.includes('10.0.2.100/24'), `${addresses}`);
+      const stream = await host.tcp.connect({ host: '10.0.2.2', port });
+      await stream.write(new TextEncoder().encode('GET / HTTP/1.0\r\n\r\n'));
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of stream) chunks.push(chunk);
+      assert.match(`${Buffer.concat(chunks)}`, /served$/);
+      await host.close();
+      assert.equal(host.memory.usedBytes, 0);
+      socket.destroy();
+    };
+    let child = await proxy();
+    await guest();
+    await guest();
+    await end(child);
+    assert.ok(!existsSync(path));
+    child = await proxy();
+    await guest();
+    await end(child);
+    server.close();
+    rmSync(folder, { recursive: true, force: true });
   });
 });
 
