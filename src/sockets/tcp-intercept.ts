@@ -17,6 +17,8 @@ const FLOWS_MAX = 4096;
 /** RFC 5382 REQ-5: a connection without traffic is kept for 2 hours and 4 minutes at least. */
 const IDLE_MS = 7_440_000;
 const DEADLINE_MS = 30_000;
+/** Why a signal is aborted. */
+const GONE = 'the connection is gone';
 
 export interface TcpInterceptOptions {
   /** Connections at once, held ones included; beyond it the one without traffic for longest is reset. Default 4096. */
@@ -104,9 +106,9 @@ export class TcpFlow implements Slot {
   }
 
   #fail(): void {
-    const detail = 'the connection is gone';
-    const context = { address: this.sourceAddress, port: this.sourcePort, detail };
-    this.#settle?.reject(new NetError('ECONNABORTED', 'accept', context));
+    if (this.#settle === null) return;
+    const context = { address: this.sourceAddress, port: this.sourcePort, detail: GONE };
+    this.#settle.reject(new NetError('ECONNABORTED', 'accept', context));
     this.#settle = null;
   }
 
@@ -133,7 +135,7 @@ export class TcpFlow implements Slot {
     const { loop, stats } = this.#owner;
     if (!this.#isDecided && loop.stack.context.nowMs >= this.#deadlineAt) stats.undecided++;
     this.#fail();
-    this.#gone.abort();
+    this.#gone.abort(GONE); // a reason of its own: the default one costs a stack trace
   }
 
   traffic(): number {

@@ -68,7 +68,7 @@ export class UdpFlow implements Slot {
   /** However the socket was closed, the slot is free. */
   #over(): void {
     this.#owner.forget(this);
-    this.#gone.abort();
+    this.#gone.abort('the flow is over');
   }
 
   /** Whether it waits for a decision. */
