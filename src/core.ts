@@ -25,5 +25,5 @@ export type { TcpState } from './tcp/state.ts';
 export type { OnSyn, SynRequest } from './tcp/syn-request.ts';
 export type { Snapshot, TimerName, Trace, TraceEvent } from './tcp/trace.ts';
 export { Source } from './udp/datagram-queue.ts';
-export { UdpSocket } from './udp/udp.ts';
+export { UdpSocket } from './udp/socket.ts';
 export { Cidr, IpAddress, MacAddress } from './wire/address.ts';

@@ -24,7 +24,8 @@ import type { CongestionControl } from './tcp/congestion/controller.ts';
 import type { TcpSettings } from './tcp/settings.ts';
 import { TcpSocket } from './tcp/socket.ts';
 import { Tcp } from './tcp/tcp.ts';
-import { Udp, UdpSocket } from './udp/udp.ts';
+import { UdpSocket } from './udp/socket.ts';
+import { Udp } from './udp/udp.ts';
 import { Cidr, IpAddress, MacAddress } from './wire/address.ts';
 
 /** Frames taken from one device before the sockets send: what arrived in one go is acknowledged in one go. */
@@ -97,6 +98,7 @@ export class Stack {
     const name = options.name ?? `eth${this.ip.interfaces.length - 1}`;
     const mac = options.mac ?? this.#randomMac();
     const iface = this.#add(device, name, mac, false);
+    iface.acceptRedirects = options.acceptRedirects ?? true;
     const { ipv6, addresses = [], anyIp = false } = options;
     iface.anyIp = anyIp;
     if (anyIp && device.medium === 'ip') this.#routeBack(iface);
@@ -191,6 +193,7 @@ export class Stack {
     const local = this.ip.addresses.find(address.withZone(iface.index), iface);
     if (local === null) return false;
     this.ip.routes.remove((route) => route.prefix === local.cidr);
+    iface.redirects.left(local.cidr);
     if (!address.isV4) iface.nd?.release(local);
     this.ip.addresses.remove(local);
     return true;

@@ -1,7 +1,7 @@
 /** Datagrams and their fragments, cut by hand as a test wants them, and a stack that takes them. @module */
 import { Random } from '../src/phy/random.ts';
 import { Stack } from '../src/stack.ts';
-import type { UdpSocket } from '../src/udp/udp.ts';
+import type { UdpSocket } from '../src/udp/socket.ts';
 import { Cidr, IpAddress } from '../src/wire/address.ts';
 import { PROTOCOL_UDP, pseudoHeaderSum } from '../src/wire/ip.ts';
 import * as ipv4 from '../src/wire/ipv4.ts';

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import type { Interface } from '../src/iface/interface.ts';
 import { Stack } from '../src/stack.ts';
-import type { UdpSocket } from '../src/udp/udp.ts';
+import type { UdpSocket } from '../src/udp/socket.ts';
 import { Cidr, IpAddress, MacAddress } from '../src/wire/address.ts';
 import * as ethernet from '../src/wire/ethernet.ts';
 import * as igmp from '../src/wire/igmp.ts';

@@ -10,17 +10,27 @@
  *
  * @module
  */
+import { readFileSync } from 'node:fs';
+import type { AddressOrigin } from '../iface/addresses.ts';
 import { ADDRESS_WORDS, type AddressWord, createHost, type Host, type HostOptions, MacAddress } from '../index.ts';
-import { openTap, openTun, type TunDevice } from '../linux/index.ts';
-import { type Device, PcapWriter, Tracer } from '../phy/index.ts';
+import { attachTunQueue, openTap, openTun, type TunDevice, type TunOptions, type TunQueue } from '../linux/index.ts';
+import { type Device, PcapWriter, Tracer, VlanTrunk } from '../phy/index.ts';
 import type { Cidr, IpAddress } from '../wire/address.ts';
 import { isName } from '../wire/dns.ts';
 import { readCidr, readInteger, readIp, readMac } from './args.ts';
 import { CaptureFile } from './capture-file.ts';
-import { UsageError } from './command.ts';
+import { CommandError, UsageError } from './command.ts';
 
 /** How long an address may take to be found. A link-local one, after no server answered, takes half a minute. */
 const CONFIGURE_MS = 60_000;
+/** How long to wait for the other of `dhcp` and `slaac` once one of them has found an address. */
+const OTHER_MS = 8000;
+/** How long a probe for an address may take: RFC 4862 §5.4.2 has up to two seconds. */
+const PROBED_MS = 5000;
+/** How often to look. */
+const LOOK_MS = 20;
+/** A flag of Linux's addresses, IFA_F_TENTATIVE. */
+const TENTATIVE = 0x40;
 
 /** Options of the interface and of the host on it; a command adds its own. */
 export const INTERFACE_OPTIONS = {
@@ -33,6 +43,7 @@ export const INTERFACE_OPTIONS = {
   search: { type: 'string', multiple: true },
   mac: { type: 'string' },
   mtu: { type: 'string' },
+  vlan: { type: 'string' },
   'no-offload': { type: 'boolean' },
   pcap: { type: 'string' },
   trace: { type: 'boolean' },
@@ -49,8 +60,10 @@ export const INTERFACE_USAGE = `  --tap NAME, --tun NAME   the interface; made i
   --search DOMAIN          tried behind short names; may be repeated
   --mac MAC                the host's Ethernet address (TAP); by default 02:00 and the last four bytes of its address
   --mtu N                  the largest IP packet, 68 to 65535; by default the interface's own
+  --vlan ID                the host is in this virtual LAN (TAP): its frames have an 802.1Q tag, 1 to 4094
   --no-offload             no super-segments and no partial checksums
-  --pcap FILE              records every packet as the wire has it: classic pcap if FILE ends in .pcap, else pcapng
+  --pcap FILE              records every packet as the wire has it: classic pcap if FILE ends in .pcap, else pcapng,
+                           with why the stack dropped it as a comment
   --trace                  prints every packet on stderr`;
 
 /** What `readOptions` makes of {@link INTERFACE_OPTIONS}. */
@@ -64,6 +77,7 @@ export interface InterfaceValues {
   readonly search?: string[] | undefined;
   readonly mac?: string | undefined;
   readonly mtu?: string | undefined;
+  readonly vlan?: string | undefined;
   readonly 'no-offload'?: boolean | undefined;
   readonly pcap?: string | undefined;
   readonly trace?: boolean | undefined;
@@ -83,6 +97,8 @@ export interface InterfaceSettings {
   /** Null: a random one. */
   readonly mac: MacAddress | null;
   readonly mtu: number | undefined;
+  /** Undefined: frames have no tag. */
+  readonly vlan: number | undefined;
   readonly offload: boolean;
   readonly pcap: string | undefined;
   readonly trace: boolean;
@@ -103,7 +119,10 @@ export function readInterface(values: InterfaceValues, fallback: readonly string
   }
   const name = (tap ?? tun)!;
   if (name === '') throw new UsageError(`--${tap === undefined ? 'tun' : 'tap'}: expected a name like tap0, got ""`);
-  if (tun !== undefined && values.mac !== undefined) throw new UsageError('--mac is for --tap: a TUN has no Ethernet');
+  for (const option of ['mac', 'vlan'] as const) {
+    if (tun !== undefined && values[option] !== undefined)
+      throw new UsageError(`--${option} is for --tap: a TUN has no Ethernet`);
+  }
   const texts = values.address ?? fallback;
   const words = texts.filter(isWord);
   const ofEthernet = words.find((word) => word !== 'slaac');
@@ -122,6 +141,7 @@ export function readInterface(values: InterfaceValues, fallback: readonly string
     search: (values.search ?? []).map(readDomain),
     mac: readMac('mac', values.mac) ?? (addresses.length > 0 ? new MacAddress(0x0200, addresses[0]!.address.d) : null),
     mtu: readInteger('mtu', values.mtu, 68, 65_535),
+    vlan: readInteger('vlan', values.vlan, 1, 4094),
     offload: values['no-offload'] !== true,
     pcap: values.pcap,
     trace: values.trace === true,
@@ -176,35 +196,47 @@ export interface Wire {
   readonly tun: TunDevice;
   readonly device: Device;
   readonly file: CaptureFile | null;
+  /** Tells the capture, where there is one, why the stack drops what it drops; frames must reach the stack unqueued. */
+  explain(host: Host): void;
 }
 
 /**
  * Opens the interface.
  * @param command - the name of the command, for what it says on stderr
+ * @param queue - one that was opened already, in place of the interface
  */
 export async function openWire(
   command: string,
   settings: InterfaceSettings,
   offload = settings.offload,
+  queue: TunQueue | null = null,
 ): Promise<Wire> {
   const complain = (message: string): void => void process.stderr.write(`ethertype ${command}: ${message}\n`);
   const file = settings.pcap === undefined ? null : new CaptureFile(settings.pcap, complain);
   const open = settings.kind === 'tap' ? openTap : openTun;
-  const tun = await open({
-    name: settings.name,
-    ...(settings.mtu === undefined ? {} : { mtu: settings.mtu }),
-    hostAddress: settings.hostAddresses.map(String),
-    offload,
-    up: true,
-  });
+  const tun = await (queue === null ? open(tunOptions(settings, offload)) : attachTunQueue(queue));
   let device: Device = tun;
+  let explain: Wire['explain'] = () => {};
   if (file !== null) {
-    device = new PcapWriter(device, file, { format: file.format, name: tun.name, epochMs: performance.timeOrigin });
+    const options = { format: file.format, name: tun.name, epochMs: performance.timeOrigin };
+    const writer = new PcapWriter(device, file, options);
+    explain = (host) => writer.explain(host.stack.stats);
+    device = writer;
   }
   if (settings.trace)
     device = new Tracer(device, (line, way) => process.stderr.write(`${way === 'rx' ? '<' : '>'} ${line}\n`));
-  return { tun, device, file };
+  if (settings.vlan !== undefined) device = new VlanTrunk(device).lan(settings.vlan);
+  return { tun, device, file, explain };
 }
+
+/** What the interface is opened with. */
+export const tunOptions = (settings: InterfaceSettings, offload: boolean): TunOptions => ({
+  name: settings.name,
+  ...(settings.mtu === undefined ? {} : { mtu: settings.mtu }),
+  hostAddress: settings.hostAddresses.map(String),
+  offload,
+  up: true,
+});
 
 /** What {@link createHost} gets of the settings. */
 export const hostOptions = (
@@ -220,12 +252,48 @@ export const hostOptions = (
   ...(settings.kind === 'tap' && settings.mac !== null ? { mac: `${settings.mac}` } : {}),
 });
 
+/** Makes the host on the wire, as {@link createHost}. A capture in pcapng says from now on what the host drops, and why. */
+export function hostOn({ explain }: Pick<Wire, 'explain'>, options: HostOptions): Host {
+  const host = createHost(options);
+  explain(host);
+  return host;
+}
+
 /**
- * Waits for the address that was to be found.
- * @throws NetError ETIMEDOUT
+ * Waits until the addresses can be sent from: what finds one has found it, and those written out have been probed for
+ * where that is done (RFC 4862 §5.4), at either end.
+ * @throws NetError ETIMEDOUT; CommandError where another host has one
  */
-export async function untilConfigured(host: Host, { words }: InterfaceSettings): Promise<void> {
+export async function untilConfigured(host: Host, { words, hostAddresses }: InterfaceSettings): Promise<void> {
   if (words.length > 0) await host.configured({ timeout: CONFIGURE_MS });
+  const { addresses } = host.stack.ip;
+  const own = (origin: AddressOrigin) =>
+    addresses.all.filter((local) => local.iface === host.iface && local.origin === origin);
+  // What one of them knows, as a domain to search, is not to depend on which was the first.
+  const isFound = (word: 'dhcp' | 'slaac'): boolean => !words.includes(word) || own(word).some((one) => one.isAssigned);
+  await until(OTHER_MS, () => isFound('dhcp') && isFound('slaac'));
+  const given = () => own('static');
+  await until(PROBED_MS, () => given().every(({ state }) => state !== 'tentative'));
+  const taken = given().find(({ isAssigned }) => !isAssigned);
+  if (taken !== undefined) throw new CommandError(`--address: ${taken.address} is in use by another host`);
+  await untilLinux(host.iface!.name, hostAddresses);
+}
+
+/** Looks until `isSo`, for `ms` at most. */
+async function until(ms: number, isSo: () => boolean): Promise<void> {
+  const end = performance.now() + ms;
+  while (!isSo() && performance.now() < end) await new Promise((resume) => setTimeout(resume, LOOK_MS));
+}
+
+/** Linux probes for its end's address too, and drops what comes before. */
+async function untilLinux(name: string, addresses: readonly Cidr[]): Promise<void> {
+  const isTentative = (): boolean =>
+    readFileSync('/proc/self/net/if_inet6', 'utf8')
+      .split('\n')
+      .map((line) => line.split(/ +/)) // address, index, prefix length, scope, flags, name
+      .some(([, , , , flags, of]) => of === name && (Number.parseInt(flags!, 16) & TENTATIVE) !== 0);
+  if (addresses.every(({ address }) => address.isV4)) return;
+  await until(PROBED_MS, () => !isTentative());
 }
 
 /** A host on an interface, for one command. */
@@ -247,7 +315,7 @@ export async function openClient(
   options: Partial<HostOptions> = {},
 ): Promise<Client> {
   const wire = await openWire(command, settings);
-  const host = createHost({ ...hostOptions(settings, wire), tcp: { noDelay: true }, ...options });
+  const host = hostOn(wire, { ...hostOptions(settings, wire), tcp: { noDelay: true }, ...options });
   const close = async (): Promise<void> => {
     await host.close();
     wire.file?.close();

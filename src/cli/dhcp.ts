@@ -1,7 +1,7 @@
 /** `ethertype dhcp`: an address from a server, told as dhclient tells it; or the server itself. @module */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { type DhcpClientOptions, type DhcpEvent, DhcpServer, type StoredLease } from '../dhcp/index.ts';
-import { type Configuration, createHost, type Host, type IpAddress } from '../index.ts';
+import type { Configuration, Host, IpAddress } from '../index.ts';
 import { readInteger, readIp, readOptions } from './args.ts';
 import * as client from './client.ts';
 import { type Command, CommandError, UsageError } from './command.ts';
@@ -150,7 +150,7 @@ async function runClient(values: Values): Promise<number> {
   const onConfigured = (configuration: Configuration): void => {
     if (configuration.source === 'dhcp' && configuration.addresses.length > 0) found = configuration;
   };
-  const host = createHost({ ...client.hostOptions(settings, wire), dhcp, onDhcp, onConfigured });
+  const host = client.hostOn(wire, { ...client.hostOptions(settings, wire), dhcp, onDhcp, onConfigured });
   const state = host.autoconfig()!.dhcp!;
   try {
     await host.configured({ timeout });

@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { CommandError, UsageError } from './command.ts';
 import { accountToJson, formatAccount } from './lab/account.ts';
+import type { AddressesDetails, NamesDetails } from './lab/autoconfigure.ts';
 import type { BadInputDetails } from './lab/bad-input.ts';
 import type { BulkDetails } from './lab/bulk.ts';
 import type { EchoDetails, HttpDetails, PingDetails } from './lab/greet.ts';
@@ -30,8 +31,10 @@ interface Document {
   seed: number;
   lossPercent: number;
   ms: number;
-  hosts: { name: string; address: string; mac: string }[];
+  hosts: { name: string; mac: string; address: string; address6: string }[];
   phases: {
+    addresses: PhaseBase & AddressesDetails;
+    names: PhaseBase & NamesDetails;
     ping: PhaseBase & PingDetails;
     http: PhaseBase & HttpDetails;
     udpEcho: PhaseBase & EchoDetails;
@@ -44,7 +47,12 @@ interface Document {
   capture: { file: string; failure: string | null; packets: number; leftOut: string[] } | null;
 }
 
-const optionsOf = (seed: number, lossPercent = 1): LabOptions => ({ seed, lossPercent, bulkBytes: BULK_BYTES });
+const optionsOf = (seed: number, lossPercent = 1): LabOptions => ({
+  seed,
+  lossPercent,
+  scenario: null,
+  bulkBytes: BULK_BYTES,
+});
 
 const run = (options: LabOptions, recording: Recording | null = null): Promise<LabAccount> =>
   runLab({ options, recording, onProgress: () => {} });
@@ -59,29 +67,52 @@ async function document(seed: number, lossPercent?: number): Promise<Document> {
 }
 
 /** What does not depend on the machine: the phases in virtual time, but for how long they took outside of it. */
-const virtual = ({ phases: { lossy, badInput } }: Document): object => ({
-  lossy: { ...lossy, ms: 0 },
-  badInput: { ...badInput, ms: 0 },
+const virtual = ({ phases: { bulk, ...rest }, hosts, drops }: Document): object => ({
+  hosts,
+  drops,
+  ...Object.fromEntries(Object.entries(rest).map(([name, phase]) => [name, { ...phase, ms: 0 }])),
 });
+
+const ADDRESSES = ['10.0.0.100', '10.0.0.101', '10.0.0.102', '10.0.1.10', '198.51.100.80', '198.51.100.53'];
 
 test('lab: every phase does what it says, and memory comes back', async () => {
   const result = await document(1);
-  const { ping, http, udpEcho, bulk, lossy, badInput } = result.phases;
+  const { addresses, names, ping, http, udpEcho, bulk, lossy, badInput } = result.phases;
   assert.ok(result.ok, JSON.stringify(result));
   assert.equal(result.seed, 1);
   assert.equal(result.lossPercent, 1);
   assert.deepEqual(
-    result.hosts.map((host) => host.address),
-    ['10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.0.10'],
+    result.hosts.map((host) => `${host.name} ${host.address}`),
+    ['alice', 'bob', 'carol', 'server', 'www', 'ns'].map((name, i) => `${name} ${ADDRESSES[i]}`),
   );
-  assert.equal(ping.replies.length, 12);
-  assert.ok(ping.replies.every((reply) => reply.ttl === 64 && reply.timeMs > 0 && reply.firstMs > 0));
+  // What the router leased is what the hosts have, and the prefixes are the router's.
+  const leases = addresses.leases.map(({ host, address }) => [host, address]);
+  const hosts = result.hosts.slice(0, 4);
+  assert.deepEqual(
+    leases.sort(),
+    hosts.map(({ name, address }) => [name, address]),
+  );
+  assert.ok(hosts.slice(0, 3).every(({ address6 }) => /^fd00::[0-9a-f]+:/.test(address6)));
+  assert.match(hosts[3]!.address6, /^fd00::1:[0-9a-f]+:/);
+  assert.ok(addresses.virtualMs! > 1000, 'duplicates were looked for');
+  assert.equal(names.answers.at(-1)!.found[0], 'ENOTFOUND');
+  assert.deepEqual(new Set(names.answers[0]!.found), new Set([hosts[3]!.address, hosts[3]!.address6]));
+  assert.deepEqual(new Set(names.answers[2]!.found), new Set(['198.51.100.80', '2001:db8:80::80']));
+  assert.ok(names.farMs > 10 && names.cachedMs < 1, 'the router asked once, and remembers');
+  assert.equal(ping.replies.length, 24);
+  const hopLimit = ({ from, to }: { from: string; to: string }): number =>
+    from === 'server' || to === 'server' ? 63 : 64;
+  assert.ok(ping.replies.every((reply) => reply.ttl === hopLimit(reply) && reply.timeMs > 0 && reply.firstMs > 0));
   assert.equal(http.status, 'HTTP/1.1 200 OK');
-  assert.match(http.body, /10\.0\.0\.1/);
+  assert.match(http.body, /10\.0\.0\.100/);
+  assert.deepEqual(
+    http.requests.map(({ address }) => address),
+    [hosts[3]!.address, hosts[3]!.address6, 'www.example.net'],
+  );
   assert.equal(udpEcho.alike, udpEcho.datagrams);
   assert.equal(udpEcho.datagrams, 28);
   assert.equal(bulk.bytes, BULK_BYTES);
-  assert.ok(bulk.alike && bulk.bitsPerSecond > 0 && bulk.acks > 0);
+  assert.ok(bulk.alike && bulk.bitsPerSecondV4 > 0 && bulk.bitsPerSecondV6 > 0 && bulk.acks > 0);
   assert.ok(bulk.segments >= BULK_BYTES / 1460);
   assert.equal(lossy.bytes, 4 << 20);
   assert.ok(lossy.alike && lossy.framesLost > 0 && lossy.retransmits > 0 && lossy.fastRetransmits > 0);
@@ -155,14 +186,14 @@ test('lab: the pcapng has a section a LAN, its hosts as interfaces, and every ki
   const interfaces = blocks.filter(({ type }) => type === INTERFACE);
   assert.deepEqual(
     interfaces.map(({ body }) => body.readUInt16LE(0)),
-    [1, 1, 1, 1, 1, 1],
-    'Ethernet',
+    new Array(9 + 5).fill(1),
+    'Ethernet: six hosts and the router, which has three; then two',
   );
   const packets = blocks.filter(({ type }) => type === PACKET).map(({ body }) => body);
   assert.equal(packets.length, account.capturedPackets);
   assert.ok(packets.length > 2000, `${packets.length}`);
   const types = new Set(packets.map((body) => body.readUInt16BE(20 + 12)));
-  assert.deepEqual(types, new Set([0x0806, 0x0800]), 'ARP and IPv4');
+  assert.deepEqual(types, new Set([0x0806, 0x0800, 0x86dd]), 'ARP, IPv4 and IPv6');
   assert.ok(
     packets.some((body) => body.includes('GET / HTTP/1.1')),
     'the HTTP exchange',
@@ -191,7 +222,19 @@ test('lab: the account fits on a screen of 80 columns', async () => {
   );
   assert.ok(lines.length <= 50, `${lines.length} lines`);
   assert.match(lines.at(-1)!, /^All well, in /);
-  for (const name of ['ping', 'http', 'udp echo', 'bulk', 'lossy', 'bad input', 'dropped', 'memory', 'capture']) {
+  for (const name of [
+    'addresses',
+    'names',
+    'ping',
+    'http',
+    'udp echo',
+    'bulk',
+    'lossy',
+    'bad input',
+    'dropped',
+    'memory',
+    'capture',
+  ]) {
     assert.ok(
       lines.some((line) => line.startsWith(`${name} `)),
       name,
@@ -204,6 +247,7 @@ test('lab: what failed is named', async () => {
   const account: LabAccount = {
     ok: false,
     ms: 12,
+    hosts: [],
     rows: [{ ...row, name: 'http', ok: false }],
     drops: {},
     memory: { peakBytes: 4096, usedBytes: 2048 },
@@ -225,6 +269,8 @@ test('lab: what failed is named', async () => {
   });
 });
 
+const EXAMPLE = fileURLToPath(new URL('../../../examples/lab.json', import.meta.url));
+
 const REFUSED: [string[], RegExp][] = [
   [['--seed', '-1'], /seed/],
   [['--seed', '1.5'], /seed.*whole number/],
@@ -236,7 +282,12 @@ const REFUSED: [string[], RegExp][] = [
   [['--lose', '1'], /--loss/],
   [['--json=1'], /json takes no value/],
   [['--pcap'], /pcap needs a value/],
-  [['lan'], /unexpected argument/],
+  [['lan.json', 'wan.json'], /unexpected argument/],
+  [['--flow', 'bob:alice'], /--flow: expected the number of a flow.*1 \(alice:\d+ > server:9\), 2 \(alice/],
+  [['--loss', '1', EXAMPLE], /--loss: expected none with a file/],
+  [['--rows', '0', EXAMPLE], /--rows: expected a whole number from 1/],
+  [['--flow', 'alice:bob', EXAMPLE], /--flow: expected the number of a flow, or its hosts.*1 \(laptop:\d+ > www:80\)/],
+  [['--scenario', EXAMPLE, EXAMPLE], /lab\.json: unknown name "seed": expected schedule, repeatMs/],
 ];
 
 for (const [args, expected] of REFUSED) {
@@ -253,6 +304,25 @@ test('lab: a capture that cannot be written ends it before it begins', async () 
   );
 });
 
+for (const args of [['none.json'], ['--scenario', 'none.json']]) {
+  test(`lab: ${args.join(' ')} that is not there is told`, async () => {
+    await assert.rejects(
+      command.run(args),
+      (error) => error instanceof CommandError && /^cannot read none\.json: no such file/.test(error.message),
+    );
+  });
+}
+
+test('lab: a scenario changes what the lossy phase meets, and memory comes back', async () => {
+  const cut = { atMs: 100, on: [], both: { down: true }, first: {}, second: {} };
+  const mended = { ...cut, atMs: 1100, both: { down: false, drop: 0 } };
+  const options = { ...optionsOf(1, 0), scenario: { changes: [cut, mended], repeatMs: null } };
+  const { ok, phases, memory } = documentOf(await run(options), options);
+  assert.ok(ok && memory.balanced);
+  assert.ok(phases.lossy.alike && phases.lossy.framesLost > 0 && phases.lossy.timeouts > 0);
+  assert.ok(phases.lossy.transferMs > 1000);
+});
+
 const MAIN = fileURLToPath(new URL('./main.js', import.meta.url));
 const tool = (...args: string[]) => spawnSync(process.execPath, [MAIN, 'lab', ...args], { encoding: 'utf8' });
 
@@ -267,6 +337,40 @@ test('lab: as a command, quiet in a pipe, one JSON document, and a capture', () 
     assert.deepEqual({ ok, seed, lossPercent }, { ok: true, seed: 2, lossPercent: 2 });
     const packets = blocksOf(readFileSync(path)).filter(({ type }) => type === PACKET).length;
     assert.deepEqual(capture, { file: path, failure: null, packets, leftOut: ['bulk', 'badInput'] });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('lab: as a command, a page and a diagram of the lossy transfer', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'lab-'));
+  try {
+    const html = join(folder, 'lab.html');
+    const { status, stdout } = tool('--html', html, '--flow', 'alice:server', '--rows', '10');
+    assert.equal(status, 0, stdout);
+    assert.match(stdout, /All well, in .*\n\n +ms {2}alice:\d+ +server:9\n +0\.000 {2}\|-+ SYN -+>\| {2}\+\d+/);
+    const page = readFileSync(html, 'utf8');
+    assert.equal(page.match(/<option value="[12]">[12]: alice:\d+ &gt; server:9, IPv[46], 2 MiB/g)?.length, 2);
+    assert.match(page, /"cwnd","color":"#\w+","kind":"steps","points":\[\d/);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('lab: as a command with a file: a document, a capture, and a page', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'lab-'));
+  try {
+    const [pcap, html] = [join(folder, 'lab.pcapng'), join(folder, 'lab.html')];
+    const { status, stdout, stderr } = tool(EXAMPLE, '--json', '--pcap', pcap, '--html', html, '--flow', '1');
+    assert.equal(stderr, '');
+    assert.equal(status, 0, stdout);
+    const document = JSON.parse(stdout);
+    assert.deepEqual([document.ok, document.seed, document.page], [true, 1, html]);
+    assert.equal(document.flows.length, 3);
+    const packets = blocksOf(readFileSync(pcap)).filter(({ type }) => type === PACKET).length;
+    assert.deepEqual(document.capture, { file: pcap, failure: null, packets });
+    assert.equal(packets, document.frames);
+    assert.match(readFileSync(html, 'utf8'), /^<!doctype html>[\s\S]*laptop:\d+ &gt; www:80[\s\S]*<\/html>\n$/);
   } finally {
     rmSync(folder, { recursive: true });
   }

@@ -1,42 +1,95 @@
 /** `ethertype lab`: a whole LAN in memory, real traffic over it, and a readable account. Needs no privilege. @module */
 import { readInteger, readNumber, readOptions } from './args.ts';
 import { CaptureFile } from './capture-file.ts';
-import type { Command } from './command.ts';
+import { type Command, UsageError } from './command.ts';
+import { readJsonFile } from './json-file.ts';
 import { accountToJson, formatAccount } from './lab/account.ts';
+import { chooseFlow, runDeclaredCommand, writePage } from './lab/declared-command.ts';
+import { Observer } from './lab/observer.ts';
+import { pageOf } from './lab/page.ts';
 import { Progress } from './lab/progress.ts';
-import { runLab } from './lab/run.ts';
+import { type LabAccount, runLab } from './lab/run.ts';
+import { sequenceDiagram } from './lab/sequence.ts';
+import { readScenario } from './scenario.ts';
 
 const SEED_MAX = 0xffff_ffff;
 const SEED_DEFAULT = 1;
 /** Beyond it TCP is right to give up. */
 const LOSS_PERCENT_MAX = 50;
 const LOSS_PERCENT_DEFAULT = 1;
-const BULK_BYTES = 512 << 20;
+const BULK_BYTES = 256 << 20;
+
+const ROWS_DEFAULT = 40;
+const ROWS_MAX = 2000;
 
 const USAGE = `usage: ethertype lab [OPTION]...
+       ethertype lab FILE [OPTION]...
 
-Runs four hosts on an Ethernet switch in memory, with real traffic between them:
-ping, HTTP, UDP echo, a bulk transfer, a lossy transfer in virtual time, and
-broken frames. Ends with an account of what happened. Needs no privilege.
+Runs hosts behind a router in memory, in virtual time: they get addresses from it
+by DHCP and SLAAC, and names by DNS; then ping, HTTP, UDP echo, a bulk transfer, a
+lossy transfer, and broken frames, over IPv4 and IPv6. Ends with an account of
+what happened. Needs no privilege.
 
-  --pcap FILE     records the traffic, as pcapng, or as pcap where FILE ends so;
-                  without the bulk transfer and the broken frames
-  --json          prints the account as one JSON document
-  --seed N        a whole number up to ${SEED_MAX}, default ${SEED_DEFAULT}: the same seed gives
-                  the same losses and the same broken frames
-  --loss PERCENT  loss of the lossy transfer each way, 0 to ${LOSS_PERCENT_MAX}, default ${LOSS_PERCENT_DEFAULT}
+With FILE, runs the network that FILE declares, in JSON: switches, links, routers
+and hosts, faults, and what hosts serve and do. A wrong file is told with the place
+in it. examples/lab.json is one.
 
-Exit code 1 if a phase failed or memory did not come back.`;
+  --pcap FILE      records the traffic, as pcapng, or as pcap where FILE ends so;
+                   without the bulk transfer and the broken frames
+  --json           prints the account as one JSON document
+  --seed N         a whole number up to ${SEED_MAX}, default ${SEED_DEFAULT}: the same seed
+                   gives the same losses and the same broken frames
+  --scenario FILE  faults that change over time, as JSON; without a declared
+                   network, of alice's cable in the lossy transfer
+
+  --flow FLOW      the sequence diagram of a flow: its number, or its hosts, as in
+                   alice:server; without a declared network, of the lossy transfer
+  --rows N         segments of the diagram, default ${ROWS_DEFAULT}
+  --html FILE      writes a page with plots of the flows and a list of the packets
+  --loss PERCENT   without FILE: loss of the lossy transfer each way, 0 to ${LOSS_PERCENT_MAX},
+                   default ${LOSS_PERCENT_DEFAULT}
+
+Exit code 1 if something failed or memory did not come back.`;
+
+const OPTIONS = {
+  pcap: { type: 'string' },
+  json: { type: 'boolean' },
+  seed: { type: 'string' },
+  loss: { type: 'string' },
+  scenario: { type: 'string' },
+  flow: { type: 'string' },
+  rows: { type: 'string' },
+  html: { type: 'string' },
+} as const;
+
+type Values = ReturnType<typeof readOptions<typeof OPTIONS>>['values'];
 
 async function run(args: string[]): Promise<number> {
-  const { values } = readOptions(args, {
-    pcap: { type: 'string' },
-    json: { type: 'boolean' },
-    seed: { type: 'string' },
-    loss: { type: 'string' },
+  const { values, positionals } = readOptions(args, OPTIONS, 1);
+  const seed = readInteger('seed', values.seed, 0, SEED_MAX);
+  const [path] = positionals;
+  if (path === undefined) return runDefault(values, seed ?? SEED_DEFAULT);
+  if (values.loss !== undefined) throw new UsageError('--loss: expected none with a file: faults are declared there');
+  return runDeclaredCommand({
+    path,
+    pcap: values.pcap,
+    json: values.json === true,
+    seed,
+    flow: values.flow,
+    rows: readRows(values),
+    html: values.html,
+    scenario: values.scenario,
   });
+}
+
+const readRows = ({ rows }: Values): number => readInteger('rows', rows, 1, ROWS_MAX) ?? ROWS_DEFAULT;
+
+/** The lab that needs no file. */
+async function runDefault(values: Values, seed: number): Promise<number> {
+  const rows = readRows(values);
   const options = {
-    seed: readInteger('seed', values.seed, 0, SEED_MAX) ?? SEED_DEFAULT,
+    seed,
+    scenario: values.scenario === undefined ? null : readScenario(readJsonFile(values.scenario), null),
     lossPercent: readNumber('loss', values.loss?.replace(/%$/, ''), 0, LOSS_PERCENT_MAX) ?? LOSS_PERCENT_DEFAULT,
     bulkBytes: BULK_BYTES,
   };
@@ -48,17 +101,33 @@ async function run(args: string[]): Promise<number> {
   const progress = new Progress(process.stderr);
   const recording = file === null ? null : { sink: file, format: file.format };
   const onProgress = (phase: string, part: number): void => progress.show(phase, part);
-  const account = await runLab({ options, recording, onProgress }).finally(() => {
+  const isLookedAt = values.html !== undefined || values.flow !== undefined;
+  const observer = isLookedAt ? new Observer({ lists: values.html !== undefined }) : null;
+  const account = await runLab({ options, recording, observer, onProgress }).finally(() => {
     progress.clear();
     file?.close();
   });
   const capture = values.pcap === undefined ? null : { file: values.pcap, failure };
+  const flow = values.flow === undefined ? null : chooseFlow(observer!.flows, values.flow);
+  if (values.html !== undefined) writePage(values.html, lossyPage(account, observer!, seed));
   console.log(
     values.json
       ? JSON.stringify(accountToJson(account, options, capture), null, 2)
       : formatAccount(account, options, capture),
   );
+  if (flow !== null && !values.json) console.log(['', ...sequenceDiagram(flow, rows)].join('\n'));
   return account.ok && failure === null ? 0 : 1;
+}
+
+/** The page of the lossy transfer. */
+function lossyPage({ hosts, rows }: LabAccount, observer: Observer, seed: number): string {
+  const { virtualMs = null } = rows.find(({ name }) => name === 'lossy') ?? {};
+  const shown = hosts.map(({ name, mac, address, address6 }) => ({
+    name,
+    mac,
+    addresses: [address, address6].filter((one) => one !== null),
+  }));
+  return pageOf({ observer, virtualMs: virtualMs ?? 0, hosts: shown, done: [] }, { title: 'lossy transfer', seed });
 }
 
 export const command: Command = {

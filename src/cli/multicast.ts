@@ -1,5 +1,5 @@
 /** `ethertype multicast`: joins groups, prints what comes, and what hosts and routers say of groups. @module */
-import { createHost, type Host, type UdpSocket } from '../index.ts';
+import type { Host, UdpSocket } from '../index.ts';
 import { Tracer } from '../phy/index.ts';
 import type { IpAddress } from '../wire/address.ts';
 import { readInteger, readIp, readNumber, readOptions } from './args.ts';
@@ -8,10 +8,6 @@ import { type Command, UsageError } from './command.ts';
 
 /** That of mDNS: in most networks there is something to hear. */
 const PORT_DEFAULT = 5353;
-
-/** How long to wait for addresses to send from, and how often to look. */
-const ADDRESSED_MS = 5000;
-const ADDRESSED_STEP_MS = 20;
 
 const usage = `usage: ethertype multicast GROUP... (--tap NAME | --tun NAME) --address CIDR... [OPTION]...
 
@@ -147,24 +143,17 @@ class Session {
   }
 }
 
-/** IPv6 addresses are probed for before they are used (RFC 4862 §5.4): until then nothing can be sent from them. */
-async function addressed(host: Host, count: number): Promise<void> {
-  const until = performance.now() + ADDRESSED_MS;
-  while (host.iface!.addresses.length < count && performance.now() < until) {
-    await new Promise((resume) => setTimeout(resume, ADDRESSED_STEP_MS));
-  }
-}
-
 async function run(args: string[]): Promise<number> {
   const settings = readSettings(args);
   const session = new Session(settings);
   const wire = await client.openWire('multicast', settings.iface);
   const device = new Tracer(wire.device, (line, way) => session.trace(line, way === 'tx'));
-  const host = createHost(client.hostOptions(settings.iface, { tun: wire.tun, device }));
+  const host = client.hostOn(wire, client.hostOptions(settings.iface, { tun: wire.tun, device }));
   const timers: NodeJS.Timeout[] = [];
   const signals = ['SIGINT', 'SIGTERM'] as const;
   for (const signal of signals) process.once(signal, session.end);
   try {
+    await client.untilConfigured(host, settings.iface);
     const sockets: [UdpSocket, IpAddress][] = [];
     for (const group of settings.groups) sockets.push([await session.listen(host, group), group]);
     const sendAll = async (): Promise<void> => {
@@ -175,10 +164,7 @@ async function run(args: string[]): Promise<number> {
       failure = error;
       session.end();
     };
-    if (settings.text !== undefined) {
-      await addressed(host, settings.iface.addresses.length);
-      await sendAll();
-    }
+    if (settings.text !== undefined) await sendAll();
     if (settings.intervalMs > 0) timers.push(setInterval(() => void sendAll().catch(fail), settings.intervalMs));
     if (settings.timeMs > 0) timers.push(setTimeout(session.end, settings.timeMs));
     await session.over;

@@ -1,10 +1,13 @@
 /** `ethertype server`: a host on a TUN or TAP interface, with the classic services. @module */
 import { createHost, type Host } from '../index.ts';
-import type { TunDevice } from '../linux/index.ts';
+import type { TunQueue } from '../linux/index.ts';
 import { FaultInjector, type FaultOptions } from '../phy/index.ts';
 import { readBytes, readInteger, readNumber, readOptions, readPercent, readRate } from './args.ts';
 import * as client from './client.ts';
-import { type Command, CommandError } from './command.ts';
+import { type Command, CommandError, UsageError } from './command.ts';
+import { readJsonFile } from './json-file.ts';
+import { cableTarget, readScenario, type Scenario, ScenarioPlayer } from './scenario.ts';
+import { serveInThreads } from './server-threads.ts';
 import { SERVICES, ServiceRunner } from './services.ts';
 
 /** How often the interface is looked after: somebody may delete it. */
@@ -14,6 +17,8 @@ const KEEP_ALIVE = { keepAliveMs: 60_000, keepAliveIntervalMs: 10_000, keepAlive
 const MEMORY_BYTES = 64 << 20;
 const MEMORY_MIN = 1 << 20;
 const MEMORY_MAX = 0x7fff0000;
+/** Queues of a TUN interface that are opened at most. */
+const THREADS_MAX = 64;
 
 const usage = `usage: ethertype server (--tap NAME | --tun NAME) --address CIDR... [OPTION]...
 
@@ -25,6 +30,9 @@ over UDP. It runs until SIGINT or SIGTERM. The interface is made if it is missin
 
 ${client.INTERFACE_USAGE}
   --memory BYTES           what the stack may use, like 256M; default 64M
+  --threads N              a host with the same addresses on each of N threads, 1 to 64; default 1. A TUN interface of N
+                           queues spreads flows over them; memory and faults are those of each thread, and FILE of
+                           --pcap becomes FILE-0, FILE-1 and so on, before its ending
   --json                   prints the account of the run as one JSON document at the end, and the ready line on stderr
 
 Faults, made in both directions to frames of wire size (they turn offload off). P is in percent: 2, 0.5 or 2%.
@@ -32,19 +40,24 @@ Faults, made in both directions to frames of wire size (they turn offload off). 
   --delay MS, --jitter MS  the time each frame takes, and how much more or less it may be
   --rate BITS              bits a second, like 500k, 10M or 1G
   --size-limit N           larger frames are lost
+  --scenario FILE          faults that change over time, as JSON: { "schedule": [{ "atMs": 5000, "drop": 0.1 }, ...] };
+                           times count from the ready line
   --seed N                 repeats the same faults; default 1`;
 
-interface Settings extends client.InterfaceSettings {
+export interface Settings extends client.InterfaceSettings {
   readonly memoryBytes: number;
+  readonly threads: number;
   readonly json: boolean;
   readonly seed: number;
   /** Null: no faults. */
   readonly faults: FaultOptions | null;
+  readonly scenario: Scenario | null;
 }
 
 const OPTIONS = {
   ...client.INTERFACE_OPTIONS,
   memory: { type: 'string' },
+  threads: { type: 'string' },
   json: { type: 'boolean' },
   drop: { type: 'string' },
   corrupt: { type: 'string' },
@@ -54,20 +67,31 @@ const OPTIONS = {
   jitter: { type: 'string' },
   rate: { type: 'string' },
   'size-limit': { type: 'string' },
+  scenario: { type: 'string' },
   seed: { type: 'string' },
 } as const;
 
 type Values = ReturnType<typeof readOptions<typeof OPTIONS>>['values'];
 
 /** @throws UsageError */
-function readSettings(args: string[]): Settings {
+export function readSettings(args: string[]): Settings {
   const { values } = readOptions(args, OPTIONS);
+  const iface = client.readInterface(values);
+  const threads = readInteger('threads', values.threads, 1, THREADS_MAX) ?? 1;
+  if (threads > 1 && iface.kind === 'tap') {
+    throw new UsageError('--threads is for --tun: on a TAP, answers of ARP and ND would reach only one of the threads');
+  }
+  if (threads > 1 && iface.words.length > 0) {
+    throw new UsageError(`--threads takes addresses like 10.0.0.2/24, got ${iface.words[0]}`);
+  }
   return {
-    ...client.readInterface(values),
+    ...iface,
+    threads,
     memoryBytes: readBytes('memory', values.memory, MEMORY_MIN, MEMORY_MAX) ?? MEMORY_BYTES,
     json: values.json === true,
     seed: readInteger('seed', values.seed, 0, 0xffff_ffff) ?? 1,
-    faults: readFaults(values),
+    faults: readFaults(values) ?? (values.scenario === undefined ? null : {}),
+    scenario: values.scenario === undefined ? null : readScenario(readJsonFile(values.scenario), null),
   };
 }
 
@@ -96,16 +120,27 @@ const complain = (message: string): void => {
   process.stderr.write(`ethertype server: ${message}\n`);
 };
 
-async function openWire(settings: Settings): Promise<Wire> {
-  // Faults act on frames of wire size.
-  const wire = await client.openWire('server', settings, settings.offload && settings.faults === null);
+async function openWire(settings: Settings, queue: TunQueue | null): Promise<Wire> {
+  const wire = await client.openWire('server', settings, offloadOf(settings), queue);
   if (settings.faults === null) return { ...wire, faults: null };
   const faults = new FaultInjector(wire.device, { ...settings.faults, seed: settings.seed });
   return { ...wire, device: faults, faults };
 }
 
-/** Resolves at the first SIGINT or SIGTERM, or with the error when the interface is gone. A second signal kills. */
-function untilEnd(tun: TunDevice): Promise<Error | null> {
+/** Faults act on frames of wire size. */
+const offloadOf = ({ offload, faults }: Settings): boolean => offload && faults === null;
+
+/** Begins to change the faults in time. */
+function playScenario({ scenario, faults }: Settings, wire: Wire, host: Host): ScenarioPlayer | null {
+  if (scenario === null || wire.faults === null) return null;
+  const target = cableTarget(wire.faults, faults ?? {});
+  const player = new ScenarioPlayer(host.clock, scenario, () => [target]);
+  player.start();
+  return player;
+}
+
+/** Resolves at the first SIGINT or SIGTERM, or with `failure()` once there is one. A second signal kills. */
+function untilEnd(failure: () => Error | null): Promise<Error | null> {
   return new Promise((resolve) => {
     const end = (error: Error | null): void => {
       clearInterval(watch);
@@ -114,7 +149,8 @@ function untilEnd(tun: TunDevice): Promise<Error | null> {
     };
     const onSignal = (): void => end(null);
     const watch = setInterval(() => {
-      if (tun.failure !== null) end(tun.failure);
+      const error = failure();
+      if (error !== null) end(error);
     }, WATCH_MS);
     for (const signal of SIGNALS) process.on(signal, onSignal);
   });
@@ -122,10 +158,12 @@ function untilEnd(tun: TunDevice): Promise<Error | null> {
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-function readyLine(host: Host, { tun, faults }: Wire): string {
+function readyLine(host: Host, { tun, faults }: Wire, threads: number): string {
   const own = host.iface!.addresses.map(({ address }) => address).join(', ');
   const ports = SERVICES.map(({ name, port }) => `${name} ${port}`).join(', ');
-  const how = [`MTU ${tun.mtu}`, `offload ${tun.offload ? 'on' : 'off'}`, ...(faults === null ? [] : ['faults on'])];
+  const how = [`MTU ${tun.mtu}`, `offload ${tun.offload ? 'on' : 'off'}`];
+  if (faults !== null) how.push('faults on');
+  if (threads > 1) how.push(`${threads} threads`);
   return `ethertype server: ${own} on ${tun.name}, ${how.join(', ')}: ping, ${ports}`;
 }
 
@@ -145,7 +183,7 @@ function account(settings: Settings, wire: Wire, host: Host, runner: ServiceRunn
   };
 }
 
-type Account = ReturnType<typeof account>;
+export type Account = ReturnType<typeof account>;
 
 function summary({ services, stack, memory, seconds }: Account): string {
   const total = { connections: 0, failed: 0, datagrams: 0 };
@@ -161,28 +199,65 @@ function summary({ services, stack, memory, seconds }: Account): string {
   );
 }
 
-async function run(args: string[]): Promise<number> {
-  const settings = readSettings(args);
+/** A host with its services: the whole server, or the part of it on one thread. */
+export interface Serving {
+  /** What to tell when it is ready. */
+  readonly line: string;
+  /** Why the interface is gone, or null. */
+  failure(): Error | null;
+  /** Closes it, and says what the run came to. */
+  end(): Promise<Account>;
+}
+
+/** What a thread of a server has its part by. */
+export interface Share {
+  /** The queue of the interface that it serves. */
+  readonly queue: TunQueue;
+  /** What link-local addresses are made from, so that all threads have the same: 16 bytes. */
+  readonly secret: Uint8Array;
+}
+
+/** @param share - null: the interface is its own */
+export async function serve(settings: Settings, share: Share | null): Promise<Serving> {
   const startedMs = performance.now();
-  const wire = await openWire(settings);
+  const wire = await openWire(settings, share?.queue ?? null);
+  const hasV6 = settings.addresses.some(({ address }) => !address.isV4);
   const host = createHost({
     ...client.hostOptions(settings, wire),
+    ...(share !== null && hasV6 ? { ipv6: { secret: share.secret } } : {}),
     memory: settings.memoryBytes,
     // Whole answers are written at once, so there is nothing for Nagle's algorithm to gather.
     tcp: { noDelay: true, ...KEEP_ALIVE },
   });
+  // What faults hold back reaches the stack later than the capture: the reason of a drop would be told of another frame.
+  if (wire.faults === null) wire.explain(host);
   await client.untilConfigured(host, settings);
   const runner = new ServiceRunner(host, SERVICES, (error) => complain(`a service failed: ${String(error)}`));
   await runner.start(SERVICES);
-  (settings.json ? process.stderr : process.stdout).write(`${readyLine(host, wire)}\n`);
-  const failure = await untilEnd(wire.tun);
-  const result = account(settings, wire, host, runner, startedMs);
-  await runner.close();
-  await host.close();
-  wire.file?.close();
-  result.memory.leakedBytes = host.memory.usedBytes;
+  const player = playScenario(settings, wire, host);
+  const end = async (): Promise<Account> => {
+    player?.stop();
+    const result = account(settings, wire, host, runner, startedMs);
+    await runner.close();
+    await host.close();
+    wire.file?.close();
+    result.memory.leakedBytes = host.memory.usedBytes;
+    return result;
+  };
+  return { line: readyLine(host, wire, settings.threads), failure: () => wire.tun.failure, end };
+}
+
+async function run(args: string[]): Promise<number> {
+  const settings = readSettings(args);
+  const { threads } = settings;
+  const serving = await (threads > 1
+    ? serveInThreads(args, threads, client.tunOptions(settings, offloadOf(settings)))
+    : serve(settings, null));
+  (settings.json ? process.stderr : process.stdout).write(`${serving.line}\n`);
+  const failure = await untilEnd(serving.failure);
+  const result = await serving.end();
   console.log(settings.json ? JSON.stringify(result, null, 2) : summary(result));
-  if (failure !== null) throw new CommandError(`interface ${wire.tun.name} is gone: ${failure.message}`);
+  if (failure !== null) throw new CommandError(`interface ${settings.name} is gone: ${failure.message}`);
   return 0;
 }
 

@@ -156,6 +156,10 @@ export class IcmpSocket implements Changed {
     return this.#errors.shift();
   }
 
+  get hasErrorDetail(): boolean {
+    return !this.#errors.isEmpty;
+  }
+
   close(): void {
     if (this.identifier !== 0) this.#icmp.unbind(this);
     if (this.port !== 0) this.#icmp.unbindPort(this, this.port);
@@ -186,7 +190,6 @@ export class IcmpSocket implements Changed {
 
 /** RFC 1122 §3.2.2.8, §3.2.2.9, RFC 6918: requests that a host may leave alone, and answers to what it never asks. */
 const IGNORED_V4: readonly number[] = [
-  v4.REDIRECT,
   v4.TIMESTAMP,
   v4.TIMESTAMP_REPLY,
   v4.INFORMATION,
@@ -226,6 +229,7 @@ export class Icmp implements ErrorReporter {
     else if (type === (isV4 ? v4.ECHO_REQUEST : v6.ECHO_REQUEST)) this.#reply(packet);
     else if (type === (isV4 ? v4.ECHO_REPLY : v6.ECHO_REPLY)) this.#deliver(packet);
     else if (!isV4 && isNdp(type) && packet.iface.nd !== null) packet.iface.nd.input(packet);
+    else if (isV4 && type === v4.REDIRECT) packet.iface.redirects.input(packet, this.context);
     else if (isV4 && type === v4.SOURCE_QUENCH)
       stats.drop('icmp-source-quench'); // MUST-55: discarded silently
     else if (!(isV4 ? this.#inputErrorV4(packet, type) : this.#inputErrorV6(packet, type)))

@@ -26,6 +26,7 @@ import type { Context } from './context.ts';
 import type { Ip } from './ip.ts';
 import { type Ipv6Options, Nd } from './nd.ts';
 import { GONE, type Neighbour, Neighbours, PROBE, REACHABLE } from './neighbours.ts';
+import { Redirects } from './redirects.ts';
 
 /** The group bit of an Ethernet address, in its 16 high bits. */
 const GROUP_BIT = 0x100;
@@ -47,6 +48,8 @@ export interface InterfaceOptions {
   /** What is done with its IPv4 addresses on Ethernet before they are used and after; see {@link AddressOptions}. */
   readonly probe?: boolean | undefined;
   readonly announce?: boolean | undefined;
+  /** Whether ICMP redirects of IPv4 are followed (RFC 1122 §3.2.2.2); a router never does. Default true. */
+  readonly acceptRedirects?: boolean | undefined;
 }
 
 /** How an address is added on Ethernet: RFC 5227, RFC 4862. */
@@ -79,6 +82,10 @@ export class Interface {
   nd: Nd | null = null;
   /** Hops that IPv6 packets get where their socket has no wish: RFC 4861 §6.3.2. */
   hopLimit = 64;
+  /** Destinations that a router sent elsewhere. */
+  readonly redirects: Redirects;
+  /** Whether redirects of IPv4 are followed. */
+  acceptRedirects = true;
   /** The multicast groups it is in. */
   readonly groups: Groups;
   /** The IPv4 addresses that are probed, announced and defended here. */
@@ -105,6 +112,7 @@ export class Interface {
     this.isLoopback = isLoopback;
     this.#ethernet = device.medium === 'ethernet';
     this.neighbours = new Neighbours(context, this);
+    this.redirects = new Redirects(ip, this);
     this.groups = new Groups(context, this);
     this.claims = new Claims(context, this);
   }

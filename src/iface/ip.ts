@@ -513,6 +513,12 @@ export class Ip {
     return this.#pathTo(destination, source);
   }
 
+  /** RFC 4007 §9, RFC 3927 §3.1: what comes from a link-local address leaves by the link of that address only. */
+  #linkOf(source: IpAddress): Interface | null {
+    if (source.zone !== 0) return this.interfaceOf(source.zone);
+    return this.interfaces.find((iface) => iface.hasAddress(source)) ?? null;
+  }
+
   #pathTo(destination: IpAddress, source: IpAddress | null): Path | null {
     const { generation } = this.routes;
     if (this.isLocalAddress(destination)) {
@@ -526,9 +532,11 @@ export class Ip {
         generation,
       };
     }
-    const route = this.routes.lookup(destination);
-    if (route === null) return null;
-    const { iface, gateway } = route;
+    const bound = source?.isLinkLocal ? this.#linkOf(source) : null;
+    const route = this.routes.lookup(destination, bound);
+    const iface = route?.iface ?? (source?.isV4 ? bound : null);
+    if (iface === null) return null;
+    const gateway = route?.gateway ?? null;
     // RFC 3927 §2.6.2: what is to a link-local address is on the link, and no router is given it.
     let nextHop = gateway === null || (destination.isV4 && destination.isLinkLocal) ? destination : gateway;
     const from = source ?? iface.sourceFor(destination, nextHop);

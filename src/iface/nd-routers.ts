@@ -16,8 +16,6 @@ import type { Timed } from './timers.ts';
 const ROUTERS_MAX = 16;
 const PREFIXES_MAX = 64;
 const ROUTES_MAX = 64;
-/** Redirected destinations; beyond, the oldest is forgotten, and its packets go to the router again. */
-const REDIRECTS_MAX = 256;
 /** RFC 8106 §5.3.1: name servers, and search domains; beyond, the one that ends first is given up. */
 const SERVERS_MAX = 8;
 const DOMAINS_MAX = 8;
@@ -58,11 +56,10 @@ export class Routers implements Timed {
   isManaged = false;
   hasOther = false;
   readonly #nd: Nd;
-  /** Default routers, more specific routes, prefixes on the link, redirects: each a route in the stack's table. */
+  /** Default routers, more specific routes, prefixes on the link: each a route in the stack's table. */
   #defaults: Told[] = [];
   #specific: Told[] = [];
   #prefixes: Told[] = [];
-  readonly #redirects: Route[] = [];
   #servers: Named<IpAddress>[] = [];
   #domains: Named<string>[] = [];
   #probeAt = Number.POSITIVE_INFINITY;
@@ -87,7 +84,7 @@ export class Routers implements Timed {
 
   /** How many routes, prefixes and redirects are remembered. */
   get count(): number {
-    return this.#defaults.length + this.#specific.length + this.#prefixes.length + this.#redirects.length;
+    return this.#defaults.length + this.#specific.length + this.#prefixes.length + this.#nd.iface.redirects.count;
   }
 
   /** A good advertisement of the router `source`: RFC 4861 §6.3.4. */
@@ -228,13 +225,7 @@ export class Routers implements Timed {
       // §8.3: a better router if it is not the destination itself; else nothing is known of that.
       if (neighbour !== null && !target.equals(destination)) neighbour.isRouter = true;
     }
-    const known = this.#redirects.findIndex(({ prefix }) => prefix.address.equals(destination));
-    if (known >= 0) ip.routes.delete(this.#redirects.splice(known, 1)[0]!);
-    if (this.#redirects.length >= REDIRECTS_MAX) ip.routes.delete(this.#redirects.shift()!);
-    const gateway = target.equals(destination) ? null : target;
-    const route: Route = { prefix: new Cidr(destination, 128), iface, gateway, metric: METRICS.high - 1 };
-    ip.routes.add(route);
-    this.#redirects.push(route);
+    iface.redirects.follow(destination, target);
     nd.context.stats.ndRedirects++;
   }
 
@@ -243,13 +234,12 @@ export class Routers implements Timed {
     const isVia = ({ route }: Told): boolean => route.gateway?.equals(address) === true;
     for (const told of this.#defaults.filter(isVia)) this.#drop(this.#defaults, told);
     for (const told of this.#specific.filter(isVia)) this.#drop(this.#specific, told);
-    this.#dropRedirects(address);
+    this.#nd.iface.redirects.lost(address);
     this.#seekRouters();
   }
 
   /** `address` does not answer: other routers are taken, and it is asked now and then. RFC 4861 §6.3.6, RFC 4191 §3.5. */
   failed(address: IpAddress): void {
-    this.#dropRedirects(address);
     if (!this.#mark(address, true)) return;
     this.#probeAt = Math.min(this.#probeAt, this.#nd.context.nowMs + PROBE_MS);
     this.#arm();
@@ -269,14 +259,6 @@ export class Routers implements Timed {
     }
     if (any) this.#nd.iface.pathsChanged();
     return any;
-  }
-
-  #dropRedirects(address: IpAddress): void {
-    for (let i = this.#redirects.length - 1; i >= 0; i--) {
-      const { gateway, prefix } = this.#redirects[i]!;
-      if (!(gateway ?? prefix.address).equals(address)) continue;
-      this.#nd.ip.routes.delete(this.#redirects.splice(i, 1)[0]!);
-    }
   }
 
   /** No router is left: they are asked for anew. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { arpFrame, arpRequest, EtherPeer } from '../../test/ether.ts';
 import { LOCAL_MAC } from '../../test/peer.ts';
-import type { UdpSocket } from '../udp/udp.ts';
+import type { UdpSocket } from '../udp/socket.ts';
 import { IpAddress, MacAddress } from '../wire/address.ts';
 import { DELAY, INCOMPLETE, PROBE, REACHABLE, STALE } from './neighbours.ts';
 

@@ -347,6 +347,7 @@ export class Neighbours {
     this.#remove(neighbour);
     const waiting = neighbour.queue.splice(0);
     this.#waiting -= waiting.length;
+    this.#iface.redirects.lost(neighbour.address);
     this.#iface.nd?.vanished(neighbour);
     this.#forget(neighbour);
     for (const frame of waiting) {

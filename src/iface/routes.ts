@@ -105,16 +105,21 @@ export class Routes {
     return true;
   }
 
-  /** The best route to `destination`, or null. A dead one is given only where no other leads there. */
-  lookup(destination: IpAddress): Route | null {
+  /**
+   * The best route to `destination`, or null. A dead one is given only where no other leads there.
+   * @param iface - the one it must leave by; null: any
+   */
+  lookup(destination: IpAddress, iface: Interface | null = null): Route | null {
     const { a, b, c, d, isV4 } = destination;
     let dead: Route | null = null;
     for (const bits of this.#lengths) {
       if (isV4 && bits < BITS_V4) break;
       const bucket = this.#find(bits, a, b, c, d);
       if (bucket === null) continue;
-      for (const route of bucket.routes) if (route.isDead !== true) return route;
-      dead ??= this.#nextDead(bucket);
+      for (const route of bucket.routes) {
+        if (route.isDead !== true && (iface === null || route.iface === iface)) return route;
+      }
+      dead ??= iface === null ? this.#nextDead(bucket) : (bucket.routes.find((route) => route.iface === iface) ?? null);
     }
     return dead;
   }

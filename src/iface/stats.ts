@@ -90,6 +90,7 @@ type StackDrop =
   | 'dns-server-busy' // more queries at once than our server takes
   | 'icmp-unknown-type'
   | 'icmp-ignored-type' // a request or a reply that no host needs: RFC 6918, RFC 1122 §3.2.2.7 to §3.2.2.9
+  | 'icmp-redirect-refused' // not from the first hop, not to a neighbour, or not wanted: RFC 1122 §3.2.2.2
   | 'icmp-error-queue-full' // errors that nobody takes
   | 'raw-queue-full'
   | 'icmp-no-socket'
@@ -144,6 +145,8 @@ export class Stats {
   datagramsFragmented = 0;
   icmpErrorsOut = 0;
   icmpErrorsIn = 0;
+  /** Redirects of IPv4 that were followed. */
+  icmpRedirects = 0;
   /** Messages of IGMP and MLD, for routers too. */
   igmpIn = 0;
   igmpOut = 0;

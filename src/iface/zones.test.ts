@@ -131,6 +131,29 @@ describe('zones: one address on two links', () => {
     end();
   });
 
+  test('RFC 4007 §9, RFC 3927 §3.1: from a link-local address, by its own link only', () => {
+    const random = new Random(1);
+    const stack = new Stack({ random: () => random.next(), memory: 4 << 20 });
+    const [first, second] = [0, 1].map((i) => {
+      const [device] = pipePair({ medium: 'ip', mtu: 1500, memory: stack.memory });
+      const addresses = [Cidr.parse('fe80::1/64'), Cidr.parse(`169.254.0.${i + 1}/16`), Cidr.parse(`10.0.${i}.1/24`)];
+      return stack.addInterface(device, { addresses });
+    });
+    stack.addDefaultRoute(ip('fe80::9%2'));
+    const way = (to: string, from: string | null) =>
+      stack.ip.path(ip(to), from === null ? null : ip(from))?.iface ?? null;
+    assert.equal(way('169.254.7.7', null), first);
+    assert.equal(way('169.254.7.7', '169.254.0.2'), second);
+    assert.equal(way('192.0.2.1', '169.254.0.2'), second, 'on the link, whatever the routes say');
+    assert.equal(way('10.0.0.7', '169.254.0.2'), second);
+    assert.equal(way('fe80::7%2', 'fe80::1%2'), first);
+    assert.equal(way('fe80::7%2', 'fe80::1%3'), null, 'another zone');
+    assert.equal(way('2001:db8::1', 'fe80::1%2'), first);
+    assert.equal(way('2001:db8::1', 'fe80::1%3'), null, 'no router on that link');
+    stack.close();
+    assert.equal(stack.memory.usedBytes, 0);
+  });
+
   test('an ICMP error about one is for the socket of its link', () => {
     const { middle, right, poll, end } = rig();
     const sockets = [2, 3].map((zone) => {

@@ -22,6 +22,7 @@ import type { Memory } from '../memory/memory.ts';
 import type { Device, Medium } from '../phy/device.ts';
 import { FrameQueue } from '../phy/queue.ts';
 import { HEADER_LENGTH as ETHERNET_LENGTH } from '../wire/ethernet.ts';
+import { HEADER_LENGTH as TAG_LENGTH } from '../wire/vlan.ts';
 import * as c from './libc.ts';
 import { Readiness } from './readiness.ts';
 import { emitVnet, readVnet, VNET_LENGTH } from './vnet.ts';
@@ -225,7 +226,8 @@ export class FdDevice implements Device {
 
   /** Takes a frame for the next read and points the read vector at it. */
   #takeReadFrame(memory: Memory): boolean {
-    const longest = this.offload ? PACKET_MAX : this.mtu;
+    // On Ethernet a tag of a virtual LAN may stand before the packet.
+    const longest = this.offload ? PACKET_MAX : this.mtu + (this.#etherLength > 0 ? TAG_LENGTH : 0);
     const before = this.#vnetLength + this.#etherLength;
     const frame = allocFrame(memory, Math.min(longest + 1, READ_BLOCK_MAX - HEADROOM));
     if (frame === 0) return false;

@@ -13,4 +13,13 @@ export {
   type PacketSocketOptions,
   type PacketSocketStats,
 } from './packet-socket.ts';
-export { openTap, openTun, TunDevice, type TunOptions } from './tun.ts';
+export {
+  attachTunQueue,
+  openTap,
+  openTun,
+  openTunQueues,
+  TunDevice,
+  type TunOptions,
+  type TunQueue,
+  type TunQueuesOptions,
+} from './tun.ts';

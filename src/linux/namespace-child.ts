@@ -12,7 +12,7 @@ import { ControlSocket } from './control-socket.ts';
 import { InterfaceControl } from './ifreq.ts';
 import { loadLibc } from './libc.ts';
 import type { ChildPlan } from './namespace.ts';
-import { openTapDescriptor } from './tun.ts';
+import { openTapQueue } from './tun.ts';
 
 /** Where the control socket stands. */
 const CONTROL_FD = 3;
@@ -58,7 +58,7 @@ async function prepare(): Promise<void> {
   lo.setUp();
   lo.close();
   const { name, mtu } = plan;
-  const tap = await openTapDescriptor({ name, mtu, up: false });
+  const tap = await openTapQueue({ name, mtu, up: false });
   for (const setting of ['accept_dad', 'dad_transmits']) write(`/proc/sys/net/ipv6/conf/${name}/${setting}`, '0');
   const iface = new InterfaceControl(libc, name, 'run');
   const { Cidr } = await import('../wire/address.ts');

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { NetError } from '../errors.ts';
 import { type ControlMessage, ControlSocket } from './control-socket.ts';
 import { loadLibc } from './libc.ts';
-import { adoptTun, type TunDescriptor, type TunDevice } from './tun.ts';
+import { attachTunQueue, type TunDevice, type TunQueue } from './tun.ts';
 
 /** How long the namespace may take to be ready. */
 const READY_MS = 15_000;
@@ -57,9 +57,9 @@ export async function runInNamespace(plan: ChildPlan): Promise<NamespaceRun> {
   const ended = endOf(child, control);
   try {
     const { text, fd } = await ready(first, child);
-    const descriptor = JSON.parse(text) as Omit<TunDescriptor, 'fd'> & { error?: string };
+    const descriptor = JSON.parse(text) as Omit<TunQueue, 'fd'> & { error?: string };
     if (descriptor.error !== undefined || fd < 0) throw failure(descriptor.error ?? 'no interface came');
-    const device = await adoptTun({ ...descriptor, fd });
+    const device = await attachTunQueue({ ...descriptor, fd });
     const kill = (signal: NodeJS.Signals): void => void control.send(signal);
     return { device, start: () => void control.send('go'), kill, ended };
   } catch (error) {

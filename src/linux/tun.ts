@@ -18,12 +18,16 @@ const TUNSETOFFLOAD = 0x400454d0;
 const TUNSETVNETHDRSZ = 0x400454d8;
 const IFF_TUN = 0x0001;
 const IFF_TAP = 0x0002;
+const IFF_MULTI_QUEUE = 0x0100;
 const IFF_NO_PI = 0x1000;
 const IFF_VNET_HDR = 0x4000;
 const TUN_F_CSUM = 0x01;
 const TUN_F_TSO4 = 0x02;
 const TUN_F_TSO6 = 0x04;
 const TUN_F_TSO_ECN = 0x08;
+
+/** Queues of one interface at most; the kernel takes 256 (MAX_TAP_QUEUES). */
+const QUEUES_MAX = 64;
 
 export interface TunOptions {
   /** The interface's name, at most 15 bytes; made if it does not exist. A `%d` in it becomes the first free number. */
@@ -69,50 +73,96 @@ export function openTap(options: TunOptions): Promise<TunDevice> {
 }
 
 async function open(syscall: string, kind: number, options: TunOptions): Promise<TunDevice> {
-  return adoptTun(await openDescriptor(syscall, kind, options));
+  const [queue] = await openQueues(syscall, kind, options, 1);
+  return attachTunQueue(queue!);
 }
 
-/** An open interface as a descriptor, which may be handed to another process. */
-export interface TunDescriptor {
+export interface TunQueuesOptions extends TunOptions {
+  /** How many, 1 to 64. */
+  readonly queues: number;
+}
+
+/** One queue of a TUN interface, not yet a device: plain values, which `postMessage` and `workerData` take. */
+export interface TunQueue {
+  /** The descriptor; of the process, so that any of its threads may use it. */
   readonly fd: number;
-  readonly medium: 'ip' | 'ethernet';
   readonly name: string;
+  readonly medium: 'ethernet' | 'ip';
   readonly mtu: number;
   readonly offload: boolean;
   readonly vnet: boolean;
-  /** The Linux side's own Ethernet address as text; null for TUN. */
   readonly hostMac: string | null;
 }
 
-/** The device of a descriptor, which is the device's from now on. @throws NetError ENOSYS */
-export async function adoptTun({ name, hostMac, ...options }: TunDescriptor): Promise<TunDevice> {
-  const libc = await c.loadLibc();
-  return new TunDevice({ libc, ...options }, name, hostMac === null ? null : MacAddress.parse(hostMac));
+/**
+ * Opens a TUN interface with several queues (IFF_MULTI_QUEUE), for a stack a thread. Linux spreads flows over them by
+ * a hash of addresses and ports that is the same in both directions, and answers a flow on the queue that last sent for
+ * it; so whatever Linux begins stays on one queue. A flow that a stack here begins is answered there while something
+ * passes at least every 3 seconds, and then by the hash: queues are for servers. An ICMP error has another hash than
+ * the flow it is about, and so may reach another stack.
+ *
+ * Each queue is to be made a device with {@link attachTunQueue}, once, in the thread that has its stack; closing that
+ * closes the queue. While one is open but not read, the flows Linux gives it are lost.
+ * @returns as many as asked for, the interface up only when all are there
+ * @throws RangeError for a number of queues out of its range
+ * @throws NetError as {@link openTun}; EINVAL also where the interface exists and has one queue
+ * @example
+ * const queues = await openTunQueues({ name: 'tun0', queues: 2, hostAddress: '10.0.0.1/24' });
+ * for (const queue of queues) new Worker('./stack.js', { workerData: queue });
+ * // in each worker: const host = createHost({ device: await attachTunQueue(workerData), addresses: ['10.0.0.2/24'] });
+ */
+export async function openTunQueues(options: TunQueuesOptions): Promise<TunQueue[]> {
+  const { queues } = options;
+  if (!(Number.isInteger(queues) && queues >= 1 && queues <= QUEUES_MAX)) {
+    throw new RangeError(`openTunQueues: queues: expected 1 to ${QUEUES_MAX}, got ${queues}`);
+  }
+  return openQueues('openTunQueues', IFF_TUN, options, queues);
 }
 
-/** Opens a TAP interface as {@link openTap} does, for another process. */
-export const openTapDescriptor = (options: TunOptions): Promise<TunDescriptor> =>
-  openDescriptor('openTap', IFF_TAP, options);
+/**
+ * Makes a device of a queue, which it owns from now on.
+ * @throws NetError ENOSYS (koffi is not installed)
+ */
+export async function attachTunQueue(queue: TunQueue): Promise<TunDevice> {
+  const { fd, medium, mtu, offload, vnet, name, hostMac } = queue;
+  const libc = await c.loadLibc();
+  const mac = hostMac === null ? null : MacAddress.parse(hostMac);
+  return new TunDevice({ libc, fd, medium, mtu, offload, vnet }, name, mac);
+}
 
-async function openDescriptor(syscall: string, kind: number, options: TunOptions): Promise<TunDescriptor> {
+/** Opens a TAP interface as {@link openTap} does, for another process to make a device of. */
+export async function openTapQueue(options: TunOptions): Promise<TunQueue> {
+  const [queue] = await openQueues('openTap', IFF_TAP, options, 1);
+  return queue!;
+}
+
+async function openQueues(syscall: string, kind: number, options: TunOptions, count: number): Promise<TunQueue[]> {
   checkName(options.name, syscall);
   const addresses = parseHostAddresses(options.hostAddress, syscall);
   const libc = await loadAndCheck(syscall, options);
   const existed = exists(libc, options.name, syscall);
-  const fd = openDriver(libc, syscall);
+  const flags = kind | (count > 1 ? IFF_MULTI_QUEUE : 0);
+  const fds: number[] = [];
   let control: InterfaceControl | undefined;
   try {
-    const { name, vnet } = claim(libc, fd, kind, options.name, existed, syscall);
-    const offload = vnet && setOffload(libc, fd, options.offload ?? true);
+    let { name } = options;
+    let vnet = false;
+    while (fds.length < count) {
+      const fd = openDriver(libc, syscall);
+      fds.push(fd);
+      ({ name, vnet } = claim(libc, fd, flags, name, existed, syscall));
+    }
+    const offload = vnet && setOffload(libc, fds[0]!, options.offload ?? true);
     control = new InterfaceControl(libc, name, syscall);
     if (options.mtu !== undefined && options.mtu !== control.mtu()) control.setMtu(options.mtu);
     for (const address of addresses) control.setAddress(address);
     if ((options.up ?? !existed) && !control.isUp()) control.setUp();
     const medium = kind === IFF_TAP ? 'ethernet' : 'ip';
-    const hostMac = kind === IFF_TAP ? `${control.mac()}` : null;
-    return { fd, medium, name, mtu: control.mtu(), offload, vnet, hostMac };
+    const hostMac = kind === IFF_TAP ? String(control.mac()) : null;
+    const mtu = control.mtu();
+    return fds.map((fd) => ({ fd, name, medium, mtu, offload, vnet, hostMac }));
   } catch (error) {
-    libc.close(fd);
+    for (const fd of fds) libc.close(fd);
     throw error;
   } finally {
     control?.close();
@@ -158,7 +208,7 @@ const setInterface = (libc: c.Libc, fd: number, name: string, flags: number): { 
 function claim(
   libc: c.Libc,
   fd: number,
-  kind: number,
+  flags: number,
   name: string,
   existed: boolean,
   syscall: string,
@@ -166,10 +216,10 @@ function claim(
   const features = new Struct(libc, 4);
   const known = libc.ioctl(fd, TUNGETFEATURES, features.address) >= 0;
   const vnet = known && (features.dv.getUint32(0, true) & IFF_VNET_HDR) !== 0;
-  const claimed = setInterface(libc, fd, name, kind | (vnet ? IFF_VNET_HDR : 0));
+  const claimed = setInterface(libc, fd, name, flags | (vnet ? IFF_VNET_HDR : 0));
   if (claimed.result < 0) {
     const errno = libc.errno();
-    throw claimError(libc, fd, kind, name, existed, syscall, errno);
+    throw claimError(libc, fd, flags, name, existed, syscall, errno);
   }
   // A persistent interface may remember another header size from its last owner.
   const size = new Struct(libc, 4);
@@ -181,12 +231,14 @@ function claim(
 function claimError(
   libc: c.Libc,
   fd: number,
-  kind: number,
+  flags: number,
   name: string,
   existed: boolean,
   syscall: string,
   errno: number,
 ): NetError {
+  const kind = flags & (IFF_TUN | IFF_TAP);
+  const isMulti = (flags & IFF_MULTI_QUEUE) !== 0;
   const error = (code: 'EPERM' | 'EBUSY' | 'EINVAL', detail: string) => new NetError(code, syscall, { detail });
   const [mine, other] = kind === IFF_TAP ? (['tap', 'tun'] as const) : (['tun', 'tap'] as const);
   if (errno === c.EBUSY)
@@ -203,7 +255,7 @@ function claimError(
     return new NetError(c.codeOf(errno), syscall, { detail: `cannot make interface ${name} (errno ${errno})` });
   }
   // It exists and is something else. Whether it is the other kind is found by trying; closing lets go of it.
-  const tried = setInterface(libc, fd, name, kind === IFF_TAP ? IFF_TUN : IFF_TAP);
+  const tried = setInterface(libc, fd, name, flags ^ (IFF_TUN | IFF_TAP));
   if (tried.result >= 0 || libc.errno() === c.EBUSY) {
     const opener = other === 'tap' ? 'openTap' : 'openTun';
     return error(
@@ -211,7 +263,8 @@ function claimError(
       `interface ${name} is a ${other} interface, not a ${mine} one: use ${opener} or another name`,
     );
   }
-  return error('EINVAL', `interface ${name} exists and is no TUN or TAP interface of one queue: choose another name`);
+  const has = isMulti ? 'several queues (ip tuntap add ... multi_queue)' : 'one queue';
+  return error('EINVAL', `interface ${name} exists and is no TUN or TAP interface of ${has}: choose another name`);
 }
 
 /** Says what the device will hand over: super-segments, or only what fits the MTU with its checksums made. */

@@ -7,7 +7,7 @@ import { Random } from '../phy/random.ts';
 import type { RawSocket } from '../raw/raw.ts';
 import { Stack } from '../stack.ts';
 import { Source } from '../udp/datagram-queue.ts';
-import type { UdpSocket } from '../udp/udp.ts';
+import type { UdpSocket } from '../udp/socket.ts';
 import { Cidr, IpAddress, MacAddress } from '../wire/address.ts';
 import * as ethernet from '../wire/ethernet.ts';
 import { PROTOCOL_UDP, pseudoHeaderSum } from '../wire/ip.ts';

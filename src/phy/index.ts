@@ -2,6 +2,14 @@
 export type { CaptureFormat } from '../pcap/format.ts';
 export type { CaptureSink } from '../pcap/writer.ts';
 export { LINKTYPE_ETHERNET, LINKTYPE_RAW } from '../wire/link-type.ts';
+export {
+  ChannelDevice,
+  type ChannelOptions,
+  messagePortDevice,
+  type PortLike,
+  type SocketLike,
+  webSocketDevice,
+} from './channel-device.ts';
 export type { Device, Medium } from './device.ts';
 export { FaultInjector, type FaultInjectorOptions, type FaultOptions } from './fault-injector.ts';
 export type { FaultSettings, FaultStats, JitterShape } from './faults.ts';
@@ -20,3 +28,4 @@ export { type PacketStreams, packetStreams, QueueDevice, type QueueDeviceOptions
 export { Random } from './random.ts';
 export { Switch, type SwitchOptions, SwitchPort, type SwitchPortStats, type SwitchStats } from './switch.ts';
 export { type Direction, type Trace, Tracer } from './tracer.ts';
+export { type VlanOptions, VlanTrunk } from './vlan.ts';

@@ -243,6 +243,14 @@ const EPOLL = {
   EPOLLET: 1 << 31,
 } as const;
 
+/** Who says so, of an error that MSG_ERRQUEUE gives. */
+const ERROR_ORIGINS = {
+  SO_EE_ORIGIN_NONE: 0,
+  SO_EE_ORIGIN_LOCAL: 1,
+  SO_EE_ORIGIN_ICMP: 2,
+  SO_EE_ORIGIN_ICMP6: 3,
+} as const;
+
 /** Where SO_MEMINFO has what. */
 const MEMINFO = {
   SK_MEMINFO_RMEM_ALLOC: 0,
@@ -258,6 +266,7 @@ const MEMINFO = {
 
 /** Every name, typed: `const { AF_INET, SOCK_STREAM } = LINUX`. */
 export const LINUX = {
+  ...ERROR_ORIGINS,
   ...FAMILIES,
   ...TYPES,
   ...PROTOCOLS,

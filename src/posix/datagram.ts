@@ -2,10 +2,11 @@
 import { type ErrorCode, NetError } from '../errors.ts';
 import { PATH_MTU_MODES } from '../iface/path-mtu.ts';
 import { Source } from '../udp/datagram-queue.ts';
-import type { UdpSocket } from '../udp/udp.ts';
+import type { UdpSocket } from '../udp/socket.ts';
 import type { IpAddress } from '../wire/address.ts';
 import { contextOf, readAddress, type SockAddr, sockAddr, unspecifiedOf } from './address.ts';
 import { LINUX as L } from './constants.ts';
+import { readError, wantsErrors } from './error-queue.ts';
 import { gather, type Reading, scatter, type Writing } from './message.ts';
 import { type Membership, memberInterface, setMembership } from './multicast-options.ts';
 import { DATAGRAM_BUFFER, type Option, OptionStore, type OptionValue } from './options.ts';
@@ -140,7 +141,7 @@ export class DatagramSocket implements PosixSocket {
 
   receive(reading: Reading): boolean {
     const { flags, buffers, room } = reading;
-    if ((flags & L.MSG_ERRQUEUE) !== 0) throw new NetError('EAGAIN', 'recv');
+    if ((flags & L.MSG_ERRQUEUE) !== 0) return this.#readError(reading);
     this.#throwError('recv');
     const core = this.#core;
     const length = core.peekLength();
@@ -156,6 +157,13 @@ export class DatagramSocket implements PosixSocket {
     if (this.options.isOn(L.SOL_IP, L.IP_RECVTTL)) {
       reading.control.push({ level: L.SOL_IP, type: L.IP_TTL, value: source.ttl });
     }
+    return true;
+  }
+
+  /** The last one read is told by no other call any more. */
+  #readError(reading: Reading): true {
+    readError(reading, this.domain, this.#core.takeErrorDetail());
+    if (!this.#core.hasErrorDetail) this.#core.takeError();
     return true;
   }
 
@@ -228,7 +236,7 @@ export class DatagramSocket implements PosixSocket {
   /** datagram_poll() of Linux. */
   events(): number {
     let mask = L.POLLOUT | L.POLLWRNORM | L.POLLWRBAND;
-    if (this.#core.error !== null) mask |= L.POLLERR;
+    if (this.#core.error !== null || this.#core.hasErrorDetail) mask |= L.POLLERR;
     if ((this.#shut & RECEIVING) !== 0) mask |= L.POLLIN | L.POLLRDNORM | L.POLLRDHUP;
     if (this.#shut === BOTH) mask |= L.POLLHUP;
     if (this.#core.canRecv()) mask |= L.POLLIN | L.POLLRDNORM;
@@ -256,6 +264,8 @@ export class DatagramSocket implements PosixSocket {
       core.multicastInterface = memberInterface(this.#shared.stack.ip, value as number | string) ?? null;
     } else if (option.setting === 'receiveBufferBytes') core.setReceiveBytes(powerOfTwo(value as number));
     else if (option.level === L.SOL_UDP && value === 0) this.#uncork();
+    core.receiveErrors = wantsErrors(this.options);
+    if (!core.receiveErrors) while (core.takeErrorDetail() !== null);
     core.reuse = this.options.isOn(L.SOL_SOCKET, L.SO_REUSEADDR) || this.options.isOn(L.SOL_SOCKET, L.SO_REUSEPORT);
   }
 

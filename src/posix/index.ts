@@ -8,6 +8,7 @@ export type { SockAddr } from './address.ts';
 export { Blocking } from './blocking.ts';
 export { CONSTANTS, LINUX } from './constants.ts';
 export type { EpollEvent } from './epoll.ts';
+export type { ExtendedError } from './error-queue.ts';
 export type { ControlMessage, Message, Received, ReceivedMessage } from './message.ts';
 export type { Membership } from './multicast-options.ts';
 export { type Linger, OPTION_SETTINGS, type OptionInput, type OptionValue, type Timeval } from './options.ts';
@@ -147,6 +148,10 @@ export const {
   MSG_OOB,
   MSG_PEEK,
   MSG_DONTROUTE,
+  SO_EE_ORIGIN_NONE,
+  SO_EE_ORIGIN_LOCAL,
+  SO_EE_ORIGIN_ICMP,
+  SO_EE_ORIGIN_ICMP6,
   MSG_CTRUNC,
   MSG_TRUNC,
   MSG_DONTWAIT,

@@ -1,11 +1,14 @@
 /** What goes through one receiving or sending call. @module */
 import type { SockAddr } from './address.ts';
+import type { ExtendedError } from './error-queue.ts';
 
 /** Ancillary data: a `cmsghdr` with its value. */
 export interface ControlMessage {
   readonly level: number;
   readonly type: number;
   readonly value: number;
+  /** Of IP_RECVERR and IPV6_RECVERR, whose value is 0. */
+  readonly error?: ExtendedError;
 }
 
 /** A receiving call under way; what it has taken stays in it while it waits. */

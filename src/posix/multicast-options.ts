@@ -5,7 +5,7 @@
 import { NetError } from '../errors.ts';
 import type { Interface } from '../iface/interface.ts';
 import type { Ip } from '../iface/ip.ts';
-import type { UdpSocket } from '../udp/udp.ts';
+import type { UdpSocket } from '../udp/socket.ts';
 import { IpAddress } from '../wire/address.ts';
 import { LINUX as L } from './constants.ts';
 

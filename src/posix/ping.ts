@@ -12,6 +12,7 @@ import * as v6 from '../wire/icmpv6.ts';
 import { octetsOf } from '../wire/octets.ts';
 import { readAddress, type SockAddr, sockAddr, unspecifiedOf } from './address.ts';
 import { LINUX as L } from './constants.ts';
+import { readError, wantsErrors } from './error-queue.ts';
 import { gather, type Reading, scatter, type Writing } from './message.ts';
 import { DATAGRAM_BUFFER, type Option, OptionStore, type OptionValue } from './options.ts';
 import { BOTH, type PosixSocket, RECEIVING, SENDING } from './socket.ts';
@@ -101,7 +102,11 @@ export class PingSocket implements PosixSocket {
   }
 
   receive(reading: Reading): boolean {
-    if ((reading.flags & L.MSG_ERRQUEUE) !== 0) throw new NetError('EAGAIN', 'recv');
+    if ((reading.flags & L.MSG_ERRQUEUE) !== 0) {
+      const detail = this.#core.takeErrorDetail();
+      // What a request has for a port is its number, which Linux leaves out here.
+      return readError(reading, this.domain, detail === null ? null : { ...detail, port: 0 });
+    }
     const first = this.#look();
     if (first === null) return reading.isBlocking && (this.#shut & RECEIVING) !== 0;
     const copied = scatter(first.message, reading.buffers);
@@ -153,6 +158,7 @@ export class PingSocket implements PosixSocket {
     let mask = L.POLLOUT | L.POLLWRNORM | L.POLLWRBAND;
     if ((this.#shut & RECEIVING) !== 0) mask |= L.POLLIN | L.POLLRDNORM | L.POLLRDHUP;
     if (this.#shut === BOTH) mask |= L.POLLHUP;
+    if (this.#core.hasErrorDetail) mask |= L.POLLERR;
     if (this.#look() !== null) mask |= L.POLLIN | L.POLLRDNORM;
     return mask;
   }
@@ -166,6 +172,8 @@ export class PingSocket implements PosixSocket {
   }
 
   applied(option: Option, value: OptionValue): void {
+    this.#core.receiveErrors = wantsErrors(this.options);
+    if (!this.#core.receiveErrors) while (this.#core.takeErrorDetail() !== null);
     if (option.setting === 'ttl') this.#core.ttl = value as number;
     else if (option.setting === 'pathMtuDiscovery') this.#core.pathMtuDiscovery = PATH_MTU_MODES[value as number]!;
   }

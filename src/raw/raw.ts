@@ -13,7 +13,7 @@ import { allocFrame, HEADROOM, setFrameBounds } from '../memory/frame.ts';
 import { Memberships } from '../multicast/memberships.ts';
 import { joinInterface, sendToGroup } from '../multicast/output.ts';
 import { DatagramQueue, type Source } from '../udp/datagram-queue.ts';
-import type { MembershipOptions } from '../udp/udp.ts';
+import type { MembershipOptions } from '../udp/socket.ts';
 import { IpAddress, UNSPECIFIED_V4, UNSPECIFIED_V6 } from '../wire/address.ts';
 import * as icmpv6 from '../wire/icmpv6.ts';
 import { PROTOCOL_ICMPV6, pseudoHeaderSum } from '../wire/ip.ts';

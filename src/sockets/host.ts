@@ -55,6 +55,8 @@ export interface HostOptions extends AutoconfigOptions, NamesOptions {
    * {@link HostTcp.intercept}. Hosts beyond its own networks are asked for by ARP and neighbour discovery, too. Default false.
    */
   readonly anyIp?: boolean;
+  /** Whether ICMP redirects of IPv4 are followed; a router never does. Default true. */
+  readonly acceptRedirects?: boolean;
   /** How IPv6 behaves: temporary addresses, a secret for stable ones, probes for duplicates, whether routers are listened to. */
   readonly ipv6?: Omit<Ipv6Options, 'onDns' | 'onManaged' | 'autoconfigure'>;
   /** Routers for what no network of ours holds, at most one a family. */
@@ -368,7 +370,7 @@ export class Host {
   }
 
   #addInterface(device: Device, options: HostOptions): Interface {
-    const { name, mac, probe, announce, anyIp } = options;
+    const { name, mac, probe, announce, acceptRedirects, anyIp } = options;
     const { fixed, words } = parseAddresses(options.addresses ?? []);
     const ipv6 = this.#ipv6Options(fixed, words.includes('slaac'), options, () => autoconfig);
     const iface = this.stack.addInterface(device, {
@@ -376,6 +378,7 @@ export class Host {
       ...(mac === undefined ? {} : { mac: MacAddress.parse(mac) }),
       ipv6,
       anyIp,
+      acceptRedirects,
     });
     const onConfigured = (found: Configuration): void => {
       this.#learnServers(found);

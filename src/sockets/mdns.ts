@@ -5,7 +5,7 @@ import { GROUP_V4, GROUP_V6, MDNS_PORT, type MdnsPeer, MESSAGE_BYTES_MAX } from 
 import { NetError } from '../errors.ts';
 import type { Interface } from '../iface/interface.ts';
 import { Source } from '../udp/datagram-queue.ts';
-import type { UdpSocket } from '../udp/udp.ts';
+import type { UdpSocket } from '../udp/socket.ts';
 import { IpAddress } from '../wire/address.ts';
 import { emit, NOERROR, type ResourceRecord } from '../wire/dns.ts';
 import { LinkQuery } from './link-query.ts';

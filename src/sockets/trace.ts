@@ -6,7 +6,7 @@ import { NetError } from '../errors.ts';
 import type { IcmpSocket } from '../icmp/icmp.ts';
 import type { ErrorDetail } from '../iface/error-detail.ts';
 import { Source } from '../udp/datagram-queue.ts';
-import type { UdpSocket } from '../udp/udp.ts';
+import type { UdpSocket } from '../udp/socket.ts';
 import type { IpAddress } from '../wire/address.ts';
 import * as v4 from '../wire/icmpv4.ts';
 import * as v6 from '../wire/icmpv6.ts';

@@ -1,7 +1,7 @@
 /** Every UDP flow that comes in on an any-IP interface, decided by a handler at its first datagram. @module */
 import { NetError } from '../errors.ts';
 import type { Packet } from '../iface/packet.ts';
-import type { UdpSocket as CoreUdpSocket } from '../udp/udp.ts';
+import type { UdpSocket as CoreUdpSocket } from '../udp/socket.ts';
 import type { IpAddress } from '../wire/address.ts';
 import { asyncDispose } from './dispose.ts';
 import { FlowSlots, type FlowStats, noFlows, type Slot } from './flow-slots.ts';

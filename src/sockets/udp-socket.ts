@@ -3,7 +3,7 @@ import { NetError } from '../errors.ts';
 import type { Interface } from '../iface/interface.ts';
 import { PATH_MTU_MODES, type PathMtuDiscovery } from '../iface/path-mtu.ts';
 import { Source } from '../udp/datagram-queue.ts';
-import { type UdpSocket as CoreUdpSocket, type MembershipOptions, READABLE } from '../udp/udp.ts';
+import { type UdpSocket as CoreUdpSocket, type MembershipOptions, READABLE } from '../udp/socket.ts';
 import { IpAddress, parseIp } from '../wire/address.ts';
 import { checkPort } from '../wire/ip.ts';
 import { asyncDispose } from './dispose.ts';

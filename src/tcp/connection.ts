@@ -279,10 +279,10 @@ export class Connection implements Flow, Timed {
   // holds them as doubles from the first; the constructor sets them to 0.
   delivered = 2 ** 40;
   bytesSent = 2 ** 40;
-  bytesRetrans = 2 ** 40;
+  bytesRetrans = 0;
   bytesReceived = 2 ** 40;
   bytesAcked = 2 ** 40;
-  lostBytesTotal = 2 ** 40;
+  lostBytesTotal = 0;
   deliveredUs = 0;
   firstSentUs = 0;
   /** `delivered`, as an int32, at which the lull of the application is over. */
@@ -391,8 +391,7 @@ export class Connection implements Flow, Timed {
     this.rxBytes = settings.receiveBufferBytes;
     this.quickAcks = settings.bsd || settings.linux ? 0 : QUICK_ACKS;
     this.acks = settings.linux ? new AckState() : null;
-    this.delivered = this.bytesSent = this.bytesRetrans = 0;
-    this.bytesReceived = this.bytesAcked = this.lostBytesTotal = 0;
+    this.delivered = this.bytesSent = this.bytesReceived = this.bytesAcked = 0;
   }
 
   get localPort(): number {

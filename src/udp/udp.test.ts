@@ -12,7 +12,7 @@ import { octetsOf } from '../wire/octets.ts';
 import { formatFrame } from '../wire/packet.ts';
 import * as wire from '../wire/udp.ts';
 import { Source } from './datagram-queue.ts';
-import { READABLE } from './udp.ts';
+import { READABLE } from './socket.ts';
 
 const LOCAL = IpAddress.parse('10.0.0.1');
 const OTHER = IpAddress.parse('10.0.0.3');

@@ -1,6 +1,6 @@
 /**
  * Ethernet II: IEEE 802.3 clause 3, RFC 894. Every function takes the bytes and the offset of the header.
- * Missing on purpose: 802.3 length fields (LLC) and 802.1Q tags. @module
+ * The tags of virtual LANs are in `vlan.ts`. Missing on purpose: 802.3 length fields (LLC). @module
  */
 import { formatMac, type MacAddress } from './address.ts';
 

@@ -309,10 +309,10 @@ const OPTION_NAMES: Readonly<Record<number, string>> = {
   174: 'accecn1',
 };
 
-/** The options of a good segment, in their order, padding left out. */
-function formatOptions(dv: DataView, p: number, end: number, ackBase: number): string {
+/** The options of a good segment in `[p, end)`, in their order, with commas between them and padding left out. */
+export function formatOptions(dv: DataView, p: number, end: number, ackBase: number): string {
   if (end - p === TIMESTAMPS_LENGTH && dv.getInt32(p) === NOP_NOP_TIMESTAMPS) {
-    return `, options [TS val ${dv.getUint32(p + 4)} ecr ${dv.getUint32(p + 8)}]`;
+    return `TS val ${dv.getUint32(p + 4)} ecr ${dv.getUint32(p + 8)}`;
   }
   const parts: string[] = [];
   while (p < end) {
@@ -330,7 +330,7 @@ function formatOptions(dv: DataView, p: number, end: number, ackBase: number): s
     parts.push(formatOption(dv, p, kind, length, ackBase));
     p += length;
   }
-  return parts.length === 0 ? '' : `, options [${parts.join(',')}]`;
+  return parts.join(',');
 }
 
 function formatOption(dv: DataView, p: number, kind: number, length: number, ackBase: number): string {
@@ -370,5 +370,6 @@ export function formatFrom(dv: DataView, p: number, end: number, seqBase: number
   const ack = (bits & ACK) !== 0 ? `, ack ${(acknowledgment(dv, p) - ackBase) >>> 0}` : '';
   const urg = (bits & URG) !== 0 ? `, urg ${urgent(dv, p)}` : '';
   const options = header === HEADER_LENGTH ? '' : formatOptions(dv, p + HEADER_LENGTH, p + header, ackBase);
-  return `Flags [${formatFlags(bits)}]${seq}${ack}, win ${window(dv, p)}${urg}${options}, length ${length}`;
+  const rest = options === '' ? '' : `, options [${options}]`;
+  return `Flags [${formatFlags(bits)}]${seq}${ack}, win ${window(dv, p)}${urg}${rest}, length ${length}`;
 }

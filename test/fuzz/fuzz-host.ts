@@ -9,7 +9,7 @@ import { Random } from '../../src/phy/random.ts';
 import { Stack } from '../../src/stack.ts';
 import type { TcpSocket } from '../../src/tcp/socket.ts';
 import { Source } from '../../src/udp/datagram-queue.ts';
-import type { UdpSocket } from '../../src/udp/udp.ts';
+import type { UdpSocket } from '../../src/udp/socket.ts';
 import { Cidr, IpAddress, MacAddress } from '../../src/wire/address.ts';
 import * as arp from '../../src/wire/arp.ts';
 import * as ethernet from '../../src/wire/ethernet.ts';

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Namespace, type Running, skipReason } from './namespace.ts';
+import { sleep } from './server.ts';
 
 const CHILD = fileURLToPath(new URL('./device-child.js', import.meta.url));
 const options = { timeout: 60_000 };
@@ -129,9 +130,16 @@ describe('devices answer Linux', { skip: skipReason('ping') }, () => {
         const child = start(here, 'packet', { interface: 'eth0', outgoing, addresses: [] });
         await child.line(/^ready/);
         await ping(here, '10.66.0.1');
-        const { reads, kernel } = await stats(child);
+        const least = outgoing ? 6 : 3;
+        let seen = await stats(child);
+        // A busy machine reads the last of them a little later.
+        for (let i = 0; i < 50 && seen.reads < least; i++) {
+          await sleep(50);
+          seen = await stats(child);
+        }
+        const { reads, kernel } = seen;
         // Three replies, and the three requests; a neighbour may be asked for again.
-        assert.ok(outgoing ? reads >= 6 && reads <= 10 : reads >= 3 && reads <= 5, `${reads} frames`);
+        assert.ok(reads >= least && reads <= least + (outgoing ? 4 : 2), `${reads} frames`);
         assert.deepEqual(kernel, { packets: reads, drops: 0 });
         assert.deepEqual((await stats(child)).kernel, kernel, 'counted once');
         await endCleanly(child);

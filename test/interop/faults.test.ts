@@ -1,6 +1,6 @@
 /** What goes wrong: peers that die, wires that lose, and what a capture shows of it all. @module */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
@@ -61,6 +61,32 @@ describe('peers that die', { skip: skipReason('curl', 'ping') }, () => {
       assert.match(server.process.errorLines.slice(1).join('\n'), /^ethertype server: interface tap0 is gone: .*$/);
     }),
   );
+});
+
+describe('a scenario', { skip: skipReason('ping') }, () => {
+  test('the wire is cut a second after the start, and mended a second later', options, async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'scenario-'));
+    try {
+      const path = join(folder, 'scenario.json');
+      const schedule = [
+        { atMs: 0, delayMs: 20 },
+        { atMs: 1000, down: true },
+        { atMs: 2000, down: false, delayMs: 0 },
+      ];
+      writeFileSync(path, JSON.stringify({ schedule }));
+      await withServer(['--tap', 'tap0', '--scenario', path], async (server) => {
+        // Three seconds of echoes: those of the middle second are lost, and the last ones are quick.
+        const text = await sh(server, `ping -c 60 -i 0.05 -W 1 ${OURS}`);
+        const times = [...text.matchAll(/icmp_seq=(\d+) .*time=([\d.]+) ms/g)].map((match) => Number(match[2]));
+        assert.ok(times.length > 25 && times.length < 55, `${times.length} came back`);
+        assert.ok(times[0]! >= 40 && times.at(-1)! < 20, `${times[0]} ms at first, ${times.at(-1)} ms at last`);
+        const { faults } = await server.end();
+        assert.ok(faults!.dropped! > 5);
+      });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
 });
 
 // Side by side: they wait for timers most of the time.

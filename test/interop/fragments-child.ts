@@ -86,7 +86,9 @@ function act(host: Host, order: Required<Order>): Promise<unknown> | unknown {
 async function runHost(setup: HostSetup): Promise<void> {
   const { kind, addresses, gateway, tcp, ...options } = setup;
   const device = await (kind === 'tap' ? openTap : openTun)({ name: `${kind}0`, ...options });
-  const host = createHost({ device, addresses, ...(gateway && { gateway }), ...(tcp && { tcp }) });
+  // Without duplicate address detection, which takes a second.
+  const ipv6 = { dadTransmits: 0 };
+  const host = createHost({ device, addresses, ipv6, ...(gateway && { gateway }), ...(tcp && { tcp }) });
   const echo = await host.udp.bind({ port: 7 });
   void (async () => {
     for await (const { data, address, port } of echo) await echo.send(data, { host: address, port });

@@ -90,7 +90,7 @@ async function assertWellFormed(space: Namespace, file: string): Promise<void> {
   assert.equal(stdout, '', 'packets that tshark finds wrong');
 }
 
-describe('IPv6 over TAP', { skip: skipReason('ping', 'curl', 'ndisc6', 'tshark') }, () => {
+describe('IPv6 over TAP', { skip: skipReason('ping', 'curl', 'ndisc6', 'tshark', 'scapy') }, () => {
   let server: Server;
   let capture = '';
   before(async () => {

@@ -86,6 +86,29 @@ async function udpAsk(host: string, port: number): Promise<void> {
   say(answer);
 }
 
+/** Opens `count` connections to an echo at once; each is asked, left alone for `pauseMs`, and asked again. */
+async function echoLater(host: string, port: number, count: number, pauseMs: number): Promise<void> {
+  const one = async (i: number): Promise<void> => {
+    const socket = connect(port, host);
+    const ask = (text: string): Promise<void> =>
+      new Promise((resolve, reject) => {
+        socket.once('error', reject);
+        socket.once('data', (data) => {
+          if (data.toString() === text) resolve();
+          else reject(new Error(`sent ${text}, got ${data}`));
+        });
+        socket.write(text);
+      });
+    await ask(`first ${i}`);
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    await ask(`second ${i}`);
+    await new Promise((resolve) => socket.once('end', resolve).end());
+  };
+  const results = await Promise.allSettled(Array.from({ length: count }, (_, i) => one(i)));
+  const failed = results.filter((result) => result.status === 'rejected');
+  say({ good: count - failed.length, failed: failed.length === 0 ? null : String(failed[0]!.reason) });
+}
+
 /** Connects and says how that ended, and after how long. */
 function tcpConnect(host: string, port: number): void {
   const since = performance.now();
@@ -147,6 +170,9 @@ switch (mode) {
     break;
   case 'udp-ask':
     await udpAsk(first, numbers[0]!);
+    break;
+  case 'echo-later':
+    await echoLater(first, numbers[0]!, numbers[1]!, numbers[2]!);
     break;
   case 'tcp-connect':
     tcpConnect(first, numbers[0]!);

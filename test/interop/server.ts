@@ -48,7 +48,7 @@ export class Server {
     try {
       const addresses = ['--address', `${OURS}/24`, '--host-address', `${LINUX}/24`];
       const process_ = space.spawn(process.execPath, MAIN, 'server', ...addresses, '--json', ...args);
-      await process_.errorLine(/^ethertype server: 192\.168\.69\.1 on /);
+      await process_.errorLine(/^ethertype server: 192\.168\.69\.1[ ,].*on /);
       return new Server(space, process_);
     } catch (error) {
       await space.dispose();

@@ -5,8 +5,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { skipReason } from './namespace.ts';
-import { downloadHash, LOAD, OURS, Server, WIRES } from './server.ts';
+import { Namespace, skipReason } from './namespace.ts';
+import { downloadHash, LOAD, MAIN, OURS, Server, WIRES } from './server.ts';
 
 const MIB = 1 << 20;
 const LARGE = 100 * MIB;
@@ -142,3 +142,45 @@ for (const { name, args } of WIRES) {
     });
   });
 }
+
+/** Asks 10.5.0.1 by ARP and ping, in the LAN 5, without a tag, and in another LAN. */
+const TAGGED = `
+from scapy.all import *
+conf.verb = 0
+mac = '02:00:00:00:00:99'
+def ask(tag, packet, dst='ff:ff:ff:ff:ff:ff'):
+    frame = Ether(src=mac, dst=dst)/(Dot1Q(vlan=tag, prio=2)/packet if tag else packet)
+    answer = srp1(frame, iface='tap0', timeout=1)
+    return answer
+arp = lambda: ARP(op=1, hwsrc=mac, psrc='10.5.0.2', pdst='10.5.0.1')
+found = ask(5, arp())
+print(found[Dot1Q].vlan, found[ARP].hwsrc)
+for size in (56, 1472):
+    got = ask(5, IP(src='10.5.0.2', dst='10.5.0.1')/ICMP()/(b'x' * size), found[ARP].hwsrc)
+    print(got[Dot1Q].vlan, len(got[ICMP].payload))
+print(ask(None, arp()), ask(6, arp()))
+`;
+
+describe('802.1Q', { skip: skipReason('scapy', 'tshark') }, () => {
+  for (const offload of [[], ['--no-offload']]) {
+    const title = `--vlan: whole packets with the tag, both ways, and nothing of other LANs${offload.length > 0 ? '; no offload' : ''}`;
+    test(title, options, async () => {
+      await using space = await Namespace.create();
+      const captures = mkdtempSync(join(tmpdir(), 'et-vlan-'));
+      try {
+        const pcap = join(captures, 'vlan.pcapng');
+        const wire = ['--tap', 'tap0', '--mac', '02:00:00:00:00:05', '--vlan', '5', '--address', '10.5.0.1/24'];
+        const server = space.spawn(process.execPath, MAIN, 'server', ...wire, '--pcap', pcap, ...offload);
+        await server.line(/^ethertype server: 10\.5\.0\.1 on tap0/);
+        const { stdout, stderr } = await space.exec('/usr/bin/python3', '-c', TAGGED);
+        assert.equal(stdout, '5 02:00:00:00:00:05\n5 56\n5 1472\nNone None\n', stderr);
+        assert.equal(await server.end(5000, 'SIGTERM'), 0, server.stderr);
+        const read = (filter: string) => space.must('tshark', '-r', pcap, '-Y', filter);
+        assert.equal((await read('_ws.malformed')).stdout, '');
+        assert.equal((await read('eth.src == 02:00:00:00:00:05 && !(vlan.id == 5)')).stdout, '');
+      } finally {
+        rmSync(captures, { recursive: true, force: true });
+      }
+    });
+  }
+});

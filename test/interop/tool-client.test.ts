@@ -96,6 +96,30 @@ describe('the tool as a client', { skip: skipReason('ping') }, () => {
     });
   }
 
+  test('IPv6 over Ethernet: the addresses of both ends are probed for first', options, async () => {
+    const addresses = ['--address', 'fd69::1/64', '--host-address', `${LINUX_V6}/64`];
+    const tap = (command: string, ...args: string[]) =>
+      space.execWith({ timeoutMs: 20_000 }, process.execPath, MAIN, command, '--tap', 'tap6', ...addresses, ...args);
+    const pinged = await tap('ping', '-c', '2', '-i', '0.05', LINUX_V6);
+    assert.match(
+      pinged.stdout,
+      /icmp_seq=1 ttl=64 time=[0-9.]+ ms[\s\S]*2 packets transmitted, 2 received/,
+      pinged.stderr,
+    );
+    const got = await tap('get', `http://[${LINUX_V6}]/text`);
+    assert.deepEqual([got.code, got.stdout], [0, 'hello from Linux\n'], got.stderr);
+    // An address that Linux has is not taken.
+    await space.must('ip', 'tuntap', 'add', 'tap7', 'mode', 'tap');
+    await space.must('ip', 'address', 'add', 'fd77::1/64', 'dev', 'tap7', 'nodad');
+    await space.must('ip', 'link', 'set', 'tap7', 'up');
+    const taken = ['ping', '--tap', 'tap7', '--address', 'fd77::1/64', '-c', '1', 'fd77::9'];
+    const refused = await space.exec(process.execPath, MAIN, ...taken);
+    assert.deepEqual(
+      [refused.code, refused.stderr],
+      [1, 'ethertype ping: --address: fd77::1 is in use by another host\n'],
+    );
+  });
+
   test('get: what fails says why', options, async () => {
     for (const [args, message] of [
       [[`http://${LINUX}/loop`], /more than 10 redirects/],
@@ -123,6 +147,52 @@ describe('the tool as a client', { skip: skipReason('ping') }, () => {
     assert.match(endless.lines.join('\n'), /ping statistics ---\n\d+ packets transmitted, \d+ received/);
     const json = JSON.parse((await run('ping', 'tap', '--json', '-c', '2', '-i', '0.05', LINUX)).stdout);
     assert.deepEqual([json.sent, json.received, json.replies.length], [2, 2, 2]);
+  });
+});
+
+/** The link address of an interface. */
+const macOf = async (space: Namespace, name: string): Promise<string> =>
+  (await space.must('cat', `/sys/class/net/${name}/address`)).stdout.trim();
+
+describe('redirects of Linux', { skip: skipReason('tshark') }, () => {
+  test('RFC 1122 §3.2.2.2: after the first packet, the better router of the link has them', options, async () => {
+    await using router = await Namespace.create();
+    await using better = await Namespace.create();
+    const folder = mkdtempSync(join(tmpdir(), 'et-redirect-'));
+    try {
+      const ip = (...args: string[]) => router.must('ip', ...args);
+      await ip('link', 'add', 'br0', 'type', 'bridge');
+      await router.connect(better, 'port0', 'eth0');
+      await ip('link', 'set', 'port0', 'master', 'br0');
+      await ip('tuntap', 'add', 'tap0', 'mode', 'tap');
+      await ip('link', 'set', 'tap0', 'master', 'br0', 'up');
+      await ip('addr', 'add', '10.9.0.1/24', 'dev', 'br0');
+      await ip('link', 'set', 'br0', 'up');
+      await ip('route', 'add', '192.0.2.0/24', 'via', '10.9.0.2');
+      await router.must('sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv4.conf.br0.send_redirects=1');
+      await better.must('ip', 'addr', 'add', '10.9.0.2/24', 'dev', 'eth0');
+      await better.must('ip', 'addr', 'add', '192.0.2.1/32', 'dev', 'lo');
+      const pcap = join(folder, 'redirect.pcapng');
+      const wire = ['--tap', 'tap0', '--address', '10.9.0.9/24', '--gateway', '10.9.0.1', '--pcap', pcap];
+      const { stdout } = await router.must(
+        process.execPath,
+        MAIN,
+        'ping',
+        ...wire,
+        '-c',
+        '3',
+        '-i',
+        '0.2',
+        '192.0.2.1',
+      );
+      assert.match(stdout, /3 packets transmitted, 3 received/);
+      const fields = ['-T', 'fields', '-e', 'eth.dst'];
+      const sent = await router.must('tshark', '-r', pcap, '-Y', 'icmp.type == 8 && eth.src[0:2] == 02:00', ...fields);
+      const [first, second] = [await macOf(router, 'br0'), await macOf(better, 'eth0')];
+      assert.deepEqual(sent.stdout.trim().split('\n'), [first, second, second]);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 });
 

@@ -10,6 +10,7 @@ import { Namespace, type Result, skipReason } from '../interop/namespace.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
 const timeout = 30_000;
+const MANIFEST = fileURLToPath(new URL('../../../package.json', import.meta.url));
 
 function run(...args: string[]): Result {
   const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], { encoding: 'utf8', timeout });
@@ -103,6 +104,7 @@ describe('wrong usage: exit code 2', () => {
     ['a rate of nothing', [...server, '--rate', '0'], /--rate: expected bits a second/],
     ['a seed that is none', [...server, '--seed', 'lucky'], /--seed: expected a whole number/],
     ['a memory too small', [...server, '--memory', '4K'], /--memory: expected bytes like 64M/],
+    ['a scenario that is none', [...server, '--scenario', MANIFEST], /package\.json: unknown name "name"/],
     ['an unknown option of lab', ['lab', '--frobnicate'], /^ethertype lab: .*--frobnicate/],
     ['an unknown option of drill', ['drill', '--frobnicate', 'a.pkt'], /^ethertype drill: .*--frobnicate/],
     ['no script', ['drill'], /a script is needed: a file, a folder or a pattern/],
@@ -113,6 +115,21 @@ describe('wrong usage: exit code 2', () => {
     ],
     ['a definition that is none', ['drill', '--define', '=5', 'a'], /--define: expected SYMBOL=VALUE, got "=5"/],
     ['no such number of jobs', ['drill', '--jobs', '0', 'a'], /--jobs: expected a whole number from 1 to 64, got "0"/],
+    [
+      'threads on a TAP',
+      ['server', '--tap', 'tap0', '--address', '10.0.0.2/24', '--threads', '2'],
+      /^ethertype server: --threads is for --tun: on a TAP, answers of ARP and ND would reach only one of the threads/,
+    ],
+    [
+      'threads with an address to be found',
+      ['server', '--tun', 'tun0', '--address', 'slaac', '--threads', '2'],
+      /--threads takes addresses like 10\.0\.0\.2\/24, got slaac/,
+    ],
+    [
+      'too many threads',
+      ['server', '--tun', 'tun0', '--address', '10.0.0.2/24', '--threads', '65'],
+      /--threads: expected a whole number from 1 to 64, got "?65/,
+    ],
     ['an unknown option of bench', ['bench', '--frobnicate'], /^ethertype bench: .*--frobnicate/],
   ];
   for (const [name, args, line] of rows) {
@@ -153,6 +170,30 @@ describe('help and version: exit code 0', () => {
     ]) {
       for (const line of run(...args).stdout.split('\n')) assert.ok(line.length <= 120, line);
     }
+  });
+});
+
+describe('bench', () => {
+  test('every row has figures, a peer and a ratio, as JSON and as a table', { timeout: 60_000 }, () => {
+    const args = ['bench', '--rounds', '1', '--ms', '5', '--idle', '200', '--no-tun'];
+    const { code, stdout, stderr } = run(...args, '--json');
+    assert.equal(stderr, '');
+    assert.equal(code, 0);
+    const { rows, tunSkipped } = JSON.parse(stdout) as { rows: Record<string, unknown>[]; tunSkipped: string };
+    assert.equal(tunSkipped, '--no-tun');
+    for (const { name, ours, theirs, ratio, peer } of rows) {
+      for (const figure of [ours, theirs, ratio]) assert.ok(Number(figure) > 0, `${name}: ${figure}`);
+      assert.equal(typeof peer, 'string');
+    }
+    const table = run('bench', '--ipv6', '--rounds', '1', '--ms', '5').stdout.split('\n');
+    assert.match(table[0]!, /^ +ethertype +ratio +peer$/);
+    assert.match(table[1]!, /^TCP bulk, core, IPv6 +[\d.]+ Gbit\/s +\d+\.\d\d +[\d.]+ {2}the same over IPv4$/);
+    const wanted = ['TCP bulk, 256 connections', 'connections opened and closed', 'one end of an idle connection'];
+    for (const name of wanted)
+      assert.ok(
+        rows.some((row) => row.name === name),
+        name,
+      );
   });
 });
 

@@ -3,7 +3,7 @@ import { NetError } from '../../src/errors.ts';
 import type { Changed } from '../../src/iface/context.ts';
 import type { Stack } from '../../src/stack.ts';
 import { Source } from '../../src/udp/datagram-queue.ts';
-import type { UdpSocket } from '../../src/udp/udp.ts';
+import type { UdpSocket } from '../../src/udp/socket.ts';
 import { IpAddress } from '../../src/wire/address.ts';
 import { addressOf } from './network.ts';
 import type { DatagramPlan, Plan } from './plan.ts';

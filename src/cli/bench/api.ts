@@ -1,9 +1,11 @@
 /** The public API over a pipe: bulk, round trips, connections, datagrams. @module */
-import { createHost, type Host } from '../../index.ts';
+import { createHost, type Host, type TcpStream } from '../../index.ts';
 import { pipePair } from '../../phy/index.ts';
 
 const CHUNK_BYTES = 1 << 16;
 const MESSAGE_BYTES = 64;
+/** Connections opened at a time. */
+const BATCH = 32;
 const ADDRESS = '10.0.0.2';
 
 /** Two hosts on a pipe: MTU 1500, every checksum computed and verified. */
@@ -42,6 +44,51 @@ export async function bulk({ client, server }: HostPair, into: boolean, ms: numb
   const gbit = (total * 8) / ((performance.now() - start) * 1e6);
   await writing;
   return gbit;
+}
+
+/** 64 KiB writes on each of `count` connections at once, for `ms`: Gbit/s of all together. */
+export async function bulkMany(pair: HostPair, count: number, ms: number): Promise<number> {
+  const { streams, close } = await connectMany(pair, count);
+  const chunk = new Uint8Array(CHUNK_BYTES);
+  const buffer = new Uint8Array(CHUNK_BYTES); // nobody looks at what was read
+  const start = performance.now();
+  let total = 0;
+  const move = async ([from, to]: [TcpStream, TcpStream]): Promise<void> => {
+    const writing = (async () => {
+      do await from.write(chunk);
+      while (performance.now() - start < ms);
+      await from.end();
+    })();
+    for (let n = await to.readInto(buffer); n > 0; n = await to.readInto(buffer)) total += n;
+    await writing;
+  };
+  await Promise.all(streams.map(move));
+  const gbit = (total * 8) / ((performance.now() - start) * 1e6);
+  await close();
+  return gbit;
+}
+
+/** Connections, some at a time, as [the client's end, the server's end]. */
+export async function connectMany(
+  { client, server }: HostPair,
+  count: number,
+  port = 81,
+): Promise<{ streams: [TcpStream, TcpStream][]; close: () => Promise<void> }> {
+  const listener = await server.tcp.listen({ port });
+  const streams: [TcpStream, TcpStream][] = [];
+  const one = async (): Promise<[TcpStream, TcpStream]> => [
+    await client.tcp.connect({ host: ADDRESS, port }),
+    await listener.accept(),
+  ];
+  while (streams.length < count) {
+    const batch = Math.min(BATCH, count - streams.length);
+    streams.push(...(await Promise.all(Array.from({ length: batch }, one))));
+  }
+  const close = async (): Promise<void> => {
+    for (const stream of streams.flat()) stream.abort();
+    await listener.close();
+  };
+  return { streams, close };
 }
 
 /** Echoes of 64 bytes on one connection for `ms`: how many a second. */

@@ -1,6 +1,6 @@
 /** The core driven directly: bulk, round trips, datagrams, idle connections. @module */
 import { Cidr, IpAddress, Source, Stack, type TcpSocket, type UdpSocket } from '../../core.ts';
-import { pipePair, Random } from '../../phy/index.ts';
+import { type Medium, pipePair, Random } from '../../phy/index.ts';
 
 const CHUNK_BYTES = 1 << 16;
 const MESSAGE_BYTES = 64;
@@ -15,17 +15,19 @@ export class CorePair {
   readonly address: IpAddress;
   readonly #start = performance.now();
 
-  constructor(offload: boolean, memoryBytes: number, family: 4 | 6 = 4) {
+  constructor(offload: boolean, memoryBytes: number, family: 4 | 6 = 4, medium: Medium = 'ip') {
     this.address = SERVERS[family];
-    const [left, right] = pipePair({ medium: 'ip', mtu: 1500, offload });
+    const [left, right] = pipePair({ medium, mtu: 1500, offload });
     const random = new Random(1);
     const draw = (): number => random.next();
     this.client = new Stack({ memory: memoryBytes, random: draw });
     this.server = new Stack({ memory: this.client.memory, random: draw });
     // Port 80 of many addresses: more idle connections than one has ports for.
     const addresses = family === 4 ? [0, 1].map((i) => Cidr.parse(`10.0.${i}.1/16`)) : [Cidr.parse('fd00::1/64')];
-    this.client.addInterface(left, { addresses });
-    this.server.addInterface(right, { addresses: [new Cidr(this.address, family === 4 ? 16 : 64)] });
+    // Nobody else is on the link to probe for.
+    const ipv6 = family === 6 ? { dadTransmits: 0 } : undefined;
+    this.client.addInterface(left, { addresses, ipv6 });
+    this.server.addInterface(right, { addresses: [new Cidr(this.address, family === 4 ? 16 : 64)], ipv6 });
   }
 
   /** Fills the routing tables and neighbour caches of both stacks. */

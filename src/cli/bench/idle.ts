@@ -1,63 +1,68 @@
-/** What 10,000 idle connections cost, in memory and in the speed of one more. @module */
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
+/** What idle connections cost, in memory and in the speed of one more: here and in node:net. @module */
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { bulk, CorePair } from './core.ts';
+import * as peer from './node.ts';
+import { median } from './table.ts';
 
-export interface IdleCost {
-  readonly connections: number;
-  /** Heap and stack memory of one end of one connection. */
-  readonly bytesEach: number;
-  /** Gbit/s of one more connection with none and with all idle ones beside it, medians of paired runs. */
-  readonly gbitAlone: number;
-  readonly gbitBeside: number;
-  /** Median of the paired ratios. */
-  readonly ratio: number;
+const CHILD = fileURLToPath(new URL('./idle-child.js', import.meta.url));
+/** Descriptors left to everything else, and how many there are where nobody says it. */
+const DESCRIPTORS_ELSE = 200;
+const DESCRIPTORS_DEFAULT = 1024;
+
+/** Bytes of heap and stack memory that one end of an idle connection holds: of the core, as a stream, in node:net. */
+export async function idleBytes(kind: 'core' | 'sockets' | 'node', count: number): Promise<number> {
+  const { stdout } = await promisify(execFile)(process.execPath, [CHILD, kind, String(count)]);
+  return (JSON.parse(stdout) as { bytesEach: number }).bytesEach;
 }
 
-const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1]!;
-
-/** Runs a full garbage collection, without a flag on the command line. */
-export function collectGarbage(): void {
-  setFlagsFromString('--expose-gc');
-  (runInNewContext('gc') as () => void)();
-}
-
-const heldBytes = (pair: CorePair): number => {
-  collectGarbage();
-  const { heapUsed, external } = process.memoryUsage();
-  // The linear memory is counted by what is handed out: the rest is budget, not use.
-  return heapUsed + external - pair.client.memory.bytes + pair.client.memory.usedBytes;
-};
-
-/** Measures with `count` connections, in `rounds` pairs of runs of `ms`. */
-export function idleCost(count: number, rounds: number, ms: number): IdleCost {
+/** How fast a bulk transfer is beside `count` idle connections, as a part of what it is alone: median of paired runs. */
+export function idleSlowdown(count: number, rounds: number, ms: number): number {
   const alone = new CorePair(false, 64 << 20);
   const [aloneConnection] = alone.connect(9, 1);
   const beside = new CorePair(false, 64 << 20);
-  // One of everything first, so that code and tables made once are not counted.
-  beside.connect(81, 64);
-  collectGarbage();
-  const before = heldBytes(beside);
   const idle = beside.connect(80, count);
-  collectGarbage();
-  const bytesEach = (heldBytes(beside) - before) / (2 * count);
   const [besideConnection] = beside.connect(9, 1);
   bulk(alone, aloneConnection!, ms);
   bulk(beside, besideConnection!, ms);
-  const pairs: [number, number][] = [];
+  const ratios: number[] = [];
   for (let i = 0; i < rounds; i++) {
-    pairs.push([bulk(alone, aloneConnection!, ms)[0], bulk(beside, besideConnection!, ms)[0]]);
+    const [gbitAlone] = bulk(alone, aloneConnection!, ms);
+    ratios.push(bulk(beside, besideConnection!, ms)[0] / gbitAlone);
   }
   if (idle.some(([socket, peer]) => socket.state() !== 'ESTABLISHED' || peer.state() !== 'ESTABLISHED')) {
     throw new Error('an idle connection was lost');
   }
   alone.close();
   beside.close();
-  return {
-    connections: count,
-    bytesEach,
-    gbitAlone: median(pairs.map(([a]) => a)),
-    gbitBeside: median(pairs.map(([, b]) => b)),
-    ratio: median(pairs.map(([a, b]) => b / a)),
+  return median(ratios);
+}
+
+/** The same of node:net, where opening so many takes too long for pairs: all runs alone, then all beside. */
+export async function idleSlowdownOfPeer(count: number, rounds: number, ms: number): Promise<number> {
+  const runs = async (): Promise<number> => {
+    const gbits: number[] = [];
+    for (let i = 0; i < rounds; i++) gbits.push(await peer.bulk(ms));
+    return median(gbits);
   };
+  await peer.bulk(ms);
+  const alone = await runs();
+  const idle = await peer.connectMany(count);
+  const beside = await runs();
+  idle.close();
+  return beside / alone;
+}
+
+/** Connections that this process may have both ends of. */
+export function peerConnectionsMax(): number {
+  let descriptors = DESCRIPTORS_DEFAULT;
+  try {
+    const found = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1];
+    if (found !== undefined) descriptors = Number(found);
+  } catch {
+    // not Linux
+  }
+  return Math.max(1, Math.floor((descriptors - DESCRIPTORS_ELSE) / 2));
 }

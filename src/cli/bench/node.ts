@@ -5,6 +5,8 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 
 const CHUNK_BYTES = 1 << 16;
 const MESSAGE_BYTES = 64;
+/** Connections opened at a time. */
+const BATCH = 32;
 const HOST = '127.0.0.1';
 
 async function listening(onSocket: (socket: Socket) => void): Promise<[Server, number]> {
@@ -45,6 +47,56 @@ function deferred(): { promise: Promise<void>; resolve: () => void } {
     resolve = done;
   });
   return { promise, resolve };
+}
+
+/** 64 KiB writes on each of `count` connections at once, for `ms`: Gbit/s of all together. */
+export async function bulkMany(count: number, ms: number): Promise<number> {
+  let total = 0;
+  const { sockets, close } = await connectMany(count, (peer) =>
+    peer
+      .on('data', (data) => {
+        total += data.length;
+      })
+      .on('end', () => peer.end()),
+  );
+  const chunk = new Uint8Array(CHUNK_BYTES);
+  const start = performance.now();
+  const move = async (socket: Socket): Promise<void> => {
+    const ended = once(socket, 'end');
+    socket.resume();
+    while (performance.now() - start < ms) if (!socket.write(chunk)) await once(socket, 'drain');
+    socket.end();
+    await ended;
+  };
+  await Promise.all(sockets.map(move));
+  const gbit = (total * 8) / ((performance.now() - start) * 1e6);
+  close();
+  return gbit;
+}
+
+/** Connections, some at a time; `sockets` are the clients' ends. */
+export async function connectMany(
+  count: number,
+  onPeer: (peer: Socket) => void = () => {},
+): Promise<{ sockets: Socket[]; close: () => void }> {
+  const peers: Socket[] = [];
+  const [server, port] = await listening((peer) => {
+    peers.push(peer);
+    onPeer(peer);
+  });
+  const sockets: Socket[] = [];
+  while (peers.length < count) {
+    const batch = Array.from({ length: Math.min(BATCH, count - peers.length) }, () => connect(port, HOST));
+    const wanted = peers.length + batch.length;
+    await Promise.all(batch.map((socket) => once(socket, 'connect')));
+    while (peers.length < wanted) await once(server, 'connection');
+    sockets.push(...batch);
+  }
+  const close = (): void => {
+    for (const socket of [...sockets, ...peers]) socket.destroy();
+    server.close();
+  };
+  return { sockets, close };
 }
 
 /** Echoes of 64 bytes on one connection for `ms`: how many a second. */

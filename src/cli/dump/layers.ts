@@ -3,7 +3,7 @@ import { formatMac, formatV4, type IpAddress, MacAddress } from '../../wire/addr
 import * as arp from '../../wire/arp.ts';
 import * as dhcpv4 from '../../wire/dhcpv4.ts';
 import * as dhcpv6 from '../../wire/dhcpv6.ts';
-import { Dissection, dissectIp, formatDestination, formatSource, hasAddresses } from '../../wire/dissect.ts';
+import { Dissection, dissectIp, hasAddresses } from '../../wire/dissect.ts';
 import * as dns from '../../wire/dns.ts';
 import * as ethernet from '../../wire/ethernet.ts';
 import * as fragment from '../../wire/fragment.ts';
@@ -36,7 +36,7 @@ const hex = (value: number, digits: number): string => `0x${(value >>> 0).toStri
 export function describe(o: Octets, d: Dissection, tools: LineTools): Layers {
   const { dv } = o;
   const layers: Layers = {};
-  if (d.ethernet >= 0) layers.ethernet = describeEthernet(dv, d);
+  if (d.ethernet >= 0) layers.ethernet = describeEthernet(dv, d, tools);
   if (d.tags > 0) layers.vlan = describeTags(dv, d);
   if (d.etherType === ethernet.ETHERTYPE_ARP && arp.check(dv, d.network, d.end) === null) {
     layers.arp = describeArp(dv, d.network);
@@ -45,9 +45,9 @@ export function describe(o: Octets, d: Dissection, tools: LineTools): Layers {
   return layers;
 }
 
-const describeEthernet = (dv: DataView, d: Dissection): Fields => ({
-  source: formatMac(ethernet.sourceHigh(dv, d.ethernet), ethernet.sourceLow(dv, d.ethernet)),
-  destination: formatMac(ethernet.destinationHigh(dv, d.ethernet), ethernet.destinationLow(dv, d.ethernet)),
+const describeEthernet = (dv: DataView, d: Dissection, tools: LineTools): Fields => ({
+  source: tools.mac(ethernet.sourceHigh(dv, d.ethernet), ethernet.sourceLow(dv, d.ethernet)),
+  destination: tools.mac(ethernet.destinationHigh(dv, d.ethernet), ethernet.destinationLow(dv, d.ethernet)),
   type: hex(ethernet.etherType(dv, d.ethernet), 4),
 });
 
@@ -72,7 +72,7 @@ function describeArp(dv: DataView, p: number): Fields {
 
 function describeIp(o: Octets, d: Dissection, layers: Layers, tools: LineTools): void {
   const { dv } = o;
-  layers[d.version === 6 ? 'ipv6' : 'ipv4'] = d.version === 6 ? describeV6(dv, d) : describeV4(dv, d);
+  layers[d.version === 6 ? 'ipv6' : 'ipv4'] = d.version === 6 ? describeV6(dv, d, tools) : describeV4(dv, d, tools);
   if (d.transport < 0 || d.fragmentOffset > 0) return;
   const { transport: p, transportEnd: end, transportWireEnd: wireEnd } = d;
   if (d.protocol === ip.PROTOCOL_TCP && tcp.check(o, p, end, -1) === null) describeTcp(dv, d, layers, tools);
@@ -85,11 +85,11 @@ function describeIp(o: Octets, d: Dissection, layers: Layers, tools: LineTools):
   }
 }
 
-function describeV4(dv: DataView, d: Dissection): Fields {
+function describeV4(dv: DataView, d: Dissection, tools: LineTools): Fields {
   const p = d.network;
   return {
-    source: formatSource(dv, d),
-    destination: formatDestination(dv, d),
+    source: tools.v4(ipv4.source(dv, p)),
+    destination: tools.v4(ipv4.destination(dv, p)),
     protocol: ipv4.protocol(dv, p),
     length: ipv4.totalLength(dv, p),
     headerLength: ipv4.headerLength(dv, p),
@@ -103,7 +103,14 @@ function describeV4(dv: DataView, d: Dissection): Fields {
   };
 }
 
-function describeV6(dv: DataView, d: Dissection): Fields {
+// RFC 8200 §3: where the addresses stand.
+const SOURCE_V6 = 8;
+const DESTINATION_V6 = 24;
+
+const textV6 = (dv: DataView, p: number, tools: LineTools): string =>
+  tools.v6(dv.getInt32(p), dv.getInt32(p + 4), dv.getInt32(p + 8), dv.getInt32(p + 12));
+
+function describeV6(dv: DataView, d: Dissection, tools: LineTools): Fields {
   const p = d.network;
   const extensions: string[] = [];
   let next = ipv6.nextHeader(dv, p);
@@ -116,8 +123,8 @@ function describeV6(dv: DataView, d: Dissection): Fields {
   }
   const f = d.fragment;
   return {
-    source: formatSource(dv, d),
-    destination: formatDestination(dv, d),
+    source: textV6(dv, p + SOURCE_V6, tools),
+    destination: textV6(dv, p + DESTINATION_V6, tools),
     protocol: d.protocol >= 0 ? d.protocol : ipv6.nextHeader(dv, p),
     length: ipv6.payloadLength(dv, p),
     hopLimit: ipv6.hopLimit(dv, p),
@@ -135,7 +142,7 @@ function describeTcp(dv: DataView, d: Dissection, layers: Layers, tools: LineToo
   const header = tcp.headerLength(dv, p);
   tools.lookUpAll(dv, d);
   const bits = tcp.flags(dv, p);
-  const options = /options \[(.*?)\]/.exec(tcp.formatFrom(dv, p, wireEnd, 0, 0));
+  const options = header === tcp.HEADER_LENGTH ? '' : tcp.formatOptions(dv, p + tcp.HEADER_LENGTH, p + header, 0);
   layers.tcp = {
     sourcePort: tcp.sourcePort(dv, p),
     destinationPort: tcp.destinationPort(dv, p),
@@ -149,7 +156,7 @@ function describeTcp(dv: DataView, d: Dissection, layers: Layers, tools: LineToo
     urgent: (bits & tcp.URG) === 0 ? undefined : tcp.urgent(dv, p),
     headerLength: header,
     length: wireEnd - p - header,
-    options: options?.[1]?.split(','),
+    options: options === '' ? undefined : options.split(','),
   };
   if (p + header >= end) return;
   const text = payload.format(dv, p + header, end);

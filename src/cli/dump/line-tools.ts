@@ -32,6 +32,8 @@ export class LineTools implements LineContext {
   readonly #v4Words = new Int32Array(TEXTS);
   readonly #v4Texts: string[] = new Array(TEXTS).fill('0.0.0.0');
   readonly #v6Words = new Int32Array(4 * TEXTS);
+  readonly #macWords = new Int32Array(2 * TEXTS);
+  readonly #macTexts: string[] = new Array(TEXTS).fill(formatMac(0, 0));
   readonly #v6Texts: string[] = new Array(TEXTS).fill('::');
 
   v4(word: number): string {
@@ -58,7 +60,15 @@ export class LineTools implements LineContext {
   }
 
   mac(high: number, low: number): string {
-    return formatMac(high, low);
+    const at = mix(high, low) & (TEXTS - 1);
+    const words = this.#macWords;
+    const p = 2 * at;
+    if (words[p] === high && words[p + 1] === low) return this.#macTexts[at]!;
+    words[p] = high;
+    words[p + 1] = low;
+    const text = formatMac(high, low);
+    this.#macTexts[at] = text;
+    return text;
   }
 
   lookUp(dv: DataView, d: Dissection): void {

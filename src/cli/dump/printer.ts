@@ -5,6 +5,7 @@ import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../.
 import type { Octets } from '../../wire/octets.ts';
 import { formatDissected } from '../../wire/packet.ts';
 import * as tcp from '../../wire/tcp.ts';
+import { fieldsToJson } from './json.ts';
 import { describe, type Layers } from './layers.ts';
 import { LineTools } from './line-tools.ts';
 
@@ -89,18 +90,31 @@ export class Printer {
   #json(o: Octets, d: Dissection, packet: CapturedPacket, number: number): string {
     const layers = describe(o, d, this.#tools);
     const line = formatDissected(o, d, this.#tools);
-    return JSON.stringify({
+    const head = {
       number,
-      time: isoTime(packet.seconds, packet.nanoseconds),
+      time: this.#isoTime(packet.seconds, packet.nanoseconds),
       interface: packet.interface.name === '' ? undefined : packet.interface.name,
       direction: packet.direction ?? undefined,
       length: packet.originalLength,
       captured: packet.end - packet.start,
-      ...layers,
+    };
+    const tail = {
       problem: d.problem ?? undefined,
       comments: packet.comments.length === 0 ? undefined : packet.comments,
       line,
-    });
+    };
+    return `{${fieldsToJson(tail, fieldsToJson(layers, fieldsToJson(head, '')))}}`;
+  }
+
+  /** `2026-01-02T03:04:05.123456789Z`; seconds alone where they are beyond what a date can be. */
+  #isoTime(seconds: number, nanoseconds: number): string {
+    if (seconds !== this.#second) {
+      const date = new Date(seconds * 1000);
+      this.#second = seconds;
+      this.#secondText = Number.isNaN(date.getTime()) ? '' : date.toISOString().slice(0, -'.000Z'.length);
+    }
+    const fraction = `${1_000_000_000 + nanoseconds}`.slice(1);
+    return this.#secondText === '' ? `${seconds}.${fraction}` : `${this.#secondText}.${fraction}Z`;
   }
 }
 
@@ -113,14 +127,6 @@ const isAlarming = (dv: DataView, d: Dissection): boolean =>
     d.fragmentOffset === 0 &&
     d.transportEnd - d.transport >= tcp.HEADER_LENGTH &&
     (tcp.flags(dv, d.transport) & tcp.RST) !== 0);
-
-/** `2026-01-02T03:04:05.123456789Z`; seconds alone where they are beyond what a date can be. */
-function isoTime(seconds: number, nanoseconds: number): string {
-  const fraction = `${1_000_000_000 + nanoseconds}`.slice(1);
-  const date = new Date(seconds * 1000);
-  if (Number.isNaN(date.getTime())) return `${seconds}.${fraction}`;
-  return date.toISOString().replace(/\.\d+Z$/, `.${fraction}Z`);
-}
 
 /** A line a layer, and a line a field, indented. */
 function formatTree(layers: Layers): string {

@@ -1,7 +1,6 @@
 /** The account of the lab on one screen of 80 columns, and the same for programs. @module */
-import { HOSTS } from './lan.ts';
 import type { LabOptions } from './phase.ts';
-import type { LabAccount, Row } from './run.ts';
+import type { LabAccount, LabHost, Row } from './run.ts';
 import { grouped, inBytes, inTime, wrapped } from './text.ts';
 
 const WIDTH = 80;
@@ -28,13 +27,13 @@ export function formatAccount(account: LabAccount, options: LabOptions, capture:
   if (account.memory.usedBytes !== 0) complaints.push('memory');
   if (capture?.failure) complaints.push('capture');
   return [
-    `ethertype lab: four hosts on an Ethernet switch in memory, seed ${options.seed}`,
-    `  ${HOSTS.map(({ name, address }) => `${name} ${address}`).join('   ')}`,
+    `ethertype lab: hosts behind a router and an internet, in memory, seed ${options.seed}`,
+    ...account.hosts.map(formatHost),
     '',
     row('phase', 'what', 'result', 'time'.padStart(TIME)),
     row('-'.repeat(NAME), '-'.repeat(DID), '-'.repeat(SAW), '-'.repeat(TIME)),
     ...rows.flatMap(formatRow),
-    '',
+    '* virtual'.padStart(WIDTH),
     ...formatDrops(account.drops),
     ...formatMemory(account),
     ...(capture === null ? [] : formatCapture(account, capture)),
@@ -43,15 +42,15 @@ export function formatAccount(account: LabAccount, options: LabOptions, capture:
   ].join('\n');
 }
 
+const formatHost = ({ name, address, address6 }: LabHost): string =>
+  `  ${name.padEnd(NAME)}${(address ?? 'no lease').padEnd(15)}${address6 ?? 'no prefix'}`;
+
 const row = (name: string, did: string, saw: string, time: string): string =>
   `${name.padEnd(NAME)}  ${did.padEnd(DID)}  ${saw.padEnd(SAW)}  ${time}`.trimEnd();
 
 function formatRow({ name, ok, did, saw, ms, virtualMs }: Row): string[] {
   const results = (ok ? saw : ['FAILED', ...saw]).flatMap((line) => wrapped(line.split(' '), SAW, '  '));
-  const times = [
-    inTime(ms).padStart(TIME),
-    ...(virtualMs === null ? [] : [inTime(virtualMs).padStart(TIME), 'virtual'.padStart(TIME)]),
-  ];
+  const times = [inTime(ms).padStart(TIME), ...(virtualMs === null ? [] : [`*${inTime(virtualMs)}`.padStart(TIME)])];
   const count = Math.max(did.length, results.length, times.length);
   return Array.from({ length: count }, (_, i) =>
     row(i === 0 ? name : '', did[i] ?? '', results[i] ?? '', times[i] ?? ''),
@@ -69,7 +68,7 @@ function formatDrops(drops: Readonly<Record<string, number>>): string[] {
 function formatMemory({ memory }: LabAccount): string[] {
   const { peakBytes, usedBytes } = memory;
   const end = usedBytes === 0 ? 'every frame and ring came back' : `${inBytes(usedBytes)} NEVER CAME BACK`;
-  return labelled('memory', `${inBytes(peakBytes)} at most in one LAN, ${end}`.split(' '));
+  return labelled('memory', `${inBytes(peakBytes)} at most in one network, ${end}`.split(' '));
 }
 
 function formatCapture({ capturedPackets }: LabAccount, { file, failure }: CaptureNote): string[] {
@@ -91,7 +90,7 @@ export function accountToJson(account: LabAccount, options: LabOptions, capture:
     seed: options.seed,
     lossPercent: options.lossPercent,
     ms,
-    hosts: HOSTS,
+    hosts: account.hosts,
     phases: Object.fromEntries(rows.map((entry) => [KEYS[entry.name], phaseToJson(entry)])),
     drops,
     memory: { ...memory, balanced: memory.usedBytes === 0 },
@@ -101,6 +100,8 @@ export function accountToJson(account: LabAccount, options: LabOptions, capture:
 }
 
 const KEYS: Readonly<Record<Row['name'], string>> = {
+  addresses: 'addresses',
+  names: 'names',
   ping: 'ping',
   http: 'http',
   'udp echo': 'udpEcho',

@@ -1,25 +1,28 @@
 /**
- * A station on the switch throws broken frames at `server`: sound traffic of `alice`, recorded and mutated. What is
- * dropped is counted by reason; nothing is thrown, and the host answers afterwards. In virtual time. @module
+ * A station on the switch throws broken frames at `server`: what it got while it was configured and `alice` talked to it,
+ * recorded and mutated: DHCP, advertisements, DNS, ARP, ND, ICMP, UDP and TCP, both families. What is dropped is counted by
+ * reason; nothing is thrown, and the host answers afterwards. In virtual time. @module
  */
-import type { Host } from '../../index.ts';
 import { frameFrom } from '../../memory/frame.ts';
 import { PcapWriter } from '../../phy/pcap-writer.ts';
 import { Random, VirtualClock } from '../../sim/index.ts';
 import { ethernet } from '../../wire/index.ts';
-import { echoUdp, serveHttp } from './greet.ts';
-import { addCounts, addressOf, inVirtualTime, Lan, pass } from './lan.ts';
+import { DEFAULT_NETWORK, FAR_NAME, SERVER } from './default-network.ts';
+import { ECHO_PORT, echoUdp, HTTP_PORT, serveHttp } from './greet.ts';
 import { mutant } from './mutants.ts';
+import { addCounts, Network } from './network.ts';
 import type { Bench, Result } from './phase.ts';
 import { counted, grouped } from './text.ts';
+import { inVirtualTime, pass } from './virtual.ts';
 
 const MUTANTS = 500;
 /** Time between two of them. */
 const PAUSE_MS = 2;
-/** Until what a mutant made others believe is forgotten: stations of the switch, neighbours, half-open connections. */
+/**
+ * Until what a mutant made others believe is forgotten: stations of the switch, neighbours, half-open connections,
+ * routers, leases that were refused.
+ */
 const FORGET_MS = 600_000;
-const ECHO_PORT = 7;
-const HTTP_PORT = 80;
 /** Bytes of a classic capture's record before the frame. */
 const RECORD_HEADER = 16;
 
@@ -35,76 +38,83 @@ export interface BadInputDetails {
 
 export async function badInput(bench: Bench): Promise<Result<'bad input', BadInputDetails>> {
   const clock = new VirtualClock();
-  return inVirtualTime(clock, inLan(bench, clock));
+  return inVirtualTime(clock, inNetwork(bench, clock));
 }
 
-async function inLan(bench: Bench, clock: VirtualClock): Promise<Result<'bad input', BadInputDetails>> {
+async function inNetwork(bench: Bench, clock: VirtualClock): Promise<Result<'bad input', BadInputDetails>> {
   const random = new Random(bench.options.seed);
-  const lan = new Lan({ capture: null, virtual: { clock, random: random.fork() } });
+  const records: Uint8Array[] = [];
+  const sink = { write: (record: Uint8Array) => records.push(record.slice(RECORD_HEADER)) };
+  const network = await Network.build(DEFAULT_NETWORK, {
+    clock,
+    random: random.fork(),
+    capture: null,
+    wrap: (name, device) => (name === SERVER ? new PcapWriter(device, sink, { format: 'pcap', mode: 'rx' }) : device),
+  });
   try {
-    const server = lan.host('server');
-    const bob = lan.host('bob');
-    const listener = await server.tcp.listen({ port: HTTP_PORT });
-    serveHttp(listener);
+    await network.ready();
+    const server = network.host(SERVER);
+    serveHttp(await server.tcp.listen({ port: HTTP_PORT }));
     echoUdp(await server.udp.bind({ port: ECHO_PORT }));
-    const templates = await recordAlice(lan);
+    await talk(network);
+    const templates = records.slice(1); // behind the header of the file
     const before = { framesIn: server.stats.framesIn, drops: { ...server.stats.drops } };
-    await throwMutants(lan, clock, templates, random, bench);
+    await throwMutants(network, templates, random, bench);
     const arrived = server.stats.framesIn - before.framesIn;
     const drops: Record<string, number> = {};
     addCounts(drops, server.stats.drops);
     for (const [reason, count] of Object.entries(before.drops)) drops[reason]! -= count;
     await pass(clock, FORGET_MS);
-    const answers = await isAnswering(bob);
-    const dropped = Object.values(drops).reduce((total, count) => total + count, 0);
-    const reasons = Object.values(drops).filter((count) => count > 0).length;
-    return {
-      name: 'bad input',
-      ok: answers,
-      virtualMs: clock.now(),
-      did: [`${grouped(MUTANTS)} mutated frames`, 'thrown at server'],
-      saw: [
-        `${grouped(arrived)} arrived,`,
-        `${grouped(dropped)} dropped for ${counted(reasons, 'reason')},`,
-        `server ${answers ? 'still answers' : 'DOES NOT ANSWER'}`,
-      ],
-      details: { thrown: MUTANTS, arrived, dropped, drops, answers },
-      lan: await lan.close(),
-    };
+    const answers = await isAnswering(network);
+    const virtualMs = clock.now();
+    const details = { thrown: MUTANTS, arrived, dropped: sumOf(drops), drops, answers };
+    return { name: 'bad input', ok: answers, virtualMs, ...lines(details), details, lan: await network.close() };
   } finally {
-    await lan.close();
+    await network.close();
   }
 }
 
-/** What `alice` sends while she pings, exchanges datagrams and gets a page: ARP, ICMP, UDP and TCP. */
-async function recordAlice(lan: Lan): Promise<Uint8Array[]> {
-  const records: Uint8Array[] = [];
-  const sink = { write: (record: Uint8Array) => records.push(record.subarray(RECORD_HEADER)) };
-  const alice = lan.host('alice', new PcapWriter(lan.switch.port(), sink, { format: 'pcap', mode: 'tx' }));
-  records.length = 0; // the file header
-  const host = addressOf('server');
-  await alice.ping(host);
-  const socket = await alice.udp.bind();
-  await socket.send(new Uint8Array(100), { host, port: ECHO_PORT });
-  await socket.receive();
-  await socket.close();
-  const stream = await alice.tcp.connect({ host, port: HTTP_PORT });
-  await stream.write(new TextEncoder().encode('GET / HTTP/1.1\r\n\r\n'));
-  while ((await stream.read()) !== null);
-  await stream.close();
-  return records;
+const sumOf = (counts: Readonly<Record<string, number>>): number =>
+  Object.values(counts).reduce((total, count) => total + count, 0);
+
+function lines({ arrived, dropped, drops, answers }: BadInputDetails): { did: string[]; saw: string[] } {
+  const reasons = Object.values(drops).filter((count) => count > 0).length;
+  return {
+    did: [`${grouped(MUTANTS)} mutated frames`, 'thrown at server'],
+    saw: [
+      `${grouped(arrived)} arrived,`,
+      `${grouped(dropped)} dropped for ${counted(reasons, 'reason')},`,
+      `server ${answers ? 'still answers' : 'DOES NOT ANSWER'}`,
+    ],
+  };
+}
+
+/** `alice` pings the server, exchanges datagrams with it and gets a page, in both families; it asks for a name itself. */
+async function talk(network: Network): Promise<void> {
+  const alice = network.host('alice');
+  await network.host(SERVER).resolve(FAR_NAME);
+  for (const family of [4, 6] as const) {
+    const host = network.addressOf(SERVER, family);
+    await alice.ping(host);
+    const socket = await alice.udp.bind();
+    await socket.send(new Uint8Array(100), { host, port: ECHO_PORT });
+    await socket.receive();
+    await socket.close();
+    const stream = await alice.tcp.connect({ host, port: HTTP_PORT });
+    await stream.write(new TextEncoder().encode('GET / HTTP/1.1\r\n\r\n'));
+    while ((await stream.read()) !== null);
+    await stream.close();
+  }
 }
 
 /** Throws them one by one from a port of their own, and gives back whatever comes in answer. */
 async function throwMutants(
-  lan: Lan,
-  clock: VirtualClock,
+  { memory, clock, switches }: Network,
   templates: readonly Uint8Array[],
   random: Random,
   bench: Bench,
 ): Promise<void> {
-  const { memory } = lan;
-  const port = lan.switch.port();
+  const port = switches.get(DEFAULT_NETWORK.hosts[SERVER]!.on)!.port();
   port.attach(memory, () => {});
   for (let i = 0; i < MUTANTS; i++) {
     const bytes = mutant(templates[random.below(templates.length)]!, random);
@@ -116,8 +126,16 @@ async function throwMutants(
   port.close();
 }
 
-const isAnswering = (from: Host): Promise<boolean> =>
-  from.ping(addressOf('server')).then(
-    () => true,
-    () => false,
-  );
+/** Whether `bob` finds the server by its name, and it answers, in both families. */
+async function isAnswering(network: Network): Promise<boolean> {
+  const bob = network.host('bob');
+  try {
+    for (const family of [4, 6] as const) {
+      const [address] = await bob.resolve(SERVER, { family });
+      await bob.ping(address!);
+    }
+    return true;
+  } catch {
+    return false;
+  }
+}

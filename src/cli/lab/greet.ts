@@ -1,50 +1,53 @@
-/** Three small phases on one LAN: everybody pings everybody, an HTTP exchange, and UDP echo. @module */
+/** Three small phases on one network: everybody pings everybody, HTTP exchanges, and UDP echo. @module */
 import type { Host, TcpListener, TcpStream, UdpSocket } from '../../index.ts';
 import { Random } from '../../sim/index.ts';
-import { addressOf, HOSTS, type HostName, type Lan } from './lan.ts';
+import { CLIENTS, FAR_NAME, FAR_SERVER, SERVER } from './default-network.ts';
+import type { Network } from './network.ts';
 import { inTime } from './text.ts';
 
-const HTTP_PORT = 80;
-const ECHO_PORT = 7;
+export const HTTP_PORT = 80;
+export const ECHO_PORT = 7;
 /** Bytes of an HTTP head, at most; a longer one is a failure. */
 const HEAD_BYTES_MAX = 8192;
-/** UDP payloads sent: none, one byte, and up to what an Ethernet frame holds. */
-const DATAGRAM_BYTES = [0, 1, 2, 17, 64, 255, 256, 512, 1000, 1024, 1399, 1400, 1471, 1472];
+/** UDP payloads sent: none, one byte, and up to what an Ethernet frame holds in either family. */
+const DATAGRAM_BYTES = [0, 1, 2, 17, 64, 255, 256, 512, 1000, 1024, 1399, 1400, 1451, 1452];
 const ANSWER_MS = 2000;
-
-export type Hosts = Readonly<Record<HostName, Host>>;
-
-/** The whole cast. */
-export const allHosts = (lan: Lan): Hosts =>
-  Object.fromEntries(HOSTS.map(({ name }) => [name, lan.host(name)])) as unknown as Hosts;
+const FILLER = new Uint8Array(1 << 16).fill(0x2e);
+const FAMILIES = [4, 6] as const;
 
 export interface PingDetails {
-  readonly replies: { from: HostName; to: HostName; ttl: number; firstMs: number; timeMs: number }[];
+  readonly replies: { from: string; to: string; family: 4 | 6; ttl: number; firstMs: number; timeMs: number }[];
   readonly firstMs: number;
   readonly timeMs: number;
 }
 
-/** Everybody pings everybody twice: the first echo waits for ARP, unless the other side has asked before. */
-export async function pingEveryone(hosts: Hosts) {
+/** Everybody pings everybody by name, twice: the first echo waits for the neighbour, unless that one has asked before. */
+export async function pingEveryone(network: Network) {
   const replies: PingDetails['replies'] = [];
-  for (const from of HOSTS) {
-    for (const to of HOSTS) {
-      if (from === to) continue;
-      const first = await hosts[from.name].ping(to.address, { sequence: 1, timeout: ANSWER_MS });
-      const { ttl, timeMs } = await hosts[from.name].ping(to.address, { sequence: 2, timeout: ANSWER_MS });
-      replies.push({ from: from.name, to: to.name, ttl, firstMs: first.timeMs, timeMs });
+  const names = [...CLIENTS, SERVER];
+  for (const from of names) {
+    for (const to of names) {
+      if (from !== to) for (const family of FAMILIES) replies.push(await pingTwice(network, from, to, family));
     }
   }
   const firstMs = median(replies.map((reply) => reply.firstMs));
   const timeMs = median(replies.map((reply) => reply.timeMs));
-  const ttls = [...new Set(replies.map((reply) => reply.ttl))];
+  const ttls = [...new Set(replies.map((reply) => reply.ttl))].sort((a, b) => b - a);
   const details: PingDetails = { replies, firstMs, timeMs };
   return {
     ok: true,
-    did: ['everybody pings everybody,', 'ARP first'],
-    saw: [`${replies.length} pairs answer, ttl ${ttls.join(', ')}`, `first ${inTime(firstMs)}, then ${inTime(timeMs)}`],
+    did: ['everybody pings everybody,', 'ARP and ND first'],
+    saw: [`${replies.length} pairs answer, TTL ${ttls.join(', ')}`, `first ${inTime(firstMs)}, then ${inTime(timeMs)}`],
     details,
   };
+}
+
+async function pingTwice(network: Network, from: string, to: string, family: 4 | 6) {
+  const host = network.host(from);
+  const [address] = await host.resolve(to, { family });
+  const first = await host.ping(address!, { sequence: 1, timeout: ANSWER_MS });
+  const { ttl, timeMs } = await host.ping(address!, { sequence: 2, timeout: ANSWER_MS });
+  return { from, to, family, ttl, firstMs: first.timeMs, timeMs };
 }
 
 function median(values: number[]): number {
@@ -53,34 +56,69 @@ function median(values: number[]): number {
 }
 
 export interface HttpDetails {
+  /** Of the first request. */
+  readonly status: string;
+  readonly body: string;
+  /** Bytes of all answers. */
+  readonly bytes: number;
+  /** Who was asked, and as whom the page greets. */
+  readonly requests: readonly { readonly host: string; readonly address: string; readonly status: string }[];
+}
+
+interface Page {
   readonly status: string;
   readonly body: string;
   readonly bytes: number;
+  readonly isWhole: boolean;
 }
 
-/** `alice` gets a page from a small HTTP server. */
-export async function httpExchange(hosts: Hosts) {
-  await using listener = await hosts.server.tcp.listen({ port: HTTP_PORT });
-  const serving = serveHttp(listener);
-  const host = addressOf('server');
-  const stream = await hosts.alice.tcp.connect({ host, port: HTTP_PORT, timeout: ANSWER_MS });
-  await stream.write(bytesOf(`GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`));
+/** `alice` gets a page from a small HTTP server in either family, and one from the internet by name. */
+export async function httpExchange(network: Network) {
+  const servers = [network.host(SERVER), network.host(FAR_SERVER)];
+  const listeners = await Promise.all(servers.map((host) => host.tcp.listen({ port: HTTP_PORT })));
+  const serving = listeners.map(serveHttp);
+  const alice = network.host('alice');
+  const pages: (Page & { host: string; address: string })[] = [];
+  try {
+    for (const family of FAMILIES) {
+      const [address] = await alice.resolve(SERVER, { family });
+      pages.push({ ...(await getPage(alice, address!)), host: SERVER, address: address! });
+    }
+    const far = await getPage(alice, FAR_NAME);
+    pages.push({ ...far, host: FAR_NAME, address: FAR_NAME });
+  } finally {
+    await Promise.all(listeners.map((listener) => listener.close()));
+    await Promise.all(serving);
+  }
+  const isRight = (page: Page): boolean => page.isWhole && page.status === 'HTTP/1.1 200 OK';
+  const details: HttpDetails = {
+    status: pages[0]!.status,
+    body: pages[0]!.body,
+    bytes: pages.reduce((total, { bytes }) => total + bytes, 0),
+    requests: pages.map(({ host, address, status }) => ({ host, address, status })),
+  };
+  return {
+    ok: pages.every(isRight),
+    did: ['alice: GET / from server,', `and from ${FAR_NAME}`],
+    saw: [`${pages.filter(isRight).length} of ${pages.length}: ${details.status}`, greetingOf(pages[1]!)],
+    details,
+  };
+}
+
+const greetingOf = ({ body }: Page): string => body.split('\n')[0]!;
+
+async function getPage(from: Host, host: string): Promise<Page> {
+  const stream = await from.tcp.connect({ host, port: HTTP_PORT, timeout: ANSWER_MS });
+  const name = host.includes(':') ? `[${host}]` : host;
+  await stream.write(bytesOf(`GET / HTTP/1.1\r\nHost: ${name}\r\nConnection: close\r\n\r\n`));
   let answer = '';
   for await (const chunk of stream) answer += textOf(chunk);
   await stream.close();
-  await listener.close();
-  await serving;
   const headEnd = answer.indexOf('\r\n\r\n');
   const status = answer.slice(0, answer.indexOf('\r\n'));
   const body = answer.slice(headEnd + 4);
   const length = Number(/^content-length: (\d+)\r$/im.exec(answer.slice(0, headEnd + 1))?.[1]);
-  const details: HttpDetails = { status, body, bytes: answer.length };
-  return {
-    ok: status === 'HTTP/1.1 200 OK' && body.length === length,
-    did: ['alice: GET / from server'],
-    saw: [status, ...body.trimEnd().split('\n')],
-    details,
-  };
+  return { status, body, bytes: answer.length, isWhole: body.length === length };
 }
 
 /** Answers one request a connection, until the listener is closed. */
@@ -91,7 +129,8 @@ export async function serveHttp(listener: TcpListener): Promise<void> {
   }
 }
 
-async function answerHttp(stream: TcpStream): Promise<void> {
+/** Answers one request, for a greeting or for `/bytes/N`, and ends. */
+export async function answerHttp(stream: TcpStream): Promise<void> {
   let head = '';
   while (!head.includes('\r\n\r\n')) {
     const chunk = await stream.read();
@@ -99,13 +138,23 @@ async function answerHttp(stream: TcpStream): Promise<void> {
     head += textOf(chunk);
   }
   const isGet = /^GET \/\S* HTTP\/1\.[01]\r\n/.test(head);
-  const body = isGet ? `Good day, ${stream.remoteAddress}.\nThis page came over ethertype.\n` : 'GET only\n';
+  const count = /^GET \/bytes\/(\d{1,11}) /.exec(head)?.[1];
+  const body = isGet ? `Hello ${stream.remoteAddress}\nThis page came over ethertype.\n` : 'GET only\n';
   const status = isGet ? '200 OK' : '405 Method Not Allowed';
-  const fields = `Content-Type: text/plain\r\nContent-Length: ${body.length}\r\nConnection: close\r\n`;
-  await stream.write(bytesOf(`HTTP/1.1 ${status}\r\n${fields}\r\n${body}`));
+  const length = count === undefined ? body.length : Number(count);
+  const fields = `Content-Type: text/plain\r\nContent-Length: ${length}\r\nConnection: close\r\n`;
+  await stream.write(bytesOf(`HTTP/1.1 ${status}\r\n${fields}\r\n${count === undefined ? body : ''}`));
+  if (count !== undefined) await writeBytes(stream, length);
   await stream.end();
   while ((await stream.read()) !== null); // until the client has closed too
   await stream.close();
+}
+
+/** Writes so many bytes that nobody compares. */
+export async function writeBytes(stream: TcpStream, count: number): Promise<void> {
+  for (let left = count; left > 0; left -= FILLER.length) {
+    await stream.write(left < FILLER.length ? FILLER.subarray(0, left) : FILLER);
+  }
 }
 
 export interface EchoDetails {
@@ -115,23 +164,31 @@ export interface EchoDetails {
   readonly timeMs: number;
 }
 
-/** `bob` and `carol` send datagrams of many sizes, and compare what comes back. */
-export async function udpEcho(hosts: Hosts, seed: number) {
-  await using service = await hosts.server.udp.bind({ port: ECHO_PORT });
+/** `bob`, over IPv4, and `carol`, over IPv6, send datagrams of many sizes, and compare what comes back. */
+export async function udpEcho(network: Network, seed: number) {
+  await using service = await network.host(SERVER).udp.bind({ port: ECHO_PORT });
   const echoing = echoUdp(service);
   const random = new Random(seed);
+  const { clock } = network;
   const times: number[] = [];
   let alike = 0;
   let bytes = 0;
-  for (const name of ['bob', 'carol'] as const) {
-    await using socket = await hosts[name].udp.bind();
+  for (const [name, family] of [
+    ['bob', 4],
+    ['carol', 6],
+  ] as const) {
+    await using socket = await network.host(name).udp.bind();
+    const [host] = await network.host(name).resolve(SERVER, { family });
     for (const length of DATAGRAM_BYTES) {
       const data = new Uint8Array(length);
       random.bytes(data);
-      const startedAt = performance.now();
-      await socket.send(data, { host: addressOf('server'), port: ECHO_PORT });
-      const answer = await socket.receive({ signal: AbortSignal.timeout(ANSWER_MS) });
-      times.push(performance.now() - startedAt);
+      const startedAt = clock.now();
+      const late = new AbortController();
+      const timer = clock.setTimer(startedAt + ANSWER_MS, () => late.abort(new Error('no echo')));
+      await socket.send(data, { host: host!, port: ECHO_PORT });
+      const answer = await socket.receive({ signal: late.signal });
+      clock.clearTimer(timer);
+      times.push(clock.now() - startedAt);
       bytes += length;
       if (Buffer.compare(answer.data, data) === 0 && answer.port === ECHO_PORT) alike++;
     }
@@ -141,7 +198,7 @@ export async function udpEcho(hosts: Hosts, seed: number) {
   const details: EchoDetails = { datagrams: times.length, alike, bytes, timeMs: median(times) };
   return {
     ok: alike === times.length,
-    did: ['bob, carol: 0 to 1472 bytes', 'to server, and back'],
+    did: ['bob, carol: 0 to 1452 bytes', 'to server, and back'],
     saw: [`${alike} of ${times.length} came back alike`, `${inTime(details.timeMs)} there and back`],
     details,
   };

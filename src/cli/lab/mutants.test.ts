@@ -21,22 +21,48 @@ test('lab/mutants: the same seed gives the same mutants, and the frame stays as 
   assert.deepEqual(FRAME, before);
 });
 
-test('lab/mutants: about half have right checksums, where there is still a packet', () => {
-  const random = new Random(5);
-  const sound = (bytes: Uint8Array, from: number, end: number): boolean => {
-    let sum = 0;
-    for (let p = from; p < end; p++) sum += p % 2 === from % 2 ? bytes[p]! << 8 : bytes[p]!;
-    return sum > 0 && sum % 0xffff === 0;
-  };
-  let right = 0;
-  let whole = 0;
-  for (let i = 0; i < 2000; i++) {
-    const bytes = mutant(FRAME, random);
-    const isPacket = bytes.length >= FRAME.length && bytes[12] === 8 && bytes[13] === 0 && bytes[14] === 0x45;
-    if (!isPacket || bytes[17] !== 32 || bytes[16] !== 0 || bytes[23] !== 1) continue;
-    whole++;
-    if (sound(bytes, 14, 34) && sound(bytes, 34, 46)) right++;
-  }
-  assert.ok(whole > 500, `${whole} packets`);
-  assert.ok(right > 0.35 * whole && right < 0.65 * whole, `${right} of ${whole}`);
-});
+/** The same over IPv6. */
+const FRAME_V6 = Uint8Array.of(
+  ...[2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 0x86, 0xdd],
+  ...[0x60, 0, 0, 0, 0, 12, 58, 64, 0xfd, ...new Uint8Array(14), 1, 0xfd, ...new Uint8Array(14), 2],
+  ...[128, 0, 0, 0, 0, 7, 0, 1, 1, 2, 3, 4],
+);
+const PSEUDO_V6 = [0, 12, 0, 58];
+
+/** Whether the ones' complement sum of some bytes is all ones. */
+function isSound(bytes: readonly number[]): boolean {
+  const sum = bytes.reduce((total, byte, i) => total + (i % 2 === 0 ? byte << 8 : byte), 0);
+  return sum > 0 && sum % 0xffff === 0;
+}
+
+const FAMILIES: {
+  name: string;
+  frame: Uint8Array;
+  isPacket(b: Uint8Array): boolean;
+  isRight(b: Uint8Array): boolean;
+}[] = [
+  {
+    name: 'IPv4',
+    frame: FRAME,
+    isPacket: (b) => b[12] === 8 && b[13] === 0 && b[14] === 0x45 && b[17] === 32 && b[16] === 0 && b[23] === 1,
+    isRight: (b) => isSound([...b.subarray(14, 34)]) && isSound([...b.subarray(34, 46)]),
+  },
+  {
+    name: 'IPv6',
+    frame: FRAME_V6,
+    isPacket: (b) => b[12] === 0x86 && b[13] === 0xdd && b[18] === 0 && b[19] === 12 && b[20] === 58,
+    isRight: (b) => isSound([...b.subarray(22, 54), ...PSEUDO_V6, ...b.subarray(54, 66)]),
+  },
+];
+
+for (const { name, frame, isPacket, isRight } of FAMILIES) {
+  test(`lab/mutants: about half have right checksums, where there is still a packet of ${name}`, () => {
+    const random = new Random(5);
+    const whole = Array.from({ length: 2000 }, () => mutant(frame, random)).filter(
+      (bytes) => bytes.length >= frame.length && isPacket(bytes),
+    );
+    const right = whole.filter(isRight).length;
+    assert.ok(whole.length > 500, `${whole.length} packets`);
+    assert.ok(right > 0.35 * whole.length && right < 0.65 * whole.length, `${right} of ${whole.length}`);
+  });
+}

@@ -1,12 +1,16 @@
 /** What a phase of the lab is. @module */
 import type { Capture } from '../../phy/pcap-writer.ts';
-import type { LanAccount } from './lan.ts';
+import type { Scenario } from '../scenario.ts';
+import type { NetworkAccount } from './network.ts';
+import type { Observer } from './observer.ts';
 
 export interface LabOptions {
   /** From 0 to 2^32 - 1: everything random comes from it. */
   readonly seed: number;
   /** Loss of the lossy phase, each way. */
   readonly lossPercent: number;
+  /** Faults of the lossy phase over time; null: the loss alone. */
+  readonly scenario: Scenario | null;
   /** Bytes of the bulk transfer, at most. */
   readonly bulkBytes: number;
 }
@@ -14,8 +18,10 @@ export interface LabOptions {
 /** What a phase gets. */
 export interface Bench {
   readonly options: LabOptions;
-  /** A capture for one LAN whose clock is at 0 now, or for the machine's clock; null: nothing is recorded. */
-  capture(virtual: boolean): Capture | null;
+  /** A capture for one network whose clock is at 0 now; null: nothing is recorded. */
+  capture(): Capture | null;
+  /** Who looks at the lossy transfer; null: nobody. */
+  readonly observer: Observer | null;
   /** Shows how far the phase is, from 0 to 1. */
   progress(part: number): void;
 }
@@ -24,12 +30,12 @@ export interface Bench {
 export interface Result<Name extends string, Details extends object> {
   readonly name: Name;
   readonly ok: boolean;
-  /** Virtual time that passed, where the phase lives in it. */
+  /** Virtual time that passed; left out where it says nothing. */
   readonly virtualMs?: number;
   /** What was done, and what came of it, for people: a few short lines each. */
   readonly did: readonly string[];
   readonly saw: readonly string[];
   /** The same and more for programs. */
   readonly details: Details;
-  readonly lan: LanAccount;
+  readonly lan: NetworkAccount;
 }

@@ -1,16 +1,21 @@
 /** Runs the phases of the lab one after the other and gathers what they say. @module */
 import { Capture, type CaptureFormat, type CaptureSink } from '../../phy/index.ts';
+import { Random, VirtualClock } from '../../sim/index.ts';
+import { findAddresses, resolveNames } from './autoconfigure.ts';
 import { badInput } from './bad-input.ts';
 import { bulkTransfer } from './bulk.ts';
-import { allHosts, httpExchange, pingEveryone, udpEcho } from './greet.ts';
-import { addCounts, Lan, type LanAccount } from './lan.ts';
+import { DEFAULT_NETWORK } from './default-network.ts';
+import { httpExchange, pingEveryone, udpEcho } from './greet.ts';
 import { lossyTransfer } from './lossy.ts';
+import { addCounts, Network, type NetworkAccount } from './network.ts';
+import type { Observer } from './observer.ts';
 import type { Bench, LabOptions } from './phase.ts';
+import { inVirtualTime } from './virtual.ts';
 
 /** A phase that takes longer on the machine's clock has failed. */
 const PHASE_MS_MAX = 30_000;
 
-export type PhaseName = 'ping' | 'http' | 'udp echo' | 'bulk' | 'lossy' | 'bad input';
+export type PhaseName = 'addresses' | 'names' | 'ping' | 'http' | 'udp echo' | 'bulk' | 'lossy' | 'bad input';
 
 /** One row of the account. */
 export interface Row {
@@ -25,9 +30,19 @@ export interface Row {
   readonly details: object;
 }
 
+/** A host as it was found. */
+export interface LabHost {
+  readonly name: string;
+  readonly mac: string;
+  /** Of the first IPv4 and IPv6 address that others reach it by; null: it never had one. */
+  readonly address: string | null;
+  readonly address6: string | null;
+}
+
 export interface LabAccount {
   readonly ok: boolean;
   readonly ms: number;
+  readonly hosts: readonly LabHost[];
   readonly rows: readonly Row[];
   /** Packets dropped by all hosts of all phases, by reason. */
   readonly drops: Record<string, number>;
@@ -45,6 +60,8 @@ export interface Recording {
 export interface LabRun {
   readonly options: LabOptions;
   readonly recording: Recording | null;
+  /** Looks at the lossy transfer. */
+  readonly observer?: Observer | null;
   readonly onProgress: (phase: PhaseName, part: number) => void;
 }
 
@@ -63,7 +80,8 @@ export async function runLab(run: LabRun): Promise<LabAccount> {
 class Lab {
   readonly #run: LabRun;
   readonly #rows: Row[] = [];
-  readonly #lans: LanAccount[] = [];
+  #hosts: readonly LabHost[] = [];
+  readonly #lans: NetworkAccount[] = [];
   readonly #captures: Capture[] = [];
   #virtualMs = 0; // passed in phases that are over
 
@@ -71,19 +89,29 @@ class Lab {
     this.#run = run;
   }
 
-  /** The phases that share a LAN on the machine's clock. */
+  /** The phases that share a network: it finds its addresses and its names, and greets. */
   async greet(): Promise<void> {
     const { seed } = this.#run.options;
-    const lan = new Lan({ capture: this.#bench('ping').capture(false) });
-    const hosts = allHosts(lan);
-    await this.#phase('ping', async () => ({ name: 'ping', ...(await pingEveryone(hosts)) }));
-    await this.#phase('http', async () => ({ name: 'http', ...(await httpExchange(hosts)) }));
-    await this.#phase('udp echo', async () => ({ name: 'udp echo', ...(await udpEcho(hosts, seed)) }));
-    this.#lans.push(await lan.close());
+    const clock = new VirtualClock();
+    const capture = this.#bench('addresses').capture();
+    const network = await Network.build(DEFAULT_NETWORK, { clock, random: new Random(seed), capture });
+    const share = (name: PhaseName, work: (network: Network) => Promise<Omit<Outcome, 'name'>>) =>
+      this.#phase(name, async () => {
+        const startedAt = clock.now();
+        const outcome = await inVirtualTime(clock, work(network));
+        return { name, ...outcome, virtualMs: clock.now() - startedAt };
+      });
+    await share('addresses', findAddresses);
+    this.#hosts = [...network.hosts.keys()].map((name) => hostOf(network, name));
+    await share('names', resolveNames);
+    await share('ping', pingEveryone);
+    await share('http', httpExchange);
+    await share('udp echo', () => udpEcho(network, seed));
+    this.#lans.push(await inVirtualTime(clock, network.close()));
   }
 
   /** A phase that has a LAN of its own. */
-  async alone(name: PhaseName, work: (bench: Bench) => Promise<Outcome & { lan: LanAccount }>): Promise<void> {
+  async alone(name: PhaseName, work: (bench: Bench) => Promise<Outcome & { lan: NetworkAccount }>): Promise<void> {
     await this.#phase(name, async () => {
       const { lan, ...outcome } = await work(this.#bench(name));
       this.#lans.push(lan);
@@ -107,21 +135,22 @@ class Lab {
   }
 
   #bench(name: PhaseName): Bench {
-    const { options, onProgress } = this.#run;
+    const { options, observer = null, onProgress } = this.#run;
     return {
       options,
+      observer,
       progress: (part) => onProgress(name, part),
-      capture: (virtual) => this.#capture(virtual),
+      capture: () => this.#capture(),
     };
   }
 
-  /** The file goes on with the next LAN: as a new section with its own clock, where the format has sections. */
-  #capture(virtual: boolean): Capture | null {
+  /** The file goes on with the next network: as a new section with its own clock, where the format has sections. */
+  #capture(): Capture | null {
     const { recording } = this.#run;
     if (recording === null) return null;
     const { sink, format } = recording;
     // Virtual time goes on from now, so that no packet of the file is before the last.
-    const epochMs = virtual ? Date.now() + this.#virtualMs : Date.now() - performance.now();
+    const epochMs = Date.now() + this.#virtualMs;
     const isContinued = format === 'pcap' && this.#captures.length > 0;
     const capture = new Capture(isContinued ? withoutHeader(sink) : sink, { format, epochMs });
     this.#captures.push(capture);
@@ -139,8 +168,17 @@ class Lab {
     }
     const capturedPackets = this.#captures.reduce((total, capture) => total + capture.packets, 0);
     const ok = usedBytes === 0 && this.#rows.every((row) => row.ok);
-    return { ok, ms, rows: this.#rows, drops, memory: { peakBytes, usedBytes }, capturedPackets };
+    return { ok, ms, hosts: this.#hosts, rows: this.#rows, drops, memory: { peakBytes, usedBytes }, capturedPackets };
   }
+}
+
+function hostOf(network: Network, name: string): LabHost {
+  const iface = network.host(name).iface!;
+  const first = (family: 4 | 6): string | null => {
+    const found = iface.addresses.find(({ address }) => address.family === family && !address.isLinkLocal);
+    return found === undefined ? null : `${found.address}`;
+  };
+  return { name, mac: `${iface.mac}`, address: first(4), address6: first(6) };
 }
 
 /** Lets all but the first piece pass: a classic capture file has one header. */

@@ -34,6 +34,8 @@ export interface TransferOptions {
   readonly now: () => number;
   /** Nothing more is sent once so much time has passed. */
   readonly maxMs: number;
+  /** Gets the sender's end once it is there. */
+  readonly onStream?: (stream: TcpStream) => void;
   readonly onProgress: (sentBytes: number) => void;
 }
 
@@ -51,6 +53,7 @@ export async function transfer(options: TransferOptions): Promise<Transfer> {
   const { from, to, address, port, now } = options;
   await using listener = await to.tcp.listen({ port });
   const [peer, stream] = await Promise.all([listener.accept(), from.tcp.connect({ host: address, port })]);
+  options.onStream?.(stream);
   try {
     const startedAt = now();
     const [sentBytes, received] = await Promise.all([send(stream, options), receive(peer, options.pattern)]);

@@ -4,6 +4,7 @@
  * alone). @module
  */
 import type { Connection } from '../connection.ts';
+import { seqAdd } from '../seq.ts';
 import {
   type Cause,
   type CongestionControl,
@@ -35,17 +36,26 @@ class Stage {
 
 class CubicState {
   readonly stage = new Stage();
-  /** The one before the last reduction, for `undo`. */
-  readonly before = new Stage();
-  readonly hystart: HyStart;
+  /** The one before the last reduction, for `undo`; null: there was none. */
+  before: Stage | null = null;
+  /** Null before the first slow start. */
+  hystart: HyStart | null = null;
   /** When `acked` was last called. */
   ackedMs = 0;
   /** `cwnd` with its fraction, as long as nobody else changes it. */
   window = 0;
+}
 
-  constructor(c: Connection) {
-    this.hystart = new HyStart(c.sndNxt);
-  }
+/** Made when the first bytes are acknowledged or lost: connections that idle from the beginning have none. */
+function stateOf(c: Connection): CubicState {
+  c.congestionState ??= new CubicState();
+  return c.congestionState as CubicState;
+}
+
+/** Remembers the stage as it is before a reduction. */
+function keep(s: CubicState): void {
+  s.before ??= new Stage();
+  Object.assign(s.before, s.stage);
 }
 
 function beginStage(c: Connection, stage: Stage): void {
@@ -93,20 +103,24 @@ export const cubic: CongestionControl = {
   ownsWindow: false,
 
   init(c: Connection): void {
-    c.congestionState = new CubicState(c);
     c.cwnd = initialWindow(c.mss);
     c.ssthresh = SSTHRESH_MAX;
   },
 
   acked(c: Connection, ackedBytes: number, rttUs: number): void {
-    const s = c.congestionState as CubicState;
+    const s = stateOf(c);
     if (c.cwnd >= c.ssthresh) avoid(c, s, ackedBytes);
-    else slowStart(c, c.ssthresh < SSTHRESH_MAX ? ackedBytes : hystartGrowth(s.hystart, c, ackedBytes, rttUs));
+    else if (c.ssthresh < SSTHRESH_MAX) slowStart(c, ackedBytes);
+    else {
+      s.hystart ??= new HyStart(seqAdd(c.sndUna, -ackedBytes));
+      slowStart(c, hystartGrowth(s.hystart, c, ackedBytes, rttUs));
+    }
   },
 
   reduce(c: Connection, flightBytes: number, cause: Cause): void {
-    const { stage, before } = c.congestionState as CubicState;
-    Object.assign(before, stage);
+    const s = stateOf(c);
+    const { stage } = s;
+    keep(s);
     // §4.7, fast convergence. Less by a segment at least: the plateau alone ends a few bytes below W_max.
     stage.wMax = c.cwnd + c.mss <= stage.wMax ? (c.cwnd * (1 + BETA)) / 2 : c.cwnd;
     const reduced = decrease(c, stage, flightBytes);
@@ -115,9 +129,10 @@ export const cubic: CongestionControl = {
   },
 
   timedOut(c: Connection, flightBytes: number, isFirst: boolean): void {
-    const { stage, before } = c.congestionState as CubicState;
+    const s = stateOf(c);
+    const { stage } = s;
     if (isFirst) {
-      Object.assign(before, stage);
+      keep(s);
       decrease(c, stage, flightBytes);
     }
     stage.wMax = 0; // §4.8
@@ -126,8 +141,8 @@ export const cubic: CongestionControl = {
   },
 
   undo(c: Connection): void {
-    const { stage, before } = c.congestionState as CubicState;
-    if (c.cwnd <= stage.cwndPrior) Object.assign(stage, before); // §4.9.2; a larger window is newer, and stays
+    const { stage, before } = stateOf(c);
+    if (before !== null && c.cwnd <= stage.cwndPrior) Object.assign(stage, before); // §4.9.2; a larger window is newer, and stays
   },
 
   restart: restartWindow,
