@@ -36,6 +36,8 @@ const RINGS = {
   node: [...INNER, 'phy', 'stack.ts', 'core.ts', 'sockets', 'index.ts'],
   linux: [...INNER, 'phy', 'stack.ts', 'core.ts', 'sockets'],
   web: [...INNER, 'phy', 'stack.ts', 'core.ts', 'sockets', 'index.ts'],
+  proxy: [...INNER, ...PROTOCOLS, 'phy', 'dhcp', 'dns', 'stack.ts', 'core.ts', 'sockets', 'index.ts'],
+  qemu: ['phy'],
   cli: ['*'],
   lab: ['*'],
 };

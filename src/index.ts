@@ -16,11 +16,20 @@ export type {
   ConfiguredOptions,
   Conflict,
 } from './sockets/autoconfig.ts';
+export type {
+  EchoDecision,
+  EchoHandler,
+  EchoInterception,
+  EchoInterceptOptions,
+  EchoRequest,
+} from './sockets/echo-intercept.ts';
+export type { FlowStats } from './sockets/flow-slots.ts';
 export {
   type BindOptions,
   type ConnectOptions,
   createHost,
   Host,
+  HostIcmp,
   type HostOptions,
   HostRaw,
   HostTcp,
@@ -40,9 +49,11 @@ export {
 export type { NamesOptions, Resolved, ResolveOptions } from './sockets/names.ts';
 export type { PingFailure, PingManyOptions, PingOptions, PingReply, PingStatistics } from './sockets/ping.ts';
 export { type RawOpenOptions, type RawPacket, RawSocket } from './sockets/raw-socket.ts';
+export type { TcpFlow, TcpFlowHandler, TcpInterception, TcpInterceptOptions } from './sockets/tcp-intercept.ts';
 export { TcpListener } from './sockets/tcp-listener.ts';
 export { type CloseOptions, TcpStream } from './sockets/tcp-stream.ts';
 export type { TraceHop, TraceOptions, TraceProbe } from './sockets/trace.ts';
+export type { UdpFlow, UdpFlowHandler, UdpInterception, UdpInterceptOptions } from './sockets/udp-intercept.ts';
 export { type Datagram, type Destination, UdpSocket } from './sockets/udp-socket.ts';
 export type { WaitOptions } from './sockets/waiters.ts';
 export { Stack, type StackOptions } from './stack.ts';

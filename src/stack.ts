@@ -30,6 +30,8 @@ import { Cidr, IpAddress, MacAddress } from './wire/address.ts';
 
 /** Frames taken from one device before the sockets send: what arrived in one go is acknowledged in one go. */
 const BATCH_FRAMES = 64;
+/** Above every metric that anybody sets. */
+const METRIC_LAST = 0x7fffffff;
 /** Rounds of one poll; then it returns, and says that there is more. */
 const ROUNDS_MAX = 16;
 
@@ -97,13 +99,22 @@ export class Stack {
     const mac = options.mac ?? this.#randomMac();
     const iface = this.#add(device, name, mac, false);
     iface.acceptRedirects = options.acceptRedirects ?? true;
-    const { ipv6, addresses = [] } = options;
+    const { ipv6, addresses = [], anyIp = false } = options;
+    iface.anyIp = anyIp;
+    if (anyIp && device.medium === 'ip') this.#routeBack(iface);
     if (ipv6 !== undefined || addresses.some(({ address }) => !address.isV4)) {
       const linkLocal = !addresses.some(({ address }) => !address.isV4 && address.isLinkLocal);
       iface.enableV6({ linkLocal, ...ipv6 });
     }
     for (const cidr of addresses) this.addAddress(iface, cidr, options);
     return iface;
+  }
+
+  /** Whoever sends through a tunnel is answered through it, unless a better route leads there. */
+  #routeBack(iface: Interface): void {
+    for (const any of [IpAddress.v4(0), new IpAddress(0, 0, 0, 0)]) {
+      this.ip.routes.add({ prefix: new Cidr(any, 0), iface, gateway: null, metric: METRIC_LAST });
+    }
   }
 
   #add(device: Device, name: string, mac: MacAddress, isLoopback: boolean): Interface {

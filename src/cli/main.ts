@@ -20,6 +20,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Comman
   dhcp: () => import('./dhcp.ts'),
   multicast: () => import('./multicast.ts'),
   resolve: () => import('./resolve.ts'),
+  run: () => import('./run.ts'),
+  proxy: () => import('./proxy.ts'),
 };
 
 const names = Object.keys(COMMANDS);

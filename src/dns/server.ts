@@ -64,7 +64,7 @@ export interface ServerHost {
 
 export interface DnsServerOptions extends ZoneOptions {
   /** Who is asked what the table does not know; by default it is refused. Often `host.resolver`. */
-  readonly forward?: Resolver;
+  readonly forward?: Pick<Resolver, 'follow'>;
   /** Default 53. */
   readonly port?: number;
   /** The address to listen on; by default all. */
@@ -82,7 +82,7 @@ export class DnsServer {
   /** The table; it may change while the server runs. */
   readonly zone: Zone;
   readonly #host: ServerHost;
-  readonly #forward: Resolver | null;
+  readonly #forward: Pick<Resolver, 'follow'> | null;
   readonly #streams = new Set<Stream>();
   #datagrams: Datagrams | null = null;
   #listener: Listener | null = null;

@@ -3,6 +3,7 @@
  * sent, and serves ping sockets. RFC 792, RFC 1122 §3.2.2, RFC 4443. @module
  */
 import { type ErrorCode, NetError } from '../errors.ts';
+import { mayBeAnyone } from '../iface/any-ip.ts';
 import type { Changed, Context } from '../iface/context.ts';
 import { type ErrorDetail, ErrorQueue } from '../iface/error-detail.ts';
 import { type ErrorReporter, type Ip, TTL_DEFAULT } from '../iface/ip.ts';
@@ -204,6 +205,8 @@ export class Icmp implements ErrorReporter {
   /** Sockets that get the errors about what was sent from a UDP port. */
   readonly #ports = new Map<number, IcmpSocket>();
   readonly #limiter: ErrorLimiter;
+  /** Told of each echo request to an address that is not ours, on an any-IP interface; whether it takes it over. */
+  interceptor: ((packet: Packet, rest: number, data: Uint8Array) => boolean) | null = null;
 
   constructor(context: Context, ip: Ip) {
     this.context = context;
@@ -251,6 +254,10 @@ export class Icmp implements ErrorReporter {
       return;
     }
     const rest = v4.rest(memory.dv, packet.payload);
+    if (this.interceptor !== null && packet.iface.anyIp && !this.ip.isLocalAddress(packet.destination)) {
+      const data = memory.u8.slice(packet.payload + HEADER, packet.end);
+      if (this.interceptor(packet, rest, data)) return;
+    }
     this.#send(path, packet.source, packet.version === 4 ? v4.ECHO_REPLY : v6.ECHO_REPLY, 0, rest, length, (p) =>
       memory.copy(p, packet.payload + HEADER, length - HEADER),
     );
@@ -392,7 +399,7 @@ export class Icmp implements ErrorReporter {
     const to = packet.source;
     const { destination } = packet;
     // RFC 1812 §4.3.2.4, RFC 4443 §2.2: from the address it was sent to, or from one of the way back.
-    const isOurs = this.ip.isLocalAddress(destination);
+    const isOurs = this.ip.isLocalAddress(destination) || (packet.iface.anyIp && mayBeAnyone(destination));
     const path = this.ip.path(to, isOurs ? destination : null);
     if (path === null) return;
     // Path MTU discovery stands still without these: they are limited all together only, as on Linux.
@@ -410,7 +417,7 @@ export class Icmp implements ErrorReporter {
     this.#send(path, to, type, code, rest, HEADER + quoted, quote, null, ds);
   }
 
-  hostUnreachable(from: IpAddress, to: IpAddress, quote: Uint8Array): void {
+  hostUnreachable(from: IpAddress, to: IpAddress, quote: Uint8Array, what: 'host' | 'port' = 'host'): void {
     const { memory, stats, nowMs } = this.context;
     const path = this.ip.path(to, from);
     if (path === null) return;
@@ -420,10 +427,22 @@ export class Icmp implements ErrorReporter {
     }
     stats.icmpErrorsOut++;
     const isV4 = to.isV4;
-    const code = isV4 ? v4.CODE_HOST : v6.CODE_ADDRESS;
+    const host = isV4 ? v4.CODE_HOST : v6.CODE_ADDRESS;
+    const code = what === 'host' ? host : isV4 ? v4.CODE_PORT : v6.CODE_PORT;
     this.#send(path, to, isV4 ? v4.UNREACHABLE : v6.UNREACHABLE, code, 0, HEADER + quote.length, (p) =>
       memory.u8.set(quote, p),
     );
+  }
+
+  /** Answers an echo request that an {@link interceptor} took over. @param rest - its identifier and number */
+  replyFor(from: IpAddress, to: IpAddress, rest: number, data: Uint8Array): void {
+    const path = this.ip.path(to, from);
+    if (path === null) {
+      this.context.stats.drop('no-route');
+      return;
+    }
+    const type = to.isV4 ? v4.ECHO_REPLY : v6.ECHO_REPLY;
+    this.#send(path, to, type, 0, rest, HEADER + data.length, (p) => this.context.memory.u8.set(data, p));
   }
 
   sendEcho(path: Path, to: IpAddress, sequence: number, data: Uint8Array, socket: IcmpSocket, fits: boolean): boolean {

@@ -20,6 +20,7 @@ import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
 import { Claims } from './acd.ts';
 import { selectSource } from './address-selection.ts';
+import { mayBeAnyone } from './any-ip.ts';
 import type { ConfigPort } from './config-port.ts';
 import type { Context } from './context.ts';
 import type { Ip } from './ip.ts';
@@ -39,6 +40,11 @@ export interface InterfaceOptions {
   readonly mac?: MacAddress;
   /** How IPv6 behaves; it is on where this is given, or from the first IPv6 address on. */
   readonly ipv6?: Ipv6Options | undefined;
+  /**
+   * Whether it takes what is sent to any address and answers as that address; it is asked for the link address of a host
+   * beyond its networks, too. A network of its own stays with the hosts that are there. Default false.
+   */
+  readonly anyIp?: boolean | undefined;
   /** What is done with its IPv4 addresses on Ethernet before they are used and after; see {@link AddressOptions}. */
   readonly probe?: boolean | undefined;
   readonly announce?: boolean | undefined;
@@ -88,6 +94,8 @@ export class Interface {
   readonly configPorts: ConfigPort[] = [];
   /** The largest IP packet the link was said to carry, by DHCP or a router; the device's MTU where that is less. */
   mtuMax = Number.POSITIVE_INFINITY;
+  /** See {@link InterfaceOptions}; set at creation. */
+  anyIp = false;
   /** Whether this is the stack's own loopback. */
   readonly isLoopback: boolean;
   readonly #context: Context;
@@ -186,7 +194,8 @@ export class Interface {
       stats.drop('arp-conflict');
       return;
     }
-    const forUs = this.hasAddress(IpAddress.v4(arp.targetIp(dv, p)));
+    const target = IpAddress.v4(arp.targetIp(dv, p));
+    const forUs = this.hasAddress(target) || (!sender.isUnspecified && this.standsFor(target));
     // A sender is one host on this link: no group address, and no address of another network.
     const usable = (macHigh & GROUP_BIT) === 0 && this.addresses.some((cidr) => cidr.contains(sender));
     const isReply = arp.operation(dv, p) === arp.REPLY;
@@ -199,7 +208,7 @@ export class Interface {
       (usable || (sender.isUnspecified && (macHigh & GROUP_BIT) === 0)) &&
       arp.operation(dv, p) === arp.REQUEST
     ) {
-      this.emitArp(arp.REPLY, IpAddress.v4(arp.targetIp(dv, p)), sender, new MacAddress(macHigh, macLow), true);
+      this.emitArp(arp.REPLY, target, sender, new MacAddress(macHigh, macLow), true);
     }
   }
 
@@ -299,6 +308,16 @@ export class Interface {
   unreachable(frame: number): void {
     const { memory } = this.#context;
     this.#ip.localUnreachable(frameStart(memory, frame), frameEnd(memory, frame), this.index);
+  }
+
+  /** RFC 1027, RFC 4861 §7.2.8: whether the link address of `address`, which is not ours, is asked of us as of a proxy. */
+  standsFor(address: IpAddress): boolean {
+    return (
+      this.anyIp &&
+      mayBeAnyone(address) &&
+      !address.isLinkLocal &&
+      !this.addresses.some((cidr) => cidr.contains(address))
+    );
   }
 
   hasAddress(address: IpAddress): boolean {

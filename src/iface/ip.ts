@@ -18,6 +18,7 @@ import * as ipv6 from '../wire/ipv6.ts';
 import { Chain, FRAGMENT, isExtension, NO_NEXT } from '../wire/ipv6-extension.ts';
 import { halves } from '../wire/octets.ts';
 import { LocalAddresses } from './addresses.ts';
+import { isSolicitedNode, mayBeAnyone, mayBeAnyones } from './any-ip.ts';
 import { isForConfigPort } from './config-port.ts';
 import type { Context } from './context.ts';
 import { ErrorCause } from './error-detail.ts';
@@ -90,8 +91,8 @@ export interface ErrorReporter extends DatagramTransport {
   timeExceeded(packet: Packet, code: number): void;
   /** Something in `packet` is wrong, `pointer` bytes from its beginning: IPv6 only. */
   parameterProblem(packet: Packet, code: number, pointer: number): void;
-  /** Tells `to` that the host it sent `quote`, the beginning of a packet, to cannot be reached through us. */
-  hostUnreachable(from: IpAddress, to: IpAddress, quote: Uint8Array): void;
+  /** Tells `to` that the host, or its port, it sent `quote`, the beginning of a packet, to cannot be reached through us. */
+  hostUnreachable(from: IpAddress, to: IpAddress, quote: Uint8Array, what?: 'host' | 'port'): void;
 }
 
 /** @param zone - the index of the interface that the packet left by */
@@ -364,8 +365,7 @@ export class Ip {
         return false;
       }
       // RFC 1122 §3.3.6: what a link broadcast carries must be for a group in IP too.
-      if (packet.toGroup) this.#context.stats.drop('ip-link-group');
-      return !packet.toGroup;
+      return !packet.toGroup || this.#dropLinkGroup();
     }
     if (iface.isBroadcast(packet.dstA, packet.dstB, packet.dstC, packet.dstD)) {
       packet.toGroup = true;
@@ -377,17 +377,28 @@ export class Ip {
       packet.toGroup = true; // it is answered as little as one to a group, and the next is asked about anew
       return true;
     }
+    if (iface.anyIp && mayBeAnyones(packet.version, packet.dstA, packet.dstB, packet.dstC, packet.dstD)) {
+      return !packet.toGroup || this.#dropLinkGroup();
+    }
     if (this.forwarder === null) this.#context.stats.drop('ip-not-ours');
     else this.forwarder.forward(packet);
+    return false;
+  }
+
+  #dropLinkGroup(): false {
+    this.#context.stats.drop('ip-link-group');
     return false;
   }
 
   /** RFC 1112 §7.2: only groups that the interface is in. */
   #passesToGroup(packet: Packet): boolean {
     const drop = packet.iface.groups.check(packet);
-    if (drop !== null) this.#context.stats.drop(drop);
     packet.toGroup = true;
-    return drop === null;
+    // An interface that stands for every address is looked for under every address.
+    if (drop === null || (packet.iface.anyIp && isSolicitedNode(packet.dstA, packet.dstB, packet.dstC, packet.dstD)))
+      return true;
+    this.#context.stats.drop(drop);
+    return false;
   }
 
   /** RFC 1122 §3.2.1.3: a source must be one host's address, and not ours when it comes from outside. */
@@ -467,6 +478,11 @@ export class Ip {
 
   isLocalAddress(address: IpAddress): boolean {
     return this.isLocal(address.a, address.b, address.c, address.d);
+  }
+
+  /** Whether packets may be sent from `address`: it is ours, or an interface of ours stands for all addresses. */
+  maySendFrom(address: IpAddress): boolean {
+    return this.isLocalAddress(address) || (this.interfaces.some(({ anyIp }) => anyIp) && mayBeAnyone(address));
   }
 
   /** Whether packets to `address` go to everybody on a network of ours. */
@@ -661,7 +677,7 @@ export class Ip {
     isTransient: boolean,
   ): void {
     // RFC 5927 §4.1: only what we can have sent is of concern.
-    if (!this.isLocalAddress(local)) return;
+    if (!this.maySendFrom(local)) return;
     if (protocol === PROTOCOL_UDP) {
       this.icmp.errorOfUdp(local, p);
       this.udp.error(local, remote, p, code, end, isTransient);

@@ -141,7 +141,7 @@ export class Nd {
   #inputSolicitation(target: IpAddress, source: IpAddress, options: Options): void {
     const local = this.ip.addresses.find(target, this.iface);
     if (local === null) {
-      this.context.stats.drop('nd-not-ours');
+      this.#answerAsProxy(target, source, options);
       return;
     }
     if (!local.isAssigned) {
@@ -157,6 +157,16 @@ export class Nd {
     }
     if (options.sourceMac !== null) this.iface.neighbours.heard(source, options.sourceMac);
     this.advertise(target, source, true);
+  }
+
+  /** RFC 4861 §7.2.8: without the override flag, so that the host itself has precedence; who only probes is not answered. */
+  #answerAsProxy(target: IpAddress, source: IpAddress, options: Options): void {
+    if (source.isUnspecified || !this.iface.standsFor(target)) {
+      this.context.stats.drop('nd-not-ours');
+      return;
+    }
+    if (options.sourceMac !== null) this.iface.neighbours.heard(source, options.sourceMac);
+    this.advertise(target, source, true, false);
   }
 
   /** RFC 4861 §7.2.5; RFC 4862 §5.4.4. */

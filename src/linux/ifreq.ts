@@ -1,6 +1,6 @@
 /** Names, MTU, addresses and flags of the kernel's interfaces by the classic ioctls: netdevice(7). @module */
 import { NetError } from '../errors.ts';
-import { Cidr, MacAddress } from '../wire/address.ts';
+import { Cidr, type IpAddress, MacAddress } from '../wire/address.ts';
 import * as c from './libc.ts';
 
 // struct ifreq, linux/if.h: a name, then a union
@@ -12,7 +12,22 @@ const IN6_PREFIX_LENGTH = 16; // u32
 const IN6_INDEX = 20; // i32
 const IN6_IFREQ_LENGTH = 24;
 
+// struct rtentry, linux/route.h, and struct in6_rtmsg, linux/ipv6_route.h, of 64-bit machines
+const RT_DST = 8;
+const RT_GATEWAY = 24;
+const RT_GENMASK = 40;
+const RT_FLAGS = 56; // u16
+const RTENTRY_LENGTH = 120;
+const RT6_GATEWAY = 32;
+const RT6_METRIC = 56; // u32
+const RT6_FLAGS = 72; // u32
+const RT6_INDEX = 76; // i32
+const IN6_RTMSG_LENGTH = 80;
+const RTF_UP = 1;
+const RTF_GATEWAY = 2;
+
 // linux/sockios.h
+const SIOCADDRT = 0x890b;
 const SIOCGIFFLAGS = 0x8913;
 const SIOCSIFFLAGS = 0x8914;
 const SIOCSIFADDR = 0x8916;
@@ -119,6 +134,29 @@ export class InterfaceControl {
   setAddress(cidr: Cidr): void {
     if (cidr.address.isV4) this.#setV4(cidr);
     else this.#setV6(cidr);
+  }
+
+  /** Routes everything of the gateway's family to it, through this interface: struct rtentry, struct in6_rtmsg. */
+  addDefaultRoute(gateway: IpAddress): void {
+    const request = new Struct(this.#libc, gateway.isV4 ? RTENTRY_LENGTH : IN6_RTMSG_LENGTH);
+    const { dv } = request;
+    if (gateway.isV4) {
+      for (const at of [RT_DST, RT_GATEWAY, RT_GENMASK]) dv.setUint16(at, c.AF_INET, true);
+      dv.setInt32(RT_GATEWAY + 4, gateway.d);
+      dv.setUint16(RT_FLAGS, RTF_UP | RTF_GATEWAY, true);
+    } else {
+      for (const [i, word] of [gateway.a, gateway.b, gateway.c, gateway.d].entries()) {
+        dv.setInt32(RT6_GATEWAY + 4 * i, word);
+      }
+      dv.setUint32(RT6_METRIC, 1, true);
+      dv.setUint32(RT6_FLAGS, RTF_UP | RTF_GATEWAY, true);
+      dv.setInt32(RT6_INDEX, this.index(), true);
+    }
+    const fd = this.#libc.socket(gateway.isV4 ? c.AF_INET : c.AF_INET6, c.SOCK_DGRAM | c.SOCK_CLOEXEC, 0);
+    const result = fd < 0 ? -1 : this.#libc.ioctl(fd, SIOCADDRT, request.address);
+    const errno = this.#libc.errno();
+    if (fd >= 0) this.#libc.close(fd);
+    if (result < 0) this.#fail(`cannot route to ${gateway}`, errno);
   }
 
   close(): void {

@@ -8,11 +8,13 @@ import { type ErrorCode, NetError } from '../errors.ts';
 export const O_RDWR = 0x2;
 export const O_NONBLOCK = 0x800;
 export const O_CLOEXEC = 0x80000;
+export const AF_UNIX = 1;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 export const AF_PACKET = 17;
 export const SOCK_DGRAM = 2;
 export const SOCK_RAW = 3;
+export const SOCK_SEQPACKET = 5;
 export const SOCK_NONBLOCK = O_NONBLOCK;
 export const SOCK_CLOEXEC = O_CLOEXEC;
 export const POLLIN = 1;
@@ -88,6 +90,11 @@ export interface Libc {
   getsockopt(fd: number, level: number, name: number, address: number, length: number): number;
   /** `vector` is where `count` struct mmsghdr stand; returns how many were filled. */
   recvmmsg(fd: number, vector: number, count: number, flags: number, timeout: number): number;
+  socketpair(domain: number, type: number, protocol: number, fds: number): number;
+  /** `message` is where a struct msghdr stands. */
+  sendmsg(fd: number, message: number, flags: number): number;
+  recvmsg(fd: number, message: number, flags: number): number;
+  mount(source: string, target: string, type: string, flags: number, data: number): number;
   errno(): number;
   /** Where the first byte of `bytes` lies; stable as long as the array lives. */
   address(bytes: Uint8Array): number;
@@ -134,6 +141,10 @@ async function bindLibc(): Promise<Libc> {
     setsockopt: bind<Libc['setsockopt']>('int setsockopt(int, int, int, uintptr_t, uint32_t)'),
     getsockopt: bind<Libc['getsockopt']>('int getsockopt(int, int, int, uintptr_t, uintptr_t)'),
     recvmmsg: bind<Libc['recvmmsg']>('int recvmmsg(int, uintptr_t, unsigned int, int, uintptr_t)'),
+    socketpair: bind<Libc['socketpair']>('int socketpair(int, int, int, uintptr_t)'),
+    sendmsg: bind<Libc['sendmsg']>('int64_t sendmsg(int, uintptr_t, int)'),
+    recvmsg: bind<Libc['recvmsg']>('int64_t recvmsg(int, uintptr_t, int)'),
+    mount: bind<Libc['mount']>('int mount(const char *, const char *, const char *, unsigned long, uintptr_t)'),
     errno: () => koffi.errno(),
     address: (bytes) => Number(koffi.address(bytes)),
     watch: (fd) => {

@@ -130,6 +130,12 @@ export async function attachTunQueue(queue: TunQueue): Promise<TunDevice> {
   return new TunDevice({ libc, fd, medium, mtu, offload, vnet }, name, mac);
 }
 
+/** Opens a TAP interface as {@link openTap} does, for another process to make a device of. */
+export async function openTapQueue(options: TunOptions): Promise<TunQueue> {
+  const [queue] = await openQueues('openTap', IFF_TAP, options, 1);
+  return queue!;
+}
+
 async function openQueues(syscall: string, kind: number, options: TunOptions, count: number): Promise<TunQueue[]> {
   checkName(options.name, syscall);
   const addresses = parseHostAddresses(options.hostAddress, syscall);

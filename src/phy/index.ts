@@ -24,6 +24,7 @@ export {
 } from './pcap-writer.ts';
 export { PipeEnd, type PipeOptions, pipePair } from './pipe.ts';
 export { FrameQueue } from './queue.ts';
+export { type PacketStreams, packetStreams, QueueDevice, type QueueDeviceOptions } from './queue-device.ts';
 export { Random } from './random.ts';
 export { Switch, type SwitchOptions, SwitchPort, type SwitchPortStats, type SwitchStats } from './switch.ts';
 export { type Direction, type Trace, Tracer } from './tracer.ts';

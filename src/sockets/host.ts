@@ -19,6 +19,7 @@ import { parseAddresses } from './address-words.ts';
 import { Autoconfig, type AutoconfigOptions, type Configuration, type ConfiguredOptions } from './autoconfig.ts';
 import { dial } from './dial.ts';
 import { asyncDispose } from './dispose.ts';
+import { type EchoHandler, EchoInterception, type EchoInterceptOptions } from './echo-intercept.ts';
 import { IncomingSyn, type SynHandler } from './incoming-syn.ts';
 import { Loop } from './loop.ts';
 import { HostMdns, type HostMdnsOptions } from './mdns.ts';
@@ -26,9 +27,11 @@ import { Names, type NamesOptions, ownAddress, type Resolved, type ResolveOption
 import { type PingManyOptions, type PingOptions, type PingReply, type PingStatistics, ping, pingMany } from './ping.ts';
 import { type RawOpenOptions, RawSocket } from './raw-socket.ts';
 import { realClock, secureRandom } from './real-clock.ts';
+import { type TcpFlowHandler, TcpInterception, type TcpInterceptOptions } from './tcp-intercept.ts';
 import { TcpListener } from './tcp-listener.ts';
 import type { TcpStream } from './tcp-stream.ts';
 import { type TraceHop, type TraceOptions, trace } from './trace.ts';
+import { type UdpFlowHandler, UdpInterception, type UdpInterceptOptions } from './udp-intercept.ts';
 import { UdpSocket } from './udp-socket.ts';
 
 /** How long `close` lets connections whose streams were closed finish. */
@@ -47,6 +50,11 @@ export interface HostOptions extends AutoconfigOptions, NamesOptions {
   readonly probe?: boolean;
   /** Whether IPv4 addresses are announced by gratuitous ARP. Default true. */
   readonly announce?: boolean;
+  /**
+   * Whether the interface takes what is sent to any address and port, and answers as that address: see
+   * {@link HostTcp.intercept}. Hosts beyond its own networks are asked for by ARP and neighbour discovery, too. Default false.
+   */
+  readonly anyIp?: boolean;
   /** Whether ICMP redirects of IPv4 are followed; a router never does. Default true. */
   readonly acceptRedirects?: boolean;
   /** How IPv6 behaves: temporary addresses, a secret for stable ones, probes for duplicates, whether routers are listened to. */
@@ -72,7 +80,10 @@ export interface HostOptions extends AutoconfigOptions, NamesOptions {
 }
 
 /** What {@link Host.addInterface} takes. */
-export type InterfaceSettings = Pick<HostOptions, 'addresses' | 'mac' | 'name' | 'probe' | 'announce' | 'ipv6'> &
+export type InterfaceSettings = Pick<
+  HostOptions,
+  'addresses' | 'mac' | 'name' | 'probe' | 'announce' | 'ipv6' | 'anyIp'
+> &
   AutoconfigOptions;
 
 export interface ListenOptions {
@@ -161,6 +172,17 @@ export class HostTcp {
   }
 
   /**
+   * Has `handler` decide about every connection that comes in on an any-IP interface and that no listener is there for,
+   * to whatever address and port; a listener without a host stands for our own addresses only.
+   * @throws NetError EADDRINUSE where there is a handler already; TypeError, RangeError
+   * @example host.tcp.intercept(async (flow) => serve(await flow.accept(), flow.destinationAddress, flow.destinationPort))
+   */
+  intercept(handler: TcpFlowHandler, options: TcpInterceptOptions = {}): TcpInterception {
+    this.#loop.assertOpen('intercept');
+    return new TcpInterception(this.#loop, handler, options);
+  }
+
+  /**
    * Connects to a peer. Cancelling, or the timeout, leaves nothing behind.
    * @throws NetError ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, ENOTFOUND, ...
    * @example const stream = await host.tcp.connect({ host: '10.0.0.1', port: 80 })
@@ -213,6 +235,16 @@ export class HostUdp {
   }
 
   /**
+   * Has `handler` decide about every flow that comes in on an any-IP interface and that no socket is there for.
+   * @throws NetError EADDRINUSE where there is a handler already; TypeError, RangeError
+   * @example host.udp.intercept(async (flow) => { for await (const { data } of flow.accept()) ... })
+   */
+  intercept(handler: UdpFlowHandler, options: UdpInterceptOptions = {}): UdpInterception {
+    this.#loop.assertOpen('intercept');
+    return new UdpInterception(this.#loop, this.#names, handler, options);
+  }
+
+  /**
    * A socket for one peer: `send` needs no destination, and what the network reports about the peer is thrown.
    * @throws NetError ENETUNREACH, EADDRINUSE, EADDRNOTAVAIL, ENOTFOUND
    */
@@ -233,6 +265,25 @@ export class HostUdp {
       throw error;
     }
     return new UdpSocket(this.#loop, socket, this.#names);
+  }
+}
+
+/** Echo requests to a host. */
+export class HostIcmp {
+  readonly #loop: Loop;
+
+  constructor(loop: Loop) {
+    this.#loop = loop;
+  }
+
+  /**
+   * Has `handler` decide about every echo request that comes in on an any-IP interface for an address that is not ours;
+   * without it each is answered.
+   * @throws NetError EADDRINUSE where there is a handler already; TypeError
+   */
+  intercept(handler: EchoHandler, options: EchoInterceptOptions = {}): EchoInterception {
+    this.#loop.assertOpen('intercept');
+    return new EchoInterception(this.#loop, handler, options);
   }
 }
 
@@ -270,6 +321,7 @@ export class Host {
   readonly stack: Stack;
   readonly tcp: HostTcp;
   readonly udp: HostUdp;
+  readonly icmp: HostIcmp;
   readonly raw: HostRaw;
   /** The interface of the device given at creation, null without one. */
   readonly iface: Interface | null;
@@ -296,6 +348,7 @@ export class Host {
     this.#names = new Names(this.#loop, options);
     this.tcp = new HostTcp(this.#loop, this.#names);
     this.udp = new HostUdp(this.#loop, this.#names);
+    this.icmp = new HostIcmp(this.#loop);
     this.raw = new HostRaw(this.#loop);
     this.#loop.touch(); // what begins now counts its times from now
     this.stack.ip.addresses.onChange = (local, event) => {
@@ -317,13 +370,14 @@ export class Host {
   }
 
   #addInterface(device: Device, options: HostOptions): Interface {
-    const { name, mac, probe, announce, acceptRedirects } = options;
+    const { name, mac, probe, announce, acceptRedirects, anyIp } = options;
     const { fixed, words } = parseAddresses(options.addresses ?? []);
     const ipv6 = this.#ipv6Options(fixed, words.includes('slaac'), options, () => autoconfig);
     const iface = this.stack.addInterface(device, {
       ...(name === undefined ? {} : { name }),
       ...(mac === undefined ? {} : { mac: MacAddress.parse(mac) }),
       ipv6,
+      anyIp,
       acceptRedirects,
     });
     const onConfigured = (found: Configuration): void => {

@@ -96,6 +96,8 @@ export class Connection implements Flow, Timed {
   trace: Trace | null = null;
   /** The listener this came from, while it waits to be accepted. */
   listener: Listener | null = null;
+  /** Called once when the connection leaves the stack's table: closed, in TIME-WAIT, or never accepted. */
+  onGone: (() => void) | null = null;
   state = CLOSED;
   /** Why the connection failed, once it has. */
   error: ErrorCode | null = null;

@@ -28,6 +28,7 @@ export class Listener {
   readonly tcp: Tcp;
   /** The address listened on; unspecified: all. */
   readonly local: IpAddress;
+  /** 0: all, for who intercepts. */
   readonly port: number;
   backlog: number;
   /** Of connections to come; changed by `TcpSocket.configure`. */
@@ -121,7 +122,8 @@ export class Listener {
       stats.drop('no-route');
       return null;
     }
-    const c = new Connection(tcp, path, remote, this.port, wire.sourcePort(memory.dv, packet.payload), this.settings);
+    const port = this.port || wire.destinationPort(memory.dv, packet.payload);
+    const c = new Connection(tcp, path, remote, port, wire.sourcePort(memory.dv, packet.payload), this.settings);
     tcp.begin(c);
     learnSyn(c, syn);
     if (this.settings.linux) c.segsIn = 1; // the SYN

@@ -106,6 +106,19 @@ export class TcpSocket implements Changed {
     this.#listener = listener;
   }
 
+  /**
+   * Takes every connection that comes in on an any-IP interface, to whatever address and port, and for which nobody
+   * listens; `onSyn` decides about each.
+   * @throws NetError EADDRINUSE where another socket does, EISCONN
+   */
+  intercept(options: { onSyn: OnSyn; backlog?: number | undefined }): void {
+    if (this.#connection !== null || this.#listener !== null) throw new NetError('EISCONN', 'intercept');
+    const { backlog = BACKLOG_DEFAULT, onSyn } = options;
+    const listener = new Listener(this.#tcp, this, UNSPECIFIED_V6, 0, backlog, this.#settings, onSyn);
+    if (!this.#tcp.intercept(listener)) throw new NetError('EADDRINUSE', 'intercept');
+    this.#listener = listener;
+  }
+
   /** How many connections may wait for {@link accept}; 0 where the socket does not listen. */
   get backlog(): number {
     return this.#listener?.backlog ?? 0;

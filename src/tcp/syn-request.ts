@@ -29,12 +29,13 @@ export class SynRequest {
   readonly windowScale: number;
   readonly sackPermitted: boolean;
   readonly timestamps: boolean;
-  readonly #connection: Connection;
+  /** What the SYN has opened; for who counts connections. */
+  readonly connection: Connection;
   readonly #quote: Uint8Array;
 
   /** Made by the listener. */
   constructor(c: Connection, packet: Packet, segment: Segment) {
-    this.#connection = c;
+    this.connection = c;
     this.remote = { address: c.remote, port: c.remotePort };
     this.local = { address: c.local, port: c.localPort };
     this.mss = segment.mss;
@@ -47,12 +48,12 @@ export class SynRequest {
 
   /** Whether it still waits: not decided, not too late, and the peer has not reset it. */
   get isPending(): boolean {
-    return this.#connection.state !== CLOSED && this.#connection.handshakeAt !== UNSET;
+    return this.connection.state !== CLOSED && this.connection.handshakeAt !== UNSET;
   }
 
   /** Answers the SYN; the connection is accepted as any other when the handshake is done. False when it is too late. */
   accept(): boolean {
-    const c = this.#connection;
+    const c = this.connection;
     if (!this.isPending) return false;
     c.handshakeAt = UNSET;
     c.tcp.unhold(c);
@@ -61,7 +62,7 @@ export class SynRequest {
 
   /** Refuses it: with a RST, or as a host that cannot be reached (ICMP). False when it is too late. */
   reject(how: 'reset' | 'unreachable' = 'reset'): boolean {
-    const c = this.#connection;
+    const c = this.connection;
     if (!this.isPending) return false;
     if (how === 'reset') {
       refuseHeld(c);

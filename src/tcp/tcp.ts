@@ -56,6 +56,8 @@ export class Tcp implements StreamTransport {
   /** What the acknowledgement in hand brings. */
   readonly acked = new Acked();
   readonly #listeners = new Map<number, Listener[]>();
+  /** Gets the SYNs of any-IP interfaces that no listener is there for. */
+  interceptor: Listener | null = null;
   readonly #secrets: Secrets;
   readonly challenges = new ChallengeLimit();
   #cookies: SynCookies | null = null;
@@ -142,8 +144,16 @@ export class Tcp implements StreamTransport {
     }
   }
 
-  /** The listener with the most specific address. */
+  /** The listener with the most specific address; then who takes everything. */
   #listenerFor(packet: Packet, port: number): Listener | null {
+    const listener = this.#boundListener(packet, port);
+    if (this.interceptor === null || !packet.iface.anyIp) return listener;
+    // One for all of our addresses does not mean those that are not ours.
+    const isMeant = listener !== null && (!listener.local.isUnspecified || this.ip.isLocalAddress(packet.destination));
+    return isMeant ? listener : this.interceptor;
+  }
+
+  #boundListener(packet: Packet, port: number): Listener | null {
     const listeners = this.#listeners.get(port);
     if (listeners === undefined) return null;
     const { destination } = packet;
@@ -165,10 +175,18 @@ export class Tcp implements StreamTransport {
   }
 
   unlisten(listener: Listener): void {
+    if (this.interceptor === listener) this.interceptor = null;
     const left = (this.#listeners.get(listener.port) ?? []).filter((other) => other !== listener);
     if (left.length > 0) this.#listeners.set(listener.port, left);
     else this.#listeners.delete(listener.port);
     listener.close();
+  }
+
+  /** Takes every SYN that no listener is there for; false: another does. */
+  intercept(listener: Listener): boolean {
+    if (this.interceptor !== null) return false;
+    this.interceptor = listener;
+    return true;
   }
 
   /** A free port to listen on, or 0. */
@@ -316,7 +334,7 @@ export class Tcp implements StreamTransport {
   /** Routes have changed: finds the path anew. False where there is none now; the timers try again. */
   refreshPath(c: Connection): boolean {
     const path: Path | null = this.ip.path(c.remote, c.local);
-    if (path === null || !this.ip.isLocalAddress(c.local)) return false;
+    if (path === null || !this.ip.maySendFrom(c.local)) return false;
     const hasChanged = path.mtu !== c.path.mtu;
     path.flowLabel = c.path.flowLabel;
     c.path = path;
@@ -422,6 +440,7 @@ export class Tcp implements StreamTransport {
     const isHandedOut = c.socket !== null || (c.listener?.keepsReset === true && isSynchronized(c.state));
     if (c.readable === 0 || !isHandedOut) c.rx?.release();
     else this.unread.add(c);
+    if (c.onGone !== null) c.onGone();
   }
 
   /** An ICMP error, or no neighbour: RFC 9293 §3.9.2.2, RFC 5461, RFC 5927 §4. */
@@ -457,6 +476,8 @@ export class Tcp implements StreamTransport {
   close(): void {
     for (const listeners of this.#listeners.values()) for (const listener of listeners) listener.close();
     this.#listeners.clear();
+    this.interceptor?.close();
+    this.interceptor = null;
     for (const c of this.connections.values()) {
       // The peer has all of it and need not lose what it has not read yet to a RST.
       if (c.isOrphan && c.state === FIN_WAIT_2) this.remove(c, null);

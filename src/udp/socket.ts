@@ -72,6 +72,10 @@ export class UdpSocket implements Changed, Flow {
   #isConnected = false;
   #error: ErrorCode | null = null;
   #events = 0;
+  /** Called once, when the socket is closed. */
+  onClose: (() => void) | null = null;
+  /** Changes with each datagram in or out, for who looks whether there are any. */
+  traffic = 0;
   #path: Path | null = null;
   #pathTo: IpAddress | null = null;
   #multicastInterface: Interface | null = null;
@@ -159,6 +163,7 @@ export class UdpSocket implements Changed, Flow {
       throw new NetError('EMSGSIZE', 'send', { address: address.toString(), port });
     }
     const ttl = address.isMulticast ? this.multicastTtl : this.ttl;
+    this.traffic = (this.traffic + 1) | 0;
     return this.#udp.output(path, data, address, this.#port, port, ttl, this.tos, this.multicastLoopback, mode, fits);
   }
 
@@ -270,6 +275,28 @@ export class UdpSocket implements Changed, Flow {
     return this.#isConnected ? this.pathMtuTo(this.remote) : null;
   }
 
+  /**
+   * Becomes the end of a flow that another host began: sends from `local`, to which it sent, ours or not, and gets what
+   * more it sends there. Only on a new socket.
+   * @throws NetError ENETUNREACH where no way leads back, EADDRINUSE, EINVAL
+   */
+  adopt(local: { address: IpAddress; port: number }, remote: { address: IpAddress; port: number }): void {
+    if (this.#port !== 0 || this.#isConnected) throw new NetError('EINVAL', 'adopt');
+    const { address, port } = remote;
+    this.local = local.address;
+    const path = this.#pathFor(address);
+    if (path === null) throw new NetError('ENETUNREACH', 'adopt', { address: `${address}`, port });
+    this.#port = local.port;
+    this.remote = address;
+    this.portsIn = portsIn(local.port, port);
+    const error = this.#udp.connect(this, local.address);
+    if (error !== null) {
+      this.#port = 0;
+      throw new NetError(error, 'adopt', { address: `${address}`, port });
+    }
+    this.#isConnected = true;
+  }
+
   /** Lets go of the peer. @param local - the address that was bound, if one was */
   disconnect(local: IpAddress = UNSPECIFIED_V6): void {
     if (!this.#isConnected) return;
@@ -362,6 +389,9 @@ export class UdpSocket implements Changed, Flow {
     this.#errors.clear();
     this.#port = 0;
     this.#isConnected = false;
+    const { onClose } = this;
+    this.onClose = null;
+    onClose?.();
   }
 
   /** Called by the stack: an error about a datagram to `port` of `to`, whose payload is quoted in `[p, end)`. */
@@ -373,6 +403,7 @@ export class UdpSocket implements Changed, Flow {
 
   /** Called by the stack. */
   deliver(packet: Packet, port: number, p: number, length: number): void {
+    this.traffic = (this.traffic + 1) | 0;
     if (this.#queue.push(packet, port, p, length)) this.report(READABLE);
     else this.#udp.context.stats.drop('udp-queue-full');
   }

@@ -25,6 +25,10 @@ export class Udp implements UdpTransport {
   readonly ip: Ip;
   readonly #connected: FlowTable<UdpSocket>;
   readonly #bound = new Map<number, UdpSocket[]>();
+  /**
+   * Told of each datagram of an any-IP interface that nobody takes; its data are `length` bytes at `p`. Whether it takes it.
+   */
+  interceptor: ((packet: Packet, sourcePort: number, port: number, p: number, length: number) => boolean) | null = null;
 
   constructor(context: Context, ip: Ip) {
     this.context = context;
@@ -48,6 +52,8 @@ export class Udp implements UdpTransport {
       return;
     }
     if (deliverConfig(packet, ports >>> 16, ports & 0xffff, data, data + length)) return;
+    const isForAny = this.interceptor !== null && packet.iface.anyIp && !packet.toGroup;
+    if (isForAny && this.interceptor!(packet, ports >>> 16, ports & 0xffff, data, length)) return;
     stats.drop('udp-no-socket');
     // RFC 1122 §4.1.3.1: port unreachable; icmp makes none for what was sent to a group.
     if (packet.trusted) this.#complete(packet);
@@ -78,6 +84,8 @@ export class Udp implements UdpTransport {
       if (socket.isConnected || !serves(socket, destination)) continue;
       if (chosen === null || !socket.local.isUnspecified || chosen.local.isUnspecified) chosen = socket;
     }
+    // A socket for all of our addresses does not mean those that are not ours.
+    if (this.interceptor !== null && chosen?.local.isUnspecified && !this.ip.isLocalAddress(destination)) return false;
     chosen?.deliver(packet, ports >>> 16, p, length);
     return chosen !== null;
   }
@@ -203,6 +211,7 @@ export class Udp implements UdpTransport {
   }
 
   closeAll(): void {
+    for (const socket of this.#connected.values()) socket.close();
     for (const sockets of [...this.#bound.values()]) for (const socket of [...sockets]) socket.close();
   }
 }

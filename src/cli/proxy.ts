@@ -1,0 +1,139 @@
+/** `ethertype proxy`: the router of an interface or a virtual machine, which relays every flow under rules. @module */
+import type { Server, Socket } from 'node:net';
+import type { Device } from '../phy/index.ts';
+import { Gateway, NETWORK } from '../proxy/index.ts';
+import { listenQemu, qemuDevice } from '../qemu/index.ts';
+import { readOptions } from './args.ts';
+import * as client from './client.ts';
+import { type Command, CommandError, UsageError } from './command.ts';
+import { flowWriter, GATEWAY_OPTIONS, GATEWAY_USAGE, type GatewaySettings, readGateway } from './gateway-options.ts';
+
+/** How often the interface is looked after: somebody may delete it. */
+const WATCH_MS = 500;
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+const usage = `usage: ethertype proxy (--tap NAME | --tun NAME | --qemu PATH) [OPTION]...
+
+Every flow that comes in on the interface, to whatever address and port, is relayed to the machine's own network as far as
+the rules let it. The router is ${NETWORK.router.join(' and ')}, the resolver ${NETWORK.resolver.join(' and ')}; on Ethernet DHCP gives out
+${NETWORK.guest[0]} and on, and router advertisements the prefix. It runs until SIGINT or SIGTERM.
+
+  ethertype proxy --tun tun0 --host-address 10.0.2.100/24     then: ip route add 198.51.100.0/24 dev tun0
+  ethertype proxy --qemu /tmp/net.sock                        then: qemu-system-x86_64 -device virtio-net,netdev=n \\
+        -netdev stream,id=n,server=off,addr.type=unix,addr.path=/tmp/net.sock
+
+  --tap NAME, --tun NAME   the interface; made if it is missing, and then goes with the command
+  --host-address CIDR      an address for the Linux side of the interface; may be repeated
+  --mtu N                  the largest IP packet, 68 to 65535; by default the interface's own
+  --no-offload             no super-segments and no partial checksums
+  --pcap FILE              records every packet as the wire has it: classic pcap if FILE ends in .pcap, else pcapng
+  --qemu PATH              the UNIX socket to wait on for a virtual machine, one at a time
+${GATEWAY_USAGE}`;
+
+const OPTIONS = {
+  ...GATEWAY_OPTIONS,
+  tap: { type: 'string' },
+  tun: { type: 'string' },
+  qemu: { type: 'string' },
+  'host-address': { type: 'string', multiple: true },
+  mtu: { type: 'string' },
+  'no-offload': { type: 'boolean' },
+  pcap: { type: 'string' },
+} as const;
+
+const complain = (message: string): void => void process.stderr.write(`ethertype proxy: ${message}\n`);
+
+type Start = (device: Device) => Promise<Gateway>;
+
+/** Resolves at the first signal, or when `isOver` gives an error. */
+function untilEnd(isOver: () => Error | null): Promise<Error | null> {
+  return new Promise((resolve) => {
+    const end = (error: Error | null): void => {
+      clearInterval(watch);
+      for (const signal of SIGNALS) process.off(signal, onSignal);
+      resolve(error);
+    };
+    const onSignal = (): void => end(null);
+    const watch = setInterval(() => {
+      const error = isOver();
+      if (error !== null) end(error);
+    }, WATCH_MS);
+    for (const signal of SIGNALS) process.on(signal, onSignal);
+  });
+}
+
+async function proxyInterface(values: client.InterfaceValues, start: Start): Promise<void> {
+  const settings = client.readInterface({ ...values, 'name-server': undefined }, [`${NETWORK.router[0]}/24`]);
+  const wire = await client.openWire('proxy', settings);
+  const gateway = await start(wire.device);
+  console.log(`ethertype proxy: ${NETWORK.router[0]} on ${wire.tun.name}, MTU ${wire.tun.mtu}`);
+  const failure = await untilEnd(() => wire.tun.failure);
+  await gateway.close();
+  wire.file?.close();
+  if (failure !== null) throw new CommandError(`interface ${wire.tun.name} is gone: ${failure.message}`);
+}
+
+async function proxyQemu(path: string, mtu: number | undefined, start: Start): Promise<void> {
+  let turn: Promise<unknown> = Promise.resolve();
+  let current: { socket: Socket; gateway: Promise<Gateway> } | null = null;
+  const leave = async (): Promise<void> => {
+    const old = current;
+    current = null;
+    old?.socket.destroy();
+    await (await old?.gateway)?.close();
+  };
+  // A machine that comes anew takes the place of the one before.
+  const enter = async (socket: Socket): Promise<void> => {
+    await leave();
+    if (socket.destroyed) return;
+    const gateway = start(
+      qemuDevice(socket, { mtu }, () => {
+        if (current?.socket === socket) turn = turn.then(leave);
+      }),
+    );
+    current = { socket, gateway };
+    await gateway;
+  };
+  const server: Server = await listenQemu(path, (socket) => {
+    turn = turn
+      .then(() => enter(socket))
+      .catch((error: unknown) => {
+        complain(error instanceof Error ? error.message : String(error));
+        socket.destroy();
+      });
+  });
+  console.log(`ethertype proxy: ${NETWORK.router[0]} behind ${path}`);
+  await untilEnd(() => null);
+  server.close();
+  await turn;
+  await leave();
+}
+
+async function run(args: string[]): Promise<number> {
+  const { values } = readOptions(args, OPTIONS);
+  const settings: GatewaySettings = readGateway(values);
+  const { qemu, tap, tun } = values;
+  if ([qemu, tap, tun].filter((value) => value !== undefined).length !== 1) {
+    throw new UsageError('expected one of --tap NAME, --tun NAME and --qemu PATH');
+  }
+  const { onFlow, close } = flowWriter(settings.log, complain);
+  const start: Start = async (device) => {
+    try {
+      return await Gateway.start({ ...settings.gateway, device, onFlow });
+    } catch (error) {
+      device.close();
+      throw error;
+    }
+  };
+  if (qemu === undefined) await proxyInterface(values, start);
+  else await proxyQemu(qemu, values.mtu === undefined ? undefined : Number(values.mtu), start);
+  await close();
+  return 0;
+}
+
+export const command: Command = {
+  name: 'proxy',
+  summary: 'a router for a TUN, a TAP or a virtual machine, which relays every flow under rules',
+  usage,
+  run,
+};

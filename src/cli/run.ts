@@ -1,0 +1,110 @@
+/** `ethertype run`: a program in a network of its own, every flow of which this stack relays under rules. @module */
+import { runInNamespace } from '../linux/namespace.ts';
+import { type Device, FaultInjector, PcapWriter } from '../phy/index.ts';
+import { Gateway, NETWORK } from '../proxy/index.ts';
+import { readInteger, readOptions, readPercent } from './args.ts';
+import { CaptureFile } from './capture-file.ts';
+import { type Command, UsageError } from './command.ts';
+import { flowWriter, GATEWAY_OPTIONS, GATEWAY_USAGE, type GatewaySettings, readGateway } from './gateway-options.ts';
+
+const MTU = 1500;
+const FORWARDED = ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
+
+const usage = `usage: ethertype run [OPTION]... -- COMMAND [ARGUMENT]...
+
+Runs COMMAND in a user and network namespace of its own, whose only network is this stack: it has the addresses
+${NETWORK.guest.join(' and ')}, the router ${NETWORK.router.join(' and ')}, the resolver ${NETWORK.resolver[0]}. Every flow to any
+address is relayed to the machine's own network as far as the rules let it. Inside it is root, outside it is you. Exit
+code, signals and the terminal are COMMAND's; with it ends everything it started.
+
+  ethertype run -- curl https://example.org/
+  ethertype run --allow '*.npmjs.org:443' -- npm ci
+
+${GATEWAY_USAGE}
+  --pcap FILE              records every packet: classic pcap if FILE ends in .pcap, else pcapng
+  --loss P                 drops P percent of the frames, both ways
+  --seed N                 repeats the same losses; default 1
+  --mtu N                  the largest IP packet, 1280 to 65535; default ${MTU}`;
+
+const OPTIONS = {
+  ...GATEWAY_OPTIONS,
+  pcap: { type: 'string' },
+  loss: { type: 'string' },
+  seed: { type: 'string' },
+  mtu: { type: 'string' },
+} as const;
+
+interface Settings extends GatewaySettings {
+  readonly command: readonly string[];
+  readonly pcap: string | undefined;
+  readonly loss: number;
+  readonly seed: number;
+  readonly mtu: number;
+}
+
+function readSettings(args: string[]): Settings {
+  const end = args.indexOf('--');
+  const command = end < 0 ? [] : args.slice(end + 1);
+  const { values } = readOptions(end < 0 ? args : args.slice(0, end), OPTIONS);
+  if (command.length === 0) throw new UsageError('expected a command behind --, like ethertype run -- curl URL');
+  return {
+    ...readGateway(values),
+    command,
+    pcap: values.pcap,
+    loss: readPercent('loss', values.loss) ?? 0,
+    seed: readInteger('seed', values.seed, 0, 0xffff_ffff) ?? 1,
+    mtu: readInteger('mtu', values.mtu, 1280, 65_535) ?? MTU,
+  };
+}
+
+const complain = (message: string): void => void process.stderr.write(`ethertype run: ${message}\n`);
+
+async function run(args: string[]): Promise<number> {
+  const settings = readSettings(args);
+  const file = settings.pcap === undefined ? null : new CaptureFile(settings.pcap, complain);
+  const space = await runInNamespace({
+    command: settings.command,
+    name: 'tap0',
+    mtu: settings.mtu,
+    addresses: NETWORK.guest.map((address, i) => `${address}/${NETWORK.prefixLengths[i]}`),
+    gateways: NETWORK.router,
+    nameServers: [NETWORK.resolver[0]],
+  });
+  let device: Device = space.device;
+  if (settings.loss > 0) device = new FaultInjector(device, { drop: settings.loss, seed: settings.seed });
+  if (file !== null) {
+    device = new PcapWriter(device, file, { format: file.format, name: 'tap0', epochMs: performance.timeOrigin });
+  }
+  const { onFlow, close } = flowWriter(settings.log, complain);
+  let gateway: Gateway;
+  try {
+    gateway = await Gateway.start({ ...settings.gateway, device, onFlow });
+  } catch (error) {
+    device.close();
+    throw error;
+  }
+  passSignals(space.kill);
+  space.start();
+  const code = await space.ended;
+  await gateway.close();
+  await close();
+  file?.close();
+  return code;
+}
+
+/** Signals to us are for the command. What the terminal sends, it has got already. */
+function passSignals(kill: (signal: NodeJS.Signals) => void): void {
+  for (const signal of FORWARDED) process.on(signal, () => kill(signal));
+  for (const signal of ['SIGINT', 'SIGQUIT'] as const) {
+    process.on(signal, () => {
+      if (!process.stdin.isTTY) kill(signal);
+    });
+  }
+}
+
+export const command: Command = {
+  name: 'run',
+  summary: 'a program in a network of its own, every flow of which this stack relays under rules',
+  usage,
+  run,
+};

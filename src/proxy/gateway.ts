@@ -1,0 +1,208 @@
+/**
+ * A whole network behind one wire: a router that takes every flow and relays it, DHCP, router advertisements and names.
+ * What `ethertype run` puts a program into. @module
+ */
+import { createServer, type Server } from 'node:net';
+import { DhcpServer } from '../dhcp/index.ts';
+import { DnsServer, type HostsTable, type RecordType, type Resolution, type Resolver } from '../dns/index.ts';
+import { NetError } from '../errors.ts';
+import { RouterAdvertiser } from '../iface/router-advertiser.ts';
+import type { Device } from '../phy/device.ts';
+import { createHost, type Host } from '../sockets/host.ts';
+import type { TcpSettings } from '../tcp/settings.ts';
+import { Cidr, IpAddress } from '../wire/address.ts';
+import { NXDOMAIN } from '../wire/dns.ts';
+import { endpoint, OpenFlow } from './flow-log.ts';
+import { LearnedNames } from './names.ts';
+import { Policy, type PolicyFunction } from './policy.ts';
+import { Relay, type RelayOptions } from './relay.ts';
+import { machineResolver } from './resolver.ts';
+import { splice } from './splice.ts';
+
+/** The addresses of the network, as slirp has had them for decades. */
+export const NETWORK = {
+  guest: ['10.0.2.100', 'fd00:2::64'],
+  router: ['10.0.2.2', 'fd00:2::2'],
+  resolver: ['10.0.2.3', 'fd00:2::3'],
+  prefixLengths: [24, 64],
+} as const;
+
+const LOOPBACK = ['127.0.0.1', '::1'];
+const PUBLISH_MS = 10_000;
+const MEMORY_BYTES = 128 << 20;
+
+/** A port of the machine that leads to one of the guest. */
+export interface Publication {
+  /** Where the machine listens; default 127.0.0.1. */
+  readonly host?: string | undefined;
+  /** 0: a free one. */
+  readonly port: number;
+  readonly guestPort: number;
+}
+
+export interface GatewayOptions extends Pick<RelayOptions, 'onFlow' | 'bytesMax' | 'tcp' | 'udp' | 'upstream'> {
+  /** The wire to the guest. On Ethernet it is served DHCP and router advertisements. */
+  readonly device: Device;
+  readonly policy?: Policy | PolicyFunction | undefined;
+  /** Whether the router's address leads to the machine's own loopback. Default false: it is refused there. */
+  readonly hostLoopback?: boolean | undefined;
+  /** Who is asked for names; by default whom the machine asks. */
+  readonly nameServers?: readonly string[] | undefined;
+  /** Names beside those of the machine's own table of hosts. */
+  readonly hosts?: HostsTable | undefined;
+  readonly publish?: readonly Publication[] | undefined;
+  /** Bytes the stack may use. Default 128 MiB. */
+  readonly memory?: number | undefined;
+}
+
+const BULK: Partial<TcpSettings> = { noDelay: true };
+
+export class Gateway {
+  readonly host: Host;
+  readonly relay: Relay;
+  /** Ports of the machine that lead to the guest. */
+  readonly published: { readonly host: string; readonly port: number; readonly guestPort: number }[] = [];
+  readonly #options: GatewayOptions;
+  readonly #names = new LearnedNames();
+  readonly #servers: DnsServer[] = [];
+  readonly #listeners: Server[] = [];
+  readonly #closers: (() => void)[] = [];
+
+  private constructor(options: GatewayOptions) {
+    this.#options = options;
+    const { device, policy, onFlow, bytesMax, tcp, udp, upstream } = options;
+    const own = [...NETWORK.router, ...NETWORK.resolver].map((text) => `${text}/${text.includes(':') ? 64 : 24}`);
+    this.host = createHost({
+      device,
+      addresses: own,
+      anyIp: true,
+      probe: false,
+      ipv6: { dadTransmits: 0 },
+      memory: options.memory ?? MEMORY_BYTES,
+      tcp: BULK,
+    });
+    this.relay = new Relay(this.host, {
+      policy,
+      names: this.#names,
+      redirect: (address) => this.#redirect(address),
+      onFlow,
+      bytesMax,
+      tcp,
+      udp,
+      upstream,
+    });
+  }
+
+  /**
+   * Serves the wire from now on.
+   * @throws NetError, or what node:net says where a port cannot be published; TypeError for options that are none
+   */
+  static async start(options: GatewayOptions): Promise<Gateway> {
+    const gateway = new Gateway(options);
+    try {
+      gateway.#configure();
+      await gateway.#serveNames(machineResolver(options));
+      for (const publication of options.publish ?? []) await gateway.#publish(publication);
+    } catch (error) {
+      await gateway.close();
+      throw error;
+    }
+    return gateway;
+  }
+
+  /** Whether a flow to `address` goes there, to the machine itself, or nowhere. */
+  #redirect(address: IpAddress): string | null {
+    const text = `${address}`;
+    const at = (NETWORK.router as readonly string[]).indexOf(text);
+    if (at >= 0) return this.#options.hostLoopback === true ? LOOPBACK[at]! : null;
+    return this.host.stack.ip.isLocalAddress(address) ? null : text;
+  }
+
+  /** Tells the guest who it is, by DHCP and by router advertisements. */
+  #configure(): void {
+    const { stack, iface } = this.host;
+    if (iface === null || iface.device.medium !== 'ethernet') return;
+    const [guest, router, resolver] = [NETWORK.guest, NETWORK.router, NETWORK.resolver].map((pair) =>
+      pair.map((text) => IpAddress.parse(text)),
+    );
+    const dhcp = new DhcpServer(stack, iface, {
+      pool: [guest![0]!, IpAddress.parse('10.0.2.199')],
+      routers: [router![0]!],
+      dnsServers: [resolver![0]!],
+    });
+    const advertiser = new RouterAdvertiser(iface, {
+      prefixes: [{ prefix: new Cidr(router![1]!, NETWORK.prefixLengths[1]) }],
+      nameServers: [resolver![1]!],
+    });
+    advertiser.start();
+    this.#closers.push(
+      () => dhcp.close(),
+      () => advertiser.stop(),
+    );
+  }
+
+  async #serveNames(resolver: Resolver): Promise<void> {
+    const forward = { follow: (name: string, type: RecordType) => this.#follow(resolver, name, type) };
+    for (const host of NETWORK.resolver) this.#servers.push(await DnsServer.start(this.host, { host, forward }));
+  }
+
+  /** Asks for the guest, and remembers which names its addresses have. */
+  async #follow(resolver: Resolver, name: string, type: RecordType): Promise<Resolution> {
+    const { policy } = this.#options;
+    if (policy instanceof Policy && !policy.mayResolve(name)) {
+      return { name, aliases: [], rcode: NXDOMAIN, records: [] };
+    }
+    const found = await resolver.follow(name, type);
+    const now = this.host.clock.now();
+    for (const record of found.records) {
+      if (record.type !== 'A' && record.type !== 'AAAA') continue;
+      // Last the one that was asked for: it is what the flow is called by.
+      for (const alias of found.aliases) this.#names.learn(`${record.address}`, alias.target, record.ttl, now);
+      this.#names.learn(`${record.address}`, name, record.ttl, now);
+    }
+    return found;
+  }
+
+  async #publish({ host = LOOPBACK[0]!, port, guestPort }: Publication): Promise<void> {
+    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true });
+    server.on('connection', (socket) => {
+      const source = endpoint(socket.remoteAddress ?? '', socket.remotePort ?? 0);
+      const destination = endpoint(NETWORK.guest[0], guestPort);
+      const { onFlow = () => {} } = this.#options;
+      const open = new OpenFlow({ protocol: 'tcp', direction: 'in', source, destination }, onFlow);
+      open.reason = 'published';
+      socket.on('error', () => {});
+      void this.#lead(socket, open, guestPort);
+    });
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(port, host, resolve);
+    });
+    server.on('error', () => {});
+    this.#listeners.push(server);
+    this.published.push({ host, port: (server.address() as { port: number }).port, guestPort });
+  }
+
+  async #lead(socket: import('node:net').Socket, open: OpenFlow, guestPort: number): Promise<void> {
+    try {
+      const stream = await this.host.tcp.connect({ host: NETWORK.guest[0], port: guestPort, timeout: PUBLISH_MS });
+      const counts = { out: 0, in: 0 };
+      const result = await splice(stream, socket, counts);
+      // What the stack's side sends is what the guest sends.
+      Object.assign(open.counts, counts);
+      open.end(result ?? 'closed');
+    } catch (error) {
+      socket.resetAndDestroy();
+      open.end(error instanceof NetError ? error.code : 'EIO');
+    }
+  }
+
+  /** Ends every flow, and gives back all memory, ports and the device. */
+  async close(): Promise<void> {
+    for (const server of this.#listeners) server.close();
+    for (const close of this.#closers.splice(0)) close();
+    await this.relay.close();
+    await Promise.all(this.#servers.map((server) => server.close()));
+    await this.host.close();
+  }
+}

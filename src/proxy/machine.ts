@@ -1,0 +1,66 @@
+/** The machine's own network, as a relay uses it. @module */
+import { execFile } from 'node:child_process';
+import { createSocket, type Socket as Datagrams } from 'node:dgram';
+import { connect, type Socket } from 'node:net';
+
+const CONNECT_MS = 20_000;
+const PING_SECONDS = 5;
+
+/**
+ * Connects from the machine, half-open allowed, not reading yet.
+ * @throws what node:net says; ETIMEDOUT after 20 s; the signal's reason
+ */
+export function dialMachine(host: string, port: number, signal: AbortSignal): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host, port, allowHalfOpen: true, noDelay: true });
+    const settle = (error: Error | null): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+      socket.off('error', settle);
+      if (error === null) {
+        resolve(socket);
+        return;
+      }
+      socket.on('error', () => {});
+      socket.destroy();
+      reject(error);
+    };
+    const onAbort = (): void => settle(new Error('the client has given up'));
+    const late = (): void => settle(Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' }));
+    const timer = setTimeout(late, CONNECT_MS);
+    signal.addEventListener('abort', onAbort, { once: true });
+    socket.once('error', settle);
+    socket.once('connect', () => settle(null));
+    if (signal.aborted) onAbort();
+  });
+}
+
+/** A socket of the machine for datagrams of one peer. @throws what node:dgram says */
+export function dialDatagrams(host: string, port: number): Promise<Datagrams> {
+  return new Promise((resolve, reject) => {
+    const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4');
+    const fail = (error: Error): void => {
+      socket.close();
+      reject(error);
+    };
+    socket.once('error', fail);
+    socket.connect(port, host, () => {
+      socket.off('error', fail);
+      resolve(socket);
+    });
+  });
+}
+
+/** Whether the machine can ping an address: ping(8) says. */
+export function pingFromMachine(address: string): Promise<boolean> {
+  const args = ['-n', '-q', '-c', '1', '-W', `${PING_SECONDS}`, address];
+  return new Promise((resolve) => {
+    execFile('ping', args, { timeout: (PING_SECONDS + 2) * 1000 }, (error) => resolve(error === null));
+  });
+}
+
+const UNREACHABLE: readonly string[] = ['EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ENETDOWN', 'ETIMEDOUT'];
+
+/** How a failure to connect is told to who asked: as the far side, or the way to it, said it. */
+export const refusalOf = (error: unknown): 'reset' | 'unreachable' =>
+  UNREACHABLE.includes((error as { code?: string }).code ?? '') ? 'unreachable' : 'reset';

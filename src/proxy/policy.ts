@@ -1,0 +1,81 @@
+/** Who may go where: rules, or a function. @module */
+import { awaitsSni, type FlowFacts, matches, meansName, parseRule, type Rule } from './rules.ts';
+
+/** What was decided, and by what. */
+export interface Decision {
+  /** `sni`: the client must say the name of its TLS server first. */
+  readonly verdict: 'allow' | 'deny' | 'sni';
+  /** The rule, or why there was none. */
+  readonly reason: string;
+}
+
+/** A policy of one's own: decides about each flow when it begins. What it throws denies. */
+export type PolicyFunction = (facts: FlowFacts) => boolean | Decision | Promise<boolean | Decision>;
+
+/** A policy as data, as it stands in a file. */
+export interface PolicyDocument {
+  /** What holds for a flow no rule means; by default `deny` where there are rules in `allow`, else `allow`. */
+  readonly default?: 'allow' | 'deny';
+  readonly allow?: readonly string[];
+  /** They go before those in `allow`. */
+  readonly deny?: readonly string[];
+}
+
+const KEYS: readonly string[] = ['default', 'allow', 'deny'];
+
+export class Policy {
+  readonly #allow: readonly Rule[];
+  readonly #deny: readonly Rule[];
+  readonly #default: 'allow' | 'deny';
+
+  /** @throws TypeError for a document or a rule that is none */
+  constructor(document: PolicyDocument = {}) {
+    for (const key of Object.keys(document)) {
+      if (!KEYS.includes(key)) throw new TypeError(`policy: expected ${KEYS.join(', ')}, got ${JSON.stringify(key)}`);
+    }
+    this.#allow = readRules('allow', document.allow);
+    this.#deny = readRules('deny', document.deny);
+    const fallback = document.default ?? (this.#allow.length > 0 ? 'deny' : 'allow');
+    if (fallback !== 'allow' && fallback !== 'deny') {
+      throw new TypeError(`policy: default: expected allow or deny, got ${JSON.stringify(fallback)}`);
+    }
+    this.#default = fallback;
+  }
+
+  /** Decides about a flow. A rule that wants a TLS name counts once the client has said one. */
+  decide(facts: FlowFacts): Decision {
+    const denied = this.#deny.find((rule) => matches(rule, facts));
+    if (denied !== undefined) return { verdict: 'deny', reason: `denied by ${denied.text}` };
+    if (this.#deny.some((rule) => awaitsSni(rule, facts))) return { verdict: 'sni', reason: 'the TLS name decides' };
+    const allowed = this.#allow.find((rule) => matches(rule, facts));
+    if (allowed !== undefined) return { verdict: 'allow', reason: `allowed by ${allowed.text}` };
+    if (this.#default === 'allow') return { verdict: 'allow', reason: 'no rule denies it' };
+    if (this.#allow.some((rule) => awaitsSni(rule, facts))) return { verdict: 'sni', reason: 'the TLS name decides' };
+    return { verdict: 'deny', reason: 'no rule allows it' };
+  }
+
+  /** Whether a name may be asked for: not where it is denied on every port. */
+  mayResolve(name: string): boolean {
+    return !this.#deny.some((rule) => rule.ports === null && rule.protocol === null && meansName(rule, name));
+  }
+}
+
+function readRules(what: string, rules: unknown): readonly Rule[] {
+  if (rules === undefined) return [];
+  if (!Array.isArray(rules) || !rules.every((rule) => typeof rule === 'string')) {
+    throw new TypeError(`policy: ${what}: expected an array of rules, got ${JSON.stringify(rules)}`);
+  }
+  return rules.map(parseRule);
+}
+
+/** Asks a policy of either kind. */
+export async function decide(policy: Policy | PolicyFunction, facts: FlowFacts): Promise<Decision> {
+  if (policy instanceof Policy) return policy.decide(facts);
+  try {
+    const answer = await policy(facts);
+    if (typeof answer !== 'boolean') return answer;
+    return { verdict: answer ? 'allow' : 'deny', reason: 'the policy says so' };
+  } catch (error) {
+    return { verdict: 'deny', reason: `the policy failed: ${error instanceof Error ? error.message : error}` };
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * The wire of a virtual machine: QEMU's `-netdev stream`, Ethernet frames with their length in front over a UNIX or TCP
+ * socket (`-netdev stream,id=n,server=off,addr.type=unix,addr.path=PATH`), as passt and gvproxy speak it, too. @module
+ */
+import { createServer, type Server, type Socket } from 'node:net';
+import { QueueDevice } from '../phy/queue-device.ts';
+
+/** A u32 in network order. */
+const LENGTH_BYTES = 4;
+/** No frame is longer: the largest IP packet, an Ethernet header and a tag. */
+const FRAME_MAX = 65_535 + 18;
+/** Bytes that may wait in the socket; then the stack waits. */
+const WAITING_MAX = 1 << 20;
+
+export interface QemuOptions {
+  /** The largest IP packet, which must be the guest's too. Default 1500. */
+  readonly mtu?: number | undefined;
+}
+
+/**
+ * Carries the frames of a device over a connected socket, until either ends. A frame of an impossible length ends the
+ * socket: what follows could not be read.
+ * @param onEnd - called once, when the socket has closed
+ * @example createServer((socket) => createHost({ device: qemuDevice(socket), addresses: ['10.0.2.2/24'] }))
+ */
+export function qemuDevice(socket: Socket, options: QemuOptions = {}, onEnd: () => void = () => {}): QueueDevice {
+  const device = new QueueDevice({ medium: 'ethernet', mtu: options.mtu ?? 1500 });
+  const reader = new FrameReader((frame) => device.inject(frame));
+  let isSending = false;
+  const send = (): void => {
+    isSending = false;
+    if (socket.destroyed || socket.writableLength > WAITING_MAX) return; // `drain` goes on
+    socket.cork();
+    for (let frame = device.drain(); frame !== null; frame = device.drain()) {
+      const length = Buffer.alloc(LENGTH_BYTES);
+      length.writeUInt32BE(frame.length);
+      socket.write(length);
+      socket.write(frame);
+      if (socket.writableLength > WAITING_MAX) break;
+    }
+    socket.uncork();
+  };
+  const soon = (): void => {
+    if (isSending) return;
+    isSending = true;
+    queueMicrotask(send);
+  };
+  const take = (chunk: Uint8Array): void => {
+    const state = reader.push(chunk);
+    if (state === 'bad') socket.destroy();
+    else if (state === 'full') socket.pause();
+  };
+  device.onPacket = soon;
+  device.onRoom = () =>
+    queueMicrotask(() => {
+      take(new Uint8Array(0));
+      if (!reader.isFull) socket.resume();
+    });
+  socket.on('drain', soon);
+  socket.on('data', take);
+  socket.on('error', () => {}); // its close follows
+  socket.once('close', onEnd);
+  return device;
+}
+
+/** Cuts a stream of bytes into frames. */
+export class FrameReader {
+  readonly #take: (frame: Uint8Array) => boolean;
+  #rest: Uint8Array = new Uint8Array(0);
+  isFull = false;
+
+  /** @param take - gets each frame, valid during the call; false: it comes again with the next push */
+  constructor(take: (frame: Uint8Array) => boolean) {
+    this.#take = take;
+  }
+
+  /** `full`: no more until a frame was taken; `bad`: a length that cannot be. */
+  push(chunk: Uint8Array): 'ok' | 'full' | 'bad' {
+    const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    const dv = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    let at = 0;
+    this.isFull = false;
+    while (at + LENGTH_BYTES <= bytes.length) {
+      const length = dv.getUint32(at);
+      if (length === 0 || length > FRAME_MAX) return 'bad';
+      const end = at + LENGTH_BYTES + length;
+      if (end > bytes.length) break;
+      if (!this.#take(bytes.subarray(at + LENGTH_BYTES, end))) {
+        this.isFull = true;
+        break;
+      }
+      at = end;
+    }
+    this.#rest = bytes.slice(at);
+    return this.isFull ? 'full' : 'ok';
+  }
+}
+
+/**
+ * Waits for virtual machines on a UNIX socket; one that comes anew, after its own restart, gets a wire of its own.
+ * @throws what node:net says: EADDRINUSE where another listens there
+ */
+export function listenQemu(path: string, onSocket: (socket: Socket) => void): Promise<Server> {
+  return new Promise((resolve, reject) => {
+    const server = createServer(onSocket);
+    server.once('error', reject);
+    server.listen(path, () => resolve(server));
+  });
+}
