@@ -25,8 +25,14 @@ function start(role: RoleWork['role'], channels: readonly SharedChannel[], count
   const [own, other] = channels;
   const workerData: RoleWork = { role, count, own: own?.channel, other: other?.channel };
   const transferList = channels.flatMap((shared) => shared.transferList) as unknown as Transferable[];
-  return new Worker(WORKER, { workerData, transferList });
+  const worker = new Worker(WORKER, { workerData, transferList });
+  ends.set(worker, once(worker, 'exit'));
+  return worker;
 }
+
+/** The end of each worker: a last message and the end may come in one turn, too soon for who listens one by one. */
+const ends = new WeakMap<Worker, Promise<unknown>>();
+const ended = (worker: Worker): Promise<unknown> => ends.get(worker)!;
 
 const nextMessage = async (worker: Worker): Promise<unknown> => (await once(worker, 'message'))[0];
 
@@ -110,7 +116,7 @@ test('a full channel refuses who cannot wait, and lets others wait', { timeout: 
   const timer = setInterval(() => netstack.processCommands(), 1);
   assert.equal(await through, 'through');
   clearInterval(timer);
-  await once(worker, 'exit');
+  await ended(worker);
   netstack.close();
 });
 
@@ -131,7 +137,7 @@ test('sockets that nobody holds are closed: two thousand of another thread', { t
   assert.equal(await nextMessage(worker), 'dropped');
   await until(() => boundCount(own) < 20, 'closed by the collector');
   worker.postMessage('end');
-  await once(worker, 'exit');
+  await ended(worker);
   await until(() => boundCount(own) === 0, 'closed with the thread');
   own.close();
   other.close();
@@ -149,7 +155,7 @@ test('descriptors, every call of which blocks, over channels', { timeout: 30_000
   // InvalidSocket, a refused connection, NotConnected (Linux: EPIPE), BindingInUse: as the small socket layer has them.
   assert.deepEqual(result.codes, ['EBADF', 'ECONNREFUSED', 'EPIPE', 'EADDRINUSE']);
   assert.ok(result.port >= 32_768 && result.port <= 60_999, `port ${result.port}`);
-  await once(worker, 'exit');
+  await ended(worker);
   own.close();
   other.close();
   assert.equal(own.netstack.memory.usedBytes, 0);
