@@ -149,6 +149,8 @@ async function dissect({ space }: Server, file: string): Promise<Row[]> {
   const check = ['ip', 'tcp', 'udp'].flatMap((protocol) => ['-o', `${protocol}.check_checksum:TRUE`]);
   // Streams are not put together: a retransmission of Linux's is no fault of a packet, but tshark's reassembly says so.
   check.push('-o', 'tcp.desegment_tcp_streams:FALSE');
+  // So a chunk of curl's upload that begins in another segment is no HTTP by itself, and not asked to be.
+  check.push('--disable-protocol', 'http');
   const fields = FIELDS.flatMap((field) => ['-e', field]);
   const { stdout } = await space.must('tshark', '-n', '-r', file, ...check, '-T', 'fields', ...fields);
   const rows = stdout.replace(/\n$/, '').split('\n');
