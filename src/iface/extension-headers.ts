@@ -6,8 +6,8 @@ import * as icmpv6 from '../wire/icmpv6.ts';
 import * as ipv6 from '../wire/ipv6.ts';
 import { type Chain, type Drop, walk } from '../wire/ipv6-extension.ts';
 import type { Octets } from '../wire/octets.ts';
-import type { ErrorReporter } from './ip.ts';
 import type { Packet } from './packet.ts';
+import type { ErrorReporter } from './transport.ts';
 
 /**
  * Goes past the extension headers of `packet`: its protocol and payload are those behind them afterwards, or a fragment.

@@ -9,7 +9,7 @@ import { inputIgmp } from '../multicast/igmp.ts';
 import { LoopQueue } from '../multicast/loop-queue.ts';
 import { groupPath, loopToMembers, sendToGroup } from '../multicast/output.ts';
 import { SipHash } from '../tcp/isn.ts';
-import { IpAddress, isMapped, LINK_LOCAL, parseIp } from '../wire/address.ts';
+import { type IpAddress, isMapped, LINK_LOCAL, parseIp } from '../wire/address.ts';
 import * as fragment from '../wire/fragment.ts';
 import * as icmpv4 from '../wire/icmpv4.ts';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_IGMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip.ts';
@@ -28,86 +28,15 @@ import { Fragmenter } from './fragmenter.ts';
 import type { Interface } from './interface.ts';
 import { Packet } from './packet.ts';
 import { believedMtu, forbidsFragments, type PathMtuDiscovery, PathMtus, packetLimit } from './path-mtu.ts';
+import { quotedAddress, quotedHeader, quotedProtocol } from './quote.ts';
 import { Reassembly } from './reassembly.ts';
 import { type Path, Routes } from './routes.ts';
+import type { ErrorReporter, ErrorTransport, RawTransport, StreamTransport, UdpTransport } from './transport.ts';
 
 /** RFC 1700: the recommended initial TTL. */
 export const TTL_DEFAULT = 64;
 /** RFC 8200 §3. */
 const FLOW_LABEL_MASK = 0xfffff;
-
-/** A protocol above IP. */
-export interface Transport {
-  /** Takes in one packet; the record is the caller's and changes with the next packet. */
-  input(packet: Packet): void;
-}
-
-/** A transport whose sockets want to hear of errors. */
-export interface ErrorTransport extends Transport {
-  /**
-   * Something happened to a packet that this stack sent.
-   * @param local - our address and `remote` the peer's, as they stood in the packet
-   * @param p - offset of the transport header that was quoted; at least 8 bytes stand there
-   * @param endsHandshake - whether it ends a handshake that nobody waits for yet
-   */
-  error(local: IpAddress, remote: IpAddress, p: number, code: ErrorCode, endsHandshake: boolean): void;
-}
-
-/** A transport whose sockets may ask for errors with their origin, which is `Ip.cause`. */
-export interface DatagramTransport extends Transport {
-  /** As {@link ErrorTransport}; the quote ends at `end`. @param isTransient - only of concern to sockets that asked */
-  error(local: IpAddress, remote: IpAddress, p: number, code: ErrorCode, end: number, isTransient: boolean): void;
-}
-
-/** UDP, which may be told of the MTU of a path. */
-export interface UdpTransport extends DatagramTransport {
-  /** A datagram of ours was too big for its path, whose MTU is known now; the quote as in {@link ErrorTransport.error}. */
-  tooBig(local: IpAddress, remote: IpAddress, p: number): void;
-}
-
-/** Sockets that get whole packets. */
-export interface RawTransport {
-  /** Gives a copy of the packet to every socket that wants it; says whether there was one. */
-  input(packet: Packet): boolean;
-  /** As {@link DatagramTransport}, of a packet of `protocol`. */
-  error(protocol: number, local: IpAddress, remote: IpAddress, p: number, code: ErrorCode, end: number): void;
-}
-
-/** A transport that fits its packets to the path. */
-export interface StreamTransport extends ErrorTransport {
-  /** A router dropped a packet of `length` bytes because it takes no more than `mtu`; 0: it did not say. */
-  tooBig(local: IpAddress, remote: IpAddress, p: number, mtu: number, length: number): void;
-}
-
-/** Makes ICMP errors about packets that came in. */
-export interface ErrorReporter extends DatagramTransport {
-  /** Reports whatever ICMP has a message for. @param rest - the four bytes behind the checksum */
-  report(packet: Packet, type: number, code: number, rest: number): void;
-  /** An error about a UDP datagram of ours, for who has bound its port's errors. */
-  errorOfUdp(local: IpAddress, p: number): void;
-  /** The protocol or the port of `packet` is not served here. */
-  unreachable(packet: Packet, what: 'protocol' | 'port'): void;
-  /** Time exceeded for `packet`: code 0 on the way, 1 in reassembly. */
-  timeExceeded(packet: Packet, code: number): void;
-  /** Something in `packet` is wrong, `pointer` bytes from its beginning: IPv6 only. */
-  parameterProblem(packet: Packet, code: number, pointer: number): void;
-  /** Tells `to` that the host, or its port, it sent `quote`, the beginning of a packet, to cannot be reached through us. */
-  hostUnreachable(from: IpAddress, to: IpAddress, quote: Uint8Array, what?: 'host' | 'port'): void;
-}
-
-/** @param zone - the index of the interface that the packet left by */
-function quotedAddress(dv: DataView, p: number, isV6: boolean, isSource: boolean, zone: number): IpAddress {
-  if (!isV6) return IpAddress.v4(isSource ? ipv4.source(dv, p) : ipv4.destination(dv, p));
-  const word = isSource ? ipv6.sourceWord : ipv6.destinationWord;
-  return new IpAddress(word(dv, p, 0), word(dv, p, 1), word(dv, p, 2), word(dv, p, 3)).withZone(zone);
-}
-
-/** What stands behind the headers of a quoted packet, which are `header` bytes long: see `#quotedHeader`. */
-function quotedProtocol(dv: DataView, p: number, header: number): number {
-  if (header > 0) return ipv4.protocol(dv, p);
-  if (header === -ipv6.HEADER_LENGTH) return ipv6.nextHeader(dv, p);
-  return fragment.nextHeader(dv, p + ipv6.HEADER_LENGTH);
-}
 
 export class Ip {
   readonly routes = new Routes();
@@ -642,7 +571,7 @@ export class Ip {
     endsHandshake: boolean,
     isTransient = false,
   ): void {
-    const header = this.#quotedHeader(p, end);
+    const header = quotedHeader(this.#context.memory.dv, p, end);
     if (header === 0) return;
     const { dv } = this.#context.memory;
     const isV6 = header < 0;
@@ -656,7 +585,7 @@ export class Ip {
 
   /** The same for what is no stream: where those are told in a way of their own. */
   deliverToDatagrams(p: number, end: number, zone: number, code: ErrorCode, isTransient: boolean): void {
-    const header = this.#quotedHeader(p, end);
+    const header = quotedHeader(this.#context.memory.dv, p, end);
     if (header === 0) return;
     const { dv } = this.#context.memory;
     const isV6 = header < 0;
@@ -689,7 +618,7 @@ export class Ip {
 
   /** The packet quoted in `[p, end)` was too big for a router on its way, which takes `mtu` bytes (0: it did not say). */
   deliverTooBig(p: number, end: number, zone: number, mtu: number): void {
-    const header = this.#quotedHeader(p, end);
+    const header = quotedHeader(this.#context.memory.dv, p, end);
     if (header === 0) return;
     const { dv } = this.#context.memory;
     const isV6 = header < 0;
@@ -715,25 +644,6 @@ export class Ip {
     stats.pathMtuChanges++;
     this.pathMtus.set(remote, believed);
     if (protocol === PROTOCOL_UDP) this.udp.tooBig(local, remote, transport);
-  }
-
-  /**
-   * Length of the headers of the packet quoted in `[p, end)`, negative for IPv6; 0 for a quote too short to name a
-   * socket. RFC 1122 §3.2.2: at least the header and 8 bytes are quoted.
-   */
-  #quotedHeader(p: number, end: number): number {
-    const { dv } = this.#context.memory;
-    const isV6 = p < end && ipv6.version(dv, p) === 6;
-    const headerMin = isV6 ? ipv6.HEADER_LENGTH : ipv4.HEADER_LENGTH;
-    if (end - p < headerMin + 8) return 0;
-    let header = isV6 ? headerMin : ipv4.headerLength(dv, p);
-    if (isV6 && ipv6.nextHeader(dv, p) === fragment.PROTOCOL_FRAGMENT) {
-      if (fragment.offset(dv, p + header) !== 0) return 0;
-      header += fragment.HEADER_LENGTH;
-    }
-    if (header < headerMin || p + header + 8 > end) return 0;
-    if (!isV6 && ipv4.fragmentOffset(dv, p) !== 0) return 0;
-    return isV6 ? -header : header;
   }
 
   /** Drains what the device of `iface` holds, up to `budget` frames; returns how many there were. */

@@ -15,10 +15,10 @@ import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
 import type { Context } from './context.ts';
 import { Incomplete, RECORD_BYTES, Source } from './incomplete.ts';
-import type { ErrorReporter } from './ip.ts';
 import { Packet } from './packet.ts';
 import type { DropReason } from './stats.ts';
 import type { Timed } from './timers.ts';
+import type { ErrorReporter } from './transport.ts';
 
 /** RFC 8200 §4.5: 60 s. For IPv4 RFC 1122 §3.3.2 asks for 60 to 120 s; 30 s is what Linux and RFC 791's hint have. */
 const TIMEOUT_V6_MS = 60_000;
