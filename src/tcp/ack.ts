@@ -7,7 +7,7 @@ import * as wire from '../wire/tcp.ts';
 import { ackInOrder, growInOrder, releaseAcknowledged } from './ack-in-order.ts';
 import type { Acked } from './acked.ts';
 import { answerOld, challenge } from './answer.ts';
-import { type Connection, CWR, LOSS, OPEN, RECOVERY, UNSET } from './connection.ts';
+import { type Connection, CWR, OPEN, RECOVERY, UNSET } from './connection.ts';
 import { arriveEcn } from './ecn.ts';
 import { setChrono } from './info.ts';
 import { probeArrived } from './mtu-probe.ts';
@@ -18,7 +18,7 @@ import { growWindow, judge, probeAcked, reduceProportionally } from './recovery.
 import { backedOffRto, echoedRtt, sampleRtt, updateMinRtt } from './rtt.ts';
 import { late, noteReordering, sackArrived } from './sack.ts';
 import { END, EVER_RETRANS, FLAGS, LOST, RETRANS, SACKED, SENT_US, segmentsIn } from './scoreboard.ts';
-import { restartRetransmitTimer } from './send.ts';
+import { keepTimer, restartRetransmitTimer } from './send.ts';
 import { type Seq, seqAdd, seqDiff, seqLe, seqLt, seqMin } from './seq.ts';
 import { traceWindow } from './trace.ts';
 
@@ -86,7 +86,7 @@ function judgeAck(c: Connection, segment: wire.Segment, ack: Seq, advance: numbe
   if (c.trace !== null && (c.cwnd !== cwnd || c.ssthresh !== ssthresh)) traceWindow(c);
   if (advance > 0) afterAdvance(c);
   else if (c.settings.linux && acked.hasSacked) afterSack(c, acked);
-  else if (c.recovery === LOSS && c.retransmitAt === UNSET && c.sent !== null) restartRetransmitTimer(c);
+  else keepTimer(c);
 }
 
 /** Whether the sample is above the last one: only then does it count although the application held the sender up. */

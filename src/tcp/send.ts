@@ -53,6 +53,14 @@ export function startRetransmitTimer(c: Connection): void {
   restartRetransmitTimer(c);
 }
 
+/**
+ * What is under way always has a deadline. A timeout clears them all, counting on the retransmission to set the next; where an
+ * acknowledgement in the same poll takes the timeout back, there is none.
+ */
+export function keepTimer(c: Connection): void {
+  if (c.sent !== null && c.retransmitAt === UNSET && c.probeAt === UNSET) restartRetransmitTimer(c);
+}
+
 /** RFC 6298 (5.3). */
 export function restartRetransmitTimer(c: Connection): void {
   c.retransmitAt = c.context.nowMs + backedOffRto(c);
@@ -80,6 +88,7 @@ export function output(c: Connection): number {
   if (stopped === IDLE && c.state !== TIME_WAIT && (c.tx !== null || c.finQueued)) stopped = sendData(c);
   if (c.probeDue) sendProbe(c);
   if (c.ackNow && c.path.iface.device.room() > 0) emitSegment(c, c.sndNxt, 0, wire.ACK);
+  keepTimer(c);
   return stopped;
 }
 

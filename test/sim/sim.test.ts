@@ -32,6 +32,13 @@ for (const { seed, what } of FOUND) {
   });
 }
 
+/** The same of whole networks: a timeout that an acknowledgement of the same moment took back left no timer. */
+for (const seed of [4636, 8871]) {
+  test(`simulation: seed ${seed}: what is under way has a deadline`, () => {
+    runSeed(seed);
+  });
+}
+
 test('simulation: a seed gives the same run each time, and another one a different run', () => {
   const traceOf = (seed: number): string[] => {
     const lines: string[] = [];
