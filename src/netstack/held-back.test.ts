@@ -28,7 +28,7 @@ describe('news that is held back', () => {
     heldBack.add(one);
     heldBack.look(5.05);
     assert.equal(told(), 0);
-    heldBack.look(5.1);
+    heldBack.look(5.125);
     assert.equal(told(), 1);
     heldBack.look(5.3);
     assert.equal(told(), 1);
