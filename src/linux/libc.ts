@@ -12,6 +12,7 @@ export const AF_UNIX = 1;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 export const AF_PACKET = 17;
+export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
 export const SOCK_RAW = 3;
 export const SOCK_SEQPACKET = 5;
@@ -90,6 +91,10 @@ export interface Libc {
   getsockopt(fd: number, level: number, name: number, address: number, length: number): number;
   /** `vector` is where `count` struct mmsghdr stand; returns how many were filled. */
   recvmmsg(fd: number, vector: number, count: number, flags: number, timeout: number): number;
+  connect(fd: number, address: number, length: number): number;
+  recv(fd: number, address: number, length: number, flags: number): number;
+  /** `offset` is the address of an i64, where to read from, which the kernel moves on. */
+  sendfile(to: number, from: number, offset: number, length: number): number;
   socketpair(domain: number, type: number, protocol: number, fds: number): number;
   /** `message` is where a struct msghdr stands. */
   sendmsg(fd: number, message: number, flags: number): number;
@@ -141,6 +146,9 @@ async function bindLibc(): Promise<Libc> {
     setsockopt: bind<Libc['setsockopt']>('int setsockopt(int, int, int, uintptr_t, uint32_t)'),
     getsockopt: bind<Libc['getsockopt']>('int getsockopt(int, int, int, uintptr_t, uintptr_t)'),
     recvmmsg: bind<Libc['recvmmsg']>('int recvmmsg(int, uintptr_t, unsigned int, int, uintptr_t)'),
+    connect: bind<Libc['connect']>('int connect(int, uintptr_t, uint32_t)'),
+    recv: bind<Libc['recv']>('int64_t recv(int, uintptr_t, size_t, int)'),
+    sendfile: bind<Libc['sendfile']>('int64_t sendfile(int, int, uintptr_t, size_t)'),
     socketpair: bind<Libc['socketpair']>('int socketpair(int, int, int, uintptr_t)'),
     sendmsg: bind<Libc['sendmsg']>('int64_t sendmsg(int, uintptr_t, int)'),
     recvmsg: bind<Libc['recvmsg']>('int64_t recvmsg(int, uintptr_t, int)'),
