@@ -1,7 +1,7 @@
 /**
  * Packets in a ring that the kernel shares (packet(7), PACKET_RX_RING of TPACKET_V3): it fills blocks of many packets, and
  * gives each over when it is full or has waited long enough. No call and no copy a packet: seen on the loopback, a flood
- * of 64-byte datagrams costs 0.2 us a packet of our processor time, by recvmmsg 2.8 us, and nothing is lost on the way. @module
+ * of 64-byte datagrams costs 0.1 us of our processor time a packet, by recvmmsg 2.5 us. @module
  */
 import { Struct } from './ifreq.ts';
 import type * as c from './libc.ts';
