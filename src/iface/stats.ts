@@ -186,6 +186,13 @@ export class Stats {
   tcpSynCookiesSent = 0;
   tcpSynCookiesReceived = 0;
   tcpSynCookiesFailed = 0;
+  /** Fast Open, RFC 7413: text of a SYN taken by the peer, and not; taken by us, refused for its cookie or for want of room; cookies asked for. */
+  tcpFastOpenActive = 0;
+  tcpFastOpenActiveFailed = 0;
+  tcpFastOpenPassive = 0;
+  tcpFastOpenPassiveFailed = 0;
+  tcpFastOpenOverflows = 0;
+  tcpFastOpenCookiesAsked = 0;
   /** SYNs that `onSyn` was told of, and those of them rejected. */
   tcpSynsHeld = 0;
   tcpSynsRejected = 0;
