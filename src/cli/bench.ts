@@ -2,16 +2,18 @@
 import { cpus } from 'node:os';
 import { readInteger, readOptions } from './args.ts';
 import { apiRows, coreRows, idleRows, ipv6Rows, tunRows } from './bench/rows.ts';
+import { serverRows } from './bench/server-rows.ts';
 import { formatTable, type Row } from './bench/table.ts';
 import { threadRows } from './bench/thread-rows.ts';
 import { tunUnavailable } from './bench/tun.ts';
-import type { Command } from './command.ts';
+import { type Command, CommandError } from './command.ts';
 
 /** Length of one measurement, and how many there are of each; medians are printed. */
 const MS_DEFAULT = 500;
 const ROUNDS_DEFAULT = 5;
 const IDLE_DEFAULT = 10_000;
 const IDLE_MAX = 25_000;
+const THREADS_MAX = 16;
 
 interface Settings {
   readonly rounds: number;
@@ -65,6 +67,8 @@ runs. The TUN figures need root and iperf3; they use a network namespace that th
 
   --ipv6       only the rows of IPv6
   --no-tun     not those of TUN
+  --threads N  only server --threads N beside one thread, 2 to ${THREADS_MAX}: N bulk flows, as they came through, and by
+               processor time, since Linux's side of them takes part of the same processors (root)
   --json       one JSON document
   --rounds N   runs of each (default ${ROUNDS_DEFAULT})
   --ms N       length of one run in milliseconds (default ${MS_DEFAULT})
@@ -75,6 +79,7 @@ runs. The TUN figures need root and iperf3; they use a network namespace that th
       json: { type: 'boolean' },
       ipv6: { type: 'boolean' },
       'no-tun': { type: 'boolean' },
+      threads: { type: 'string' },
       rounds: { type: 'string' },
       ms: { type: 'string' },
       idle: { type: 'string' },
@@ -88,6 +93,14 @@ runs. The TUN figures need root and iperf3; they use a network namespace that th
     const progress = (what: string): void => {
       if (process.stderr.isTTY) process.stderr.write(`measuring: ${what} ...\n`);
     };
+    const threads = readInteger('threads', values.threads, 2, THREADS_MAX);
+    if (threads !== undefined) {
+      const unavailable = await tunUnavailable();
+      if (unavailable !== null) throw new CommandError(`--threads: ${unavailable}`);
+      const rows = await serverRows(threads, settings.rounds, settings.ms);
+      console.log(values.json ? JSON.stringify(rows, null, 2) : formatTable(rows));
+      return 0;
+    }
     if (values.ipv6) {
       const rows = await ipv6Rows(settings.rounds, settings.ms);
       console.log(values.json ? JSON.stringify(rows, null, 2) : formatTable(rows));

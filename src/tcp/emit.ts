@@ -39,7 +39,7 @@ export function emitSegment(c: Connection, seq: Seq, length: number, flags: numb
   const header = wire.HEADER_LENGTH + (c.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0) + (sacks > 0 ? 4 + 8 * sacks : 0);
   const frame = allocFrame(memory, ipLength + header + length);
   if (frame === 0) {
-    c.context.stats.drop('no-memory');
+    c.path.iface.refuse('no-memory', ipLength + header + length);
     return false;
   }
   const ip = frame + HEADROOM;
@@ -142,7 +142,7 @@ export function emitSyn(c: Connection, flags: number): boolean {
   const text = fast === null || (flags & wire.ACK) !== 0 ? 0 : fast.synBytes;
   const frame = allocFrame(memory, ipLength + wire.HEADER_LENGTH_MAX + text);
   if (frame === 0) {
-    c.context.stats.drop('no-memory');
+    c.path.iface.refuse('no-memory', ipLength + wire.HEADER_LENGTH);
     return false;
   }
   const p = frame + HEADROOM + ipLength;
@@ -252,9 +252,13 @@ export function emitBare(
   const remote = packet.source;
   const local = packet.destination;
   const path = tcp.ip.path(remote, local);
-  const frame = path === null ? 0 : allocFrame(memory, ipv6.HEADER_LENGTH + wire.HEADER_LENGTH_MAX);
-  if (path === null || frame === 0) {
-    tcp.context.stats.drop(path === null ? 'no-route' : 'no-memory');
+  if (path === null) {
+    tcp.context.stats.drop('no-route');
+    return;
+  }
+  const frame = allocFrame(memory, ipv6.HEADER_LENGTH + wire.HEADER_LENGTH_MAX);
+  if (frame === 0) {
+    path.iface.refuse('no-memory', (remote.isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH) + wire.HEADER_LENGTH);
     return;
   }
   const p = tcp.ip.payloadOffset(frame, remote);
