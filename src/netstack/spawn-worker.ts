@@ -1,6 +1,7 @@
 /** The thread of a spawned stack: see spawn.ts. Its packets come and go over a port, so it must not stop and wait. @module */
 import { Driver } from './driver.ts';
 import { Netstack, type NetstackConfig } from './netstack.ts';
+import { isNode, nodeThreads } from './node-threads.ts';
 import { Pipe, PipeDev } from './pipe.ts';
 
 /** What the parent sends first. */
@@ -43,17 +44,13 @@ function begin({ config, packets, control }: SpawnMessage): void {
 }
 
 /** Node's workers hear their parent on `parentPort`, browsers' on themselves. */
-async function parent(): Promise<{ once(listener: (message: SpawnMessage) => void): void }> {
-  const scope = globalThis as { process?: { versions?: { node?: string } }; onmessage?: unknown };
-  if (scope.process?.versions?.node !== undefined) {
-    const { parentPort } = await import('node:worker_threads');
-    return { once: (listener) => parentPort!.once('message', listener) };
+async function hear(listener: (message: SpawnMessage) => void): Promise<void> {
+  if (isNode) {
+    const { parentPort } = await nodeThreads();
+    parentPort!.once('message', listener);
+  } else {
+    (globalThis as { onmessage?: unknown }).onmessage = ({ data }: MessageEvent<SpawnMessage>) => listener(data);
   }
-  return {
-    once: (listener) => {
-      scope.onmessage = ({ data }: MessageEvent<SpawnMessage>) => listener(data);
-    },
-  };
 }
 
-(await parent()).once(begin);
+void hear(begin);

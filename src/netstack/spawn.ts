@@ -3,6 +3,7 @@ import { NetError } from '../errors.ts';
 import { asyncDispose } from '../sockets/dispose.ts';
 import { Channel, type ChannelData, type HasChannel } from './channel.ts';
 import type { NetstackConfig } from './netstack.ts';
+import { isNode, nodeThreads } from './node-threads.ts';
 import { PacketQueue, Pipe } from './pipe.ts';
 import type { SpawnMessage } from './spawn-worker.ts';
 
@@ -96,15 +97,14 @@ export async function spawn(config: SpawnConfig = {}): Promise<SpawnedNetstack> 
 }
 
 async function startThread(url: URL): Promise<Thread> {
-  const scope = globalThis as { process?: { versions?: { node?: string } } };
-  if (scope.process?.versions?.node === undefined) {
+  if (!isNode) {
     const worker = new Worker(url, { type: 'module' });
     return {
       post: (message, transfer) => worker.postMessage(message, transfer),
       terminate: async () => worker.terminate(),
     };
   }
-  const { Worker: NodeWorker } = await import('node:worker_threads');
+  const { Worker: NodeWorker } = await nodeThreads();
   const worker = new NodeWorker(url);
   worker.unref();
   return {

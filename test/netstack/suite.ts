@@ -1,8 +1,8 @@
 /**
  * What must hold wherever the application is: on the host's thread, on the stack's thread behind a channel, on another one,
- * waiting or blocking. Each test is a sequence, so that a thread which blocks can run it as it is.
+ * waiting or blocking; in Node and in a browser, so nothing of either is named here. Each test is a sequence, so that a
+ * thread which blocks can run it as it is.
  */
-import assert from 'node:assert/strict';
 import { NetError } from '../../src/errors.ts';
 import type { Datagram, Host, RawPacket, RawSocket, TcpListener, TcpStream, UdpSocket } from '../../src/index.ts';
 import {
@@ -20,7 +20,10 @@ import {
 } from '../../src/netstack/index.ts';
 import type { BindOptions, UdpConnectOptions } from '../../src/sockets/host.ts';
 import type { RawOpenOptions } from '../../src/sockets/raw-socket.ts';
-import { bytesOf, text } from '../hosts.ts';
+import * as assert from '../expect.ts';
+
+const bytesOf = (written: string): Uint8Array => new TextEncoder().encode(written);
+const text = (bytes: Uint8Array | null): string | null => (bytes === null ? null : new TextDecoder().decode(bytes));
 
 /** The application's own stack, and the one that it talks to. */
 export const OWN = '10.0.0.1';

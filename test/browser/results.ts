@@ -1,0 +1,23 @@
+/** The suite, run wherever it is; its results can be posted. */
+import { type Setting, suite } from '../netstack/suite.ts';
+
+/** Each test, and what went wrong in it. */
+export type Results = [title: string, error: string | null][];
+
+export const said = (error: unknown): string => (error as Error | null)?.stack ?? String(error);
+
+/** @param end - ends the setting of one test, where each has its own; gives the bytes that are still held */
+export async function runSuite(begin: () => Setting, end?: (setting: Setting) => Promise<number>): Promise<Results> {
+  const results: Results = [];
+  for (const [title, run] of Object.entries(suite)) {
+    try {
+      const setting = begin();
+      await run(setting);
+      const held = (await end?.(setting)) ?? 0;
+      results.push([title, held === 0 ? null : `${held} bytes are still held`]);
+    } catch (error) {
+      results.push([title, said(error)]);
+    }
+  }
+  return results;
+}
