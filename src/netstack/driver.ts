@@ -5,7 +5,8 @@ import type { Clock } from '../sim/clock.ts';
 import { asyncDispose } from '../sockets/dispose.ts';
 import { macrotask, realClock } from '../sockets/real-clock.ts';
 import type { Channel, HasChannel } from './channel.ts';
-import { DOORBELL, DRIVEN, STACK_WAITS } from './control.ts';
+import { DOORBELL, DRIVEN, STACK_WAITS, WAITS } from './control.ts';
+import { whenRung } from './doorbell.ts';
 import { Netstack, type NetstackConfig } from './netstack.ts';
 import { Pipe, PipeDev } from './pipe.ts';
 import { Spin } from './spin.ts';
@@ -101,23 +102,14 @@ export class Driver implements HasChannel {
 
   /** Has the doorbell that other threads ring wake this one. */
   #listen(): void {
-    const { control } = this.netstack;
-    const { waitAsync } = Atomics as unknown as {
-      waitAsync?: (view: Int32Array, index: number, value: number) => { async: boolean; value: Promise<string> };
-    };
-    if (this.#isListening || control === null || waitAsync === undefined) return;
-    const { bell } = control;
-    Atomics.store(bell, STACK_WAITS, 1);
-    const seen = Atomics.load(bell, DOORBELL);
-    if (this.netstack.pollAt(this.#clock.now()) <= this.#clock.now()) this.#wake();
+    const { netstack } = this;
+    if (this.#isListening || netstack.control === null) return;
     this.#isListening = true;
-    const woken = (): void => {
+    whenRung(netstack.control.bell, () => {
       this.#isListening = false;
       this.#turn();
-    };
-    const waiting = waitAsync(bell, DOORBELL, seen);
-    if (waiting.async) void waiting.value.then(woken);
-    else queueMicrotask(woken);
+    });
+    if (netstack.isAsked || netstack.pollAt(this.#clock.now()) <= this.#clock.now()) this.#wake();
   }
 
   /**
@@ -211,7 +203,7 @@ function turnBlocking(drivers: readonly Driver[], now: number, yieldAt: number, 
   let at = yieldAt;
   for (const driver of drivers) at = Math.min(at, driver.turnAt(now));
   if (at <= now || drivers.some(({ hasWork }) => hasWork)) return;
-  spin.wait(bell, DOORBELL, seen, at - now, () => void Atomics.store(bell, STACK_WAITS, 1));
+  spin.wait(bell, DOORBELL, seen, at - now, () => void Atomics.store(bell, STACK_WAITS, WAITS));
   Atomics.store(bell, STACK_WAITS, 0);
 }
 

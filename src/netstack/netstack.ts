@@ -18,12 +18,14 @@ import { Caller } from './caller.ts';
 import { Channel, type ChannelData, type HasChannel } from './channel.ts';
 import { type Call, Client } from './client.ts';
 import type { PosixCommand } from './commands.ts';
-import { Control, DEAD, DOORBELL, PING, PONG, SLOTS_MAX, STACK_WAITS } from './control.ts';
+import { Control, DEAD, DOORBELL, PING, PONG, SLOTS_MAX, STACK_WAITS, WAITS } from './control.ts';
 import type { DatagramEntry } from './datagram-entry.ts';
 import { DeviceSlot } from './device-slot.ts';
+import { rung, whenRung } from './doorbell.ts';
 import { type Executed, Executor } from './executor.ts';
+import { leaseName } from './lease.ts';
 import { LocalLink, Mailbox, type Request } from './mailbox.ts';
-import { PortServer, watchPort } from './port.ts';
+import { PortServer, WatchedPort } from './port.ts';
 import { runPosixCall } from './posix-calls.ts';
 import { Slots } from './slots.ts';
 
@@ -104,6 +106,7 @@ export class Netstack implements HasChannel, Executed {
   readonly #executor: Executor;
   readonly #clients = new Set<Client>();
   readonly #ports = new Set<PortServer>();
+  readonly #watched = new Set<WatchedPort>();
   readonly #waitingForRoom = new Set<DatagramEntry<never>>();
   readonly #extra = new Map<Device, Interface>();
   #channel: Channel | null = null;
@@ -176,7 +179,7 @@ export class Netstack implements HasChannel, Executed {
 
   /** Another channel of this thread, with sockets of its own that end with it. */
   openChannel(): Channel {
-    const channel = localChannel(new WeakRef(this), this.#mailbox, this.#clients, this.#data(-1, null));
+    const channel = localChannel(new WeakRef(this), this.#mailbox, this.#clients, this.#data(-1, null, ''));
     if (this.#isClosed) channel.caller.die(new NetError('ENETDOWN', 'request', { detail: 'the stack is closed' }));
     return channel;
   }
@@ -185,24 +188,30 @@ export class Netstack implements HasChannel, Executed {
   share(): ChannelData {
     if (this.#isClosed) throw new NetError('ENETDOWN', 'share', { detail: 'the stack is closed' });
     const { port1, port2 } = new MessageChannel();
+    const lease = leaseName();
     if (this.#slots === null) {
-      this.#ports.add(new PortServer(port1, this.#mailbox, (server) => this.#ports.delete(server)));
-      return this.#data(-1, port2);
+      this.#ports.add(new PortServer(port1, lease, this.#mailbox, (server) => this.#ports.delete(server)));
+      return this.#data(-1, port2, lease);
     }
-    const reserved = this.#slots.reserve();
+    const { bell } = this.control!;
+    const reserved = this.#slots.reserve(() => watched.ring());
     if (reserved === null) throw new NetError('EMFILE', 'share', { detail: 'no slot is free: see clients' });
-    watchPort(port1, () => {
+    const watched = new WatchedPort(port1, lease, 'stack', () => {
+      watched.close();
+      this.#watched.delete(watched);
       reserved.end();
       this.wake();
     });
-    return this.#data(reserved.index, port2);
+    watched.onRing = () => rung(bell);
+    this.#watched.add(watched);
+    return this.#data(reserved.index, port2, lease);
   }
 
-  #data(slot: number, port: MessagePort | null): ChannelData {
+  #data(slot: number, port: MessagePort | null, lease: string): ChannelData {
     const control = this.control?.buffer ?? null;
     const memory = control === null ? null : (this.memory.wasm.buffer as unknown as SharedArrayBuffer);
     const bell = (this.control?.bell.buffer ?? null) as SharedArrayBuffer | null;
-    return { ethertype: 'channel', control, bell, memory, slot, port, capacity: this.#mailbox.capacity };
+    return { ethertype: 'channel', control, bell, memory, slot, port, lease, capacity: this.#mailbox.capacity };
   }
 
   // Commands.
@@ -264,13 +273,9 @@ export class Netstack implements HasChannel, Executed {
 
   /** Has the doorbell wake this thread, once. */
   #listen(): void {
-    const { control } = this;
-    const { waitAsync } = Atomics as unknown as { waitAsync?: (...args: unknown[]) => { value: unknown } };
-    if (control === null || waitAsync === undefined) return;
-    Atomics.store(control.bell, STACK_WAITS, 1);
-    const waiting = waitAsync(control.bell, DOORBELL, Atomics.load(control.bell, DOORBELL));
+    if (this.control === null) return;
+    whenRung(this.control.bell, () => this.wake());
     if (this.#slots!.hasRequests) this.wake();
-    else void Promise.resolve(waiting.value).then(() => this.wake());
   }
 
   /**
@@ -293,7 +298,7 @@ export class Netstack implements HasChannel, Executed {
       if (request !== null) return request;
       const left = until - performance.now();
       if (left <= 0) return null;
-      Atomics.store(control.bell, STACK_WAITS, 1);
+      Atomics.store(control.bell, STACK_WAITS, WAITS);
       Atomics.wait(control.bell, DOORBELL, seen, left);
       Atomics.store(control.bell, STACK_WAITS, 0);
     }
@@ -371,6 +376,12 @@ export class Netstack implements HasChannel, Executed {
     if (control === null) return;
     const asked = Atomics.load(control.i32, PING);
     if (Atomics.load(control.i32, PONG) !== asked) Atomics.store(control.i32, PONG, asked);
+  }
+
+  /** Whether somebody has asked, and {@link pollDeviceIo} is to answer. */
+  get isAsked(): boolean {
+    const { control } = this;
+    return control !== null && Atomics.load(control.i32, PING) !== Atomics.load(control.i32, PONG);
   }
 
   /** When {@link pollDeviceIo} should next be called: ms of the same clock; `now`: at once; Infinity: only on work. */
@@ -454,6 +465,7 @@ export class Netstack implements HasChannel, Executed {
     if (control !== null) Atomics.store(control.i32, DEAD, 1);
     this.#slots?.close();
     for (const port of this.#ports) port.close();
+    for (const port of this.#watched) port.close();
     this.#mailbox.die();
     this.stack.close();
     this.wake();

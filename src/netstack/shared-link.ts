@@ -20,24 +20,17 @@ import {
   PING,
   PONG,
   type Slot,
+  WAITS,
   WANTS_ROOM,
 } from './control.ts';
+import { hasWaitAsync, WAITS_HERE, whenChanged } from './doorbell.ts';
+import type { WatchedPort } from './port.ts';
 import { encode, type Message, RecordRing, type Taken } from './record-ring.ts';
 
 /** How long a thread that waits takes silence for nothing to do; then it asks whether the stack still runs. */
 const SILENCE_MS = 250;
 /** And how long a stack that is driven may take to answer. */
 const PONG_MS = 600;
-
-type WaitAsync = (
-  view: Int32Array,
-  index: number,
-  value: number,
-) => { async: false; value: string } | { async: true; value: Promise<string> };
-
-const { waitAsync } = Atomics as unknown as { waitAsync?: WaitAsync };
-/** Whether answers can be listened to without stopping the thread. */
-export const canListen = waitAsync !== undefined;
 
 /** Whether this thread may stop: browsers' main threads may not. */
 const mayStop = (() => {
@@ -58,7 +51,9 @@ export class SharedLink implements Link {
   readonly #slot: Slot;
   readonly #commands: RecordRing;
   readonly #answers: RecordRing;
-  readonly #onClose: () => void;
+  /** The way for messages to the stack, and for its end; null for a channel that was posted as it was. */
+  readonly #port: WatchedPort | null;
+  readonly #post: (() => void) | null;
   readonly #taken: Taken = {
     message: (id: number, message: Message) => this.#caller.settle(id, message as Response),
     note: (handle: number, events: number) => this.#caller.event(handle, events),
@@ -70,12 +65,14 @@ export class SharedLink implements Link {
   #isDraining = false;
   #pingAt = 0; // when the stack was asked, 0: it was not
 
-  constructor(caller: Caller, control: Control, slot: Slot, memory: SharedArrayBuffer, onClose: () => void) {
+  constructor(caller: Caller, control: Control, slot: Slot, memory: SharedArrayBuffer, port: WatchedPort | null) {
     this.#caller = caller;
     this.#control = control;
     this.#i32 = control.i32;
     this.#slot = slot;
-    this.#onClose = onClose;
+    this.#port = port;
+    this.#post = port === null ? null : () => port.ring();
+    if (port !== null) port.onRing = () => this.#woken();
     this.memory32 = new Int32Array(memory);
     this.memory8 = new Uint8Array(memory);
     const { i32, u8, ringBytes } = control;
@@ -120,7 +117,7 @@ export class SharedLink implements Link {
 
   ring(): void {
     Atomics.or(this.#i32, PENDING, 1 << this.#slot.index);
-    this.#control.ringDoorbell();
+    this.#control.ringDoorbell(this.#post);
   }
 
   drain(): void {
@@ -147,9 +144,10 @@ export class SharedLink implements Link {
     const i32 = this.#i32;
     const seen = this.#seen;
     // No look before the wait, as the driver has one: of three threads on two processors it would be one too many.
-    Atomics.store(i32, word + CLIENT_WAITS, 1);
+    const armed = this.#isArmed ? WAITS_HERE : 0;
+    Atomics.store(i32, word + CLIENT_WAITS, WAITS | armed);
     const result = Atomics.wait(i32, word + EVENT, seen, Math.min(ms, SILENCE_MS));
-    if (!this.#isArmed) Atomics.store(i32, word + CLIENT_WAITS, 0);
+    Atomics.store(i32, word + CLIENT_WAITS, armed);
     if (result === 'timed-out') this.#doubt();
     else this.#pingAt = 0;
   }
@@ -171,7 +169,7 @@ export class SharedLink implements Link {
   #ask(now: number): void {
     this.#pingAt = now;
     Atomics.add(this.#i32, PING, 1);
-    this.#control.ringDoorbell();
+    this.#control.ringDoorbell(this.#post);
   }
 
   refusesBlocking(): ReturnType<Link['refusesBlocking']> {
@@ -185,14 +183,14 @@ export class SharedLink implements Link {
   }
 
   #arm(): void {
-    if (this.#isArmed || this.#isClosed || waitAsync === undefined) return;
+    if (this.#isArmed || this.#isClosed) return;
     this.#isArmed = true;
     const { word } = this.#slot;
-    Atomics.store(this.#i32, word + CLIENT_WAITS, 1);
-    const waiting = waitAsync(this.#i32, word + EVENT, this.#seen);
+    Atomics.store(this.#i32, word + CLIENT_WAITS, WAITS_HERE);
     const woken = (): void => this.#woken();
-    if (waiting.async) void waiting.value.then(woken);
-    else queueMicrotask(woken);
+    if (hasWaitAsync) whenChanged(this.#i32, word + EVENT, this.#seen, woken);
+    // The flag first, then a look: what came before it sent no message.
+    else if (Atomics.load(this.#i32, word + EVENT) !== this.#seen) queueMicrotask(woken);
   }
 
   #woken(): void {
@@ -207,6 +205,6 @@ export class SharedLink implements Link {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#onClose();
+    this.#port?.close();
   }
 }

@@ -43,11 +43,14 @@ class SlotServer implements Answers, Taken {
   readonly #commands: RecordRing;
   readonly #answers: RecordRing;
   #held: Held[] = [];
+  /** Sends the client a message, where it waits for one. */
+  readonly #post: (() => void) | null;
   #mustRing = false;
   #taken: Request | null = null;
 
-  constructor(control: Control, slot: Slot, makeRings: () => StreamRings | null) {
+  constructor(control: Control, slot: Slot, makeRings: () => StreamRings | null, post: (() => void) | null) {
     this.slot = slot;
+    this.#post = post;
     this.#control = control;
     const { i32, u8, ringBytes } = control;
     const { word, commandsAt, answersAt } = slot;
@@ -116,7 +119,11 @@ class SlotServer implements Answers, Taken {
     if (this.#held.length > 0) Atomics.store(this.#control.i32, this.slot.word + ANSWERS_WAIT, 1);
     if (!this.#mustRing) return;
     this.#mustRing = false;
-    this.#control.ringClient(this.slot.word);
+    this.ring();
+  }
+
+  ring(): void {
+    this.#control.ringClient(this.slot.word, this.#post);
   }
 
   #put({ id, encoded, events }: Held): boolean {
@@ -162,13 +169,16 @@ export class Slots {
     return this.#servers.reduce((count, server) => count + (server?.client.entries.count ?? 0), 0);
   }
 
-  /** Keeps a slot for the thread that a channel is shared with, and gives what ends it; null when all are taken. */
-  reserve(): { readonly index: number; readonly end: () => void } | null {
+  /**
+   * Keeps a slot for the thread that a channel is shared with, and gives what ends it; null when all are taken.
+   * @param post - sends that thread a message
+   */
+  reserve(post: () => void): { readonly index: number; readonly end: () => void } | null {
     const { i32 } = this.control;
     for (let index = 0; index < this.control.slotCount; index++) {
       const { word } = this.control.slot(index);
       if (Atomics.compareExchange(i32, word + STATE, STATE_FREE, STATE_RESERVED) !== STATE_FREE) continue;
-      const server = this.#serve(index);
+      const server = this.#serve(index, post);
       const end = (): void => {
         if (this.#servers[index] === server) this.end(index);
       };
@@ -177,8 +187,8 @@ export class Slots {
     return null;
   }
 
-  #serve(index: number): SlotServer {
-    const server = new SlotServer(this.control, this.control.slot(index), () => this.#makeRings());
+  #serve(index: number, post: (() => void) | null = null): SlotServer {
+    const server = new SlotServer(this.control, this.control.slot(index), () => this.#makeRings(), post);
     this.#servers[index] = server;
     return server;
   }
@@ -249,6 +259,6 @@ export class Slots {
   /** The stack ends. */
   close(): void {
     for (const rings of [...this.#rings]) rings.free();
-    for (const server of this.#servers) if (server !== null) this.control.ringClient(server.slot.word);
+    for (const server of this.#servers) if (server !== null) server.ring();
   }
 }

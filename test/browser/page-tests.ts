@@ -119,7 +119,7 @@ async function hosts(): Promise<Results> {
 
 /** A request and its answer, as a program would have it. */
 async function http(): Promise<string> {
-  const [left, right] = pipePair({ medium: 'ethernet' });
+  const [left, right] = pipePair();
   const server = createHost({ device: left, addresses: ['10.0.0.1/24', 'fd00::1/64'] });
   const client = createHost({ device: right, addresses: ['10.0.0.2/24', 'fd00::2/64'] });
   const listener = await server.tcp.listen({ port: 80 });

@@ -1,10 +1,9 @@
 /** The suite, run wherever it is; its results can be posted. */
 import { type Setting, suite } from '../netstack/suite.ts';
+import { said } from './without.ts';
 
 /** Each test, and what went wrong in it. */
 export type Results = [title: string, error: string | null][];
-
-export const said = (error: unknown): string => (error as Error | null)?.stack ?? String(error);
 
 /** @param end - ends the setting of one test, where each has its own; gives the bytes that are still held */
 export async function runSuite(begin: () => Setting, end?: (setting: Setting) => Promise<number>): Promise<Results> {

@@ -13,3 +13,6 @@ export function strip(search: string): void {
     if (type !== 'close') (addEventListener as (...args: unknown[]) => void).call(this, type, ...rest);
   } as typeof addEventListener;
 }
+
+/** An error as it can be posted. */
+export const said = (error: unknown): string => (error as Error | null)?.stack ?? String(error);
