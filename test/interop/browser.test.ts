@@ -123,7 +123,7 @@ describe('in a browser', { skip }, () => {
   }
 
   for (const [title, path, without, name, args, expected] of rows) {
-    test(title, { timeout: 15_000 }, async (t) => {
+    test(title, { timeout: 30_000 }, async (t) => {
       const page = await open(path, without);
       const result: unknown = await page.evaluate(
         ([name, args]) =>
