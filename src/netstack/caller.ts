@@ -26,6 +26,8 @@ export interface Link {
   drain(): void;
   /** Somebody waits for answers without blocking (or nobody does any more). */
   listen(isWanted: boolean): void;
+  /** Whether those who wait keep the process alive. */
+  hold?(isWanted: boolean): void;
   /** Stops the thread until the stack may have answered, but no longer than `ms`. */
   wait(ms: number): void;
   /** Why this thread may not stop, or null. */
@@ -59,6 +61,7 @@ export class Caller {
   #outbox: Waiting[] = [];
   #nextId = 1;
   #listeners = 0;
+  #holders = 0;
   #mustRing = false;
   readonly #ringNow = (): void => this.flush();
 
@@ -237,12 +240,23 @@ export class Caller {
     this.link.ring();
   }
 
-  /** Counts those who wait without blocking; while there are any, answers are listened to and the process lives. */
-  listen(change: 1 | -1): void {
+  /** Whether the stack runs on this thread. */
+  get isLocal(): boolean {
+    return this.link.refusesBlocking()?.code === 'EDEADLK';
+  }
+
+  /** Counts those who wait without blocking; while there are any, answers are listened to, and if they hold it the process lives. */
+  listen(change: 1 | -1, holds = true): void {
+    if (holds) this.#hold(change);
     this.#listeners += change;
-    holdProcess(change);
     if (change === 1 && this.#listeners === 1) this.link.listen(true);
     if (change === -1 && this.#listeners === 0) this.link.listen(false);
+  }
+
+  #hold(change: 1 | -1): void {
+    this.#holders += change;
+    holdProcess(change);
+    if (this.#holders === (change === 1 ? 1 : 0)) this.link.hold?.(change === 1);
   }
 
   get isListening(): boolean {

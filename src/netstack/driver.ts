@@ -15,7 +15,7 @@ import { Spin } from './spin.ts';
 const BLOCK_MS = 100;
 /** Turns in a row from microtasks; then the engine's other work has its turn. */
 const MICROTASKS_MAX = 64;
-/** Microtasks that a call of `Posix` takes to go on. */
+/** Microtasks that a call of `Posix` takes to go on; of other calls those that take more go on with the next yield. */
 const POSIX_TICKS = 8;
 
 /** Drives one netstack and its device. */
@@ -134,7 +134,7 @@ export class Driver implements HasChannel {
         continue;
       }
       turnBlocking(drivers, now, yieldAt, spin);
-      if (!drivers.some(({ netstack }) => netstack.hasPosix)) continue;
+      if (!drivers.some(({ netstack }) => netstack.hasPromises)) continue;
       for (let tick = 0; tick < POSIX_TICKS; tick++) await undefined;
     }
   }

@@ -5,15 +5,19 @@
 import { NetError } from '../errors.ts';
 import type { ForwardOptions } from '../iface/forward.ts';
 import type { Interface } from '../iface/interface.ts';
+import type { Ipv6Options } from '../iface/nd.ts';
 import { Memory } from '../memory/memory.ts';
 import type { Device, Medium } from '../phy/device.ts';
 import { Posix } from '../posix/index.ts';
+import type { AutoconfigOptions } from '../sockets/autoconfig.ts';
 import { dispose } from '../sockets/dispose.ts';
+import type { HostMdnsOptions } from '../sockets/mdns.ts';
+import type { NamesOptions } from '../sockets/names.ts';
 import { secureRandom } from '../sockets/real-clock.ts';
 import { Stack } from '../stack.ts';
 import { ALGORITHMS } from '../tcp/congestion/index.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
-import { Cidr, IpAddress, MacAddress } from '../wire/address.ts';
+import { Cidr, IpAddress } from '../wire/address.ts';
 import { Caller } from './caller.ts';
 import { Channel, type ChannelData, type HasChannel } from './channel.ts';
 import { type Call, Client } from './client.ts';
@@ -27,6 +31,7 @@ import { leaseName } from './lease.ts';
 import { LocalLink, Mailbox, type Request } from './mailbox.ts';
 import { PortServer, WatchedPort } from './port.ts';
 import { runPosixCall } from './posix-calls.ts';
+import { Services } from './services.ts';
 import { Slots } from './slots.ts';
 
 /** Rounds of one `pollDeviceIo`; then it returns, and says that there is more. */
@@ -43,9 +48,18 @@ const STREAM_BYTES_MIN = 1 << 12;
 /** How long `waitForCommandBlocking` waits at once where it may wait for ever. */
 const WAIT_FOREVER = Number.POSITIVE_INFINITY;
 
-export interface NetstackConfig {
-  /** Addresses with prefixes of the first interface: `10.0.0.1/24`. */
+export interface NetstackConfig extends NamesOptions {
+  /**
+   * Addresses with prefixes of the first interface: `10.0.0.1/24`; or what finds one: `slaac` by what IPv6 routers tell, and
+   * on Ethernet `dhcp` and `link-local`. The command `configured` waits for them.
+   */
   readonly addresses?: readonly string[];
+  /** What the DHCP client is told: a lease of before, a name, how it probes. */
+  readonly dhcp?: NonNullable<AutoconfigOptions['dhcp']>;
+  /** How IPv6 behaves: temporary addresses, a secret for stable ones, probes for duplicates. */
+  readonly ipv6?: Omit<Ipv6Options, 'onDns' | 'onManaged' | 'autoconfigure'>;
+  /** Answers and asks on the link by mDNS (RFC 6762), so that names under `.local` are found; default false. */
+  readonly mdns?: boolean | HostMdnsOptions;
   /** Routers for what no network of ours holds, at most one a family. */
   readonly gateway?: string | readonly string[];
   /** The largest IP packet of the first interface. Default 1500; a device that takes less counts. */
@@ -104,6 +118,7 @@ export class Netstack implements HasChannel, Executed {
   readonly #mailbox: Mailbox;
   readonly #slots: Slots | null;
   readonly #executor: Executor;
+  readonly services: Services;
   readonly #clients = new Set<Client>();
   readonly #ports = new Set<PortServer>();
   readonly #watched = new Set<WatchedPort>();
@@ -137,11 +152,10 @@ export class Netstack implements HasChannel, Executed {
     this.#slots = memory.shared ? makeSlots(config, memory, capacity) : null;
     this.#executor = new Executor(this);
     this.#slot = new DeviceSlot(config.medium ?? 'ip', config.mtu ?? MTU_DEFAULT);
-    this.iface = this.stack.addInterface(this.#slot, {
-      addresses: (config.addresses ?? []).map((text) => Cidr.parse(text)),
-      ...(config.name === undefined ? {} : { name: config.name }),
-      ...(config.mac === undefined ? {} : { mac: MacAddress.parse(config.mac) }),
-    });
+    const onWork = (): void => this.wake();
+    const onAnswered = (): void => this.#answered();
+    this.services = new Services(this.stack, this.#slot, config, () => this.#now, onWork, onAnswered);
+    this.iface = this.services.autoconfig.iface;
     const { gateway = [] } = config;
     for (const router of typeof gateway === 'string' ? [gateway] : gateway) {
       this.stack.addDefaultRoute(IpAddress.parse(router));
@@ -350,6 +364,7 @@ export class Netstack implements HasChannel, Executed {
         this.#posix?.notify(socket);
       }
     }
+    if (any && this.hasPromises) this.onWork?.();
     return any;
   }
 
@@ -447,9 +462,9 @@ export class Netstack implements HasChannel, Executed {
     runPosixCall(this.stack, call);
   }
 
-  /** Whether calls of {@link Posix} may be under way, which go on in microtasks. */
-  get hasPosix(): boolean {
-    return this.#posix !== null;
+  /** Whether calls may be under way that go on in microtasks. */
+  get hasPromises(): boolean {
+    return this.#posix !== null || this.services.underWay > 0;
   }
 
   #answered(): void {
@@ -467,6 +482,7 @@ export class Netstack implements HasChannel, Executed {
     for (const port of this.#ports) port.close();
     for (const port of this.#watched) port.close();
     this.#mailbox.die();
+    this.services.close();
     this.stack.close();
     this.wake();
   }

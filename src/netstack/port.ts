@@ -132,7 +132,11 @@ export class PortLink implements Link {
     // Answers come as events.
   }
 
-  listen(isWanted: boolean): void {
+  listen(): void {
+    // They always come.
+  }
+
+  hold(isWanted: boolean): void {
     this.#port.hold(isWanted);
   }
 

@@ -97,7 +97,7 @@ export class Names {
   async address(host: string, syscall: string, signal?: AbortSignal): Promise<IpAddress> {
     const numeric = this.numeric(host);
     if (numeric !== null) return numeric;
-    const found = await this.#race(
+    const found = await this.race(
       host,
       syscall,
       { signal },
@@ -113,10 +113,11 @@ export class Names {
     const { signal: _, timeout: __, ...rest } = options;
     const attempt = (address: IpAddress, signal: AbortSignal): Promise<TcpStream> =>
       dial(this.#loop, address, port, { ...rest, signal });
-    return this.#race(host, 'connect', options, attempt, (stream) => stream.abort());
+    return this.race(host, 'connect', options, attempt, (stream) => stream.abort());
   }
 
-  #race<T>(
+  /** The first of the addresses of a name, as they come and in turn, with which `attempt` succeeds. */
+  race<T>(
     host: string,
     syscall: string,
     options: DialOptions,

@@ -11,7 +11,15 @@ import {
   udpBind,
 } from '../../src/netstack/index.ts';
 import { pipePair } from '../../src/phy/index.ts';
-import { channelSide, hostSide, OTHER, OWN, type Setting, waitingCalls } from '../netstack/suite.ts';
+import {
+  channelSide,
+  hostSide,
+  OTHER,
+  OTHER_CONFIG,
+  OWN_CONFIG,
+  type Setting,
+  waitingCalls,
+} from '../netstack/suite.ts';
 import type { AppWork } from './app-role.ts';
 import { type Results, runSuite } from './results.ts';
 import type { StackWork } from './stack-role.ts';
@@ -105,8 +113,8 @@ async function hosts(): Promise<Results> {
   const ends = new Map<Setting, () => Promise<number>>();
   const begin = (): Setting => {
     const [left, right] = pipePair();
-    const own = createHost({ device: left, addresses: [`${OWN}/24`] });
-    const other = createHost({ device: right, addresses: [`${OTHER}/24`] });
+    const own = createHost({ device: left, ...OWN_CONFIG });
+    const other = createHost({ device: right, ...OTHER_CONFIG });
     const setting = { own: hostSide(own), other: hostSide(other), calls: waitingCalls };
     ends.set(setting, async () => {
       await Promise.all([own.close(), other.close()]);
@@ -144,7 +152,7 @@ async function http(): Promise<string> {
 async function here(): Promise<Results> {
   const ends = new Map<Setting, () => Promise<number>>();
   const begin = (): Setting => {
-    const [own, other] = pipedPair({ addresses: [`${OWN}/24`] }, { addresses: [`${OTHER}/24`] });
+    const [own, other] = pipedPair(OWN_CONFIG, OTHER_CONFIG);
     for (const driver of [own, other]) driver.run();
     const [first, second] = [own.commandChannel(), other.commandChannel()];
     const setting = { own: channelSide(first), other: channelSide(second), calls: waitingCalls };

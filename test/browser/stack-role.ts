@@ -1,6 +1,6 @@
 /** Two stacks on one wire, on a thread of their own. */
 import { type Driver, pipedPair } from '../../src/netstack/index.ts';
-import { OTHER, OWN } from '../netstack/suite.ts';
+import { OTHER_CONFIG, OWN_CONFIG } from '../netstack/suite.ts';
 import type { Scope } from './worker.ts';
 
 export type StackWork =
@@ -17,7 +17,7 @@ let drivers: [Driver, Driver] | null = null;
 export function serve(scope: Scope, work: StackWork): void {
   if (work.kind === 'begin') {
     const { shared, blocking = false } = work;
-    const [own, other] = pipedPair({ addresses: [`${OWN}/24`], shared }, { addresses: [`${OTHER}/24`] });
+    const [own, other] = pipedPair({ ...OWN_CONFIG, shared }, OTHER_CONFIG);
     drivers = [own, other];
     if (blocking) void own.runBlocking(other);
     else for (const driver of drivers) driver.run();
