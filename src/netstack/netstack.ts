@@ -38,6 +38,8 @@ import { Slots } from './slots.ts';
 const ROUNDS_MAX = 16;
 /** Commands of one `processCommands`; then it returns, so that packets have their turn. */
 const COMMANDS_MAX = 1024;
+/** Threads that may have sockets at once over ports. */
+const PORTS_MAX = 1024;
 const MTU_DEFAULT = 1500;
 const CAPACITY_DEFAULT = 32;
 const SLOTS_DEFAULT = 16;
@@ -201,6 +203,7 @@ export class Netstack implements HasChannel, Executed {
   /** What a worker needs: see {@link Channel.share}. */
   share(): ChannelData {
     if (this.#isClosed) throw new NetError('ENETDOWN', 'share', { detail: 'the stack is closed' });
+    if (this.#ports.size >= PORTS_MAX) throw new NetError('EMFILE', 'share', { detail: `at most ${PORTS_MAX} ports` });
     const { port1, port2 } = new MessageChannel();
     const lease = leaseName();
     if (this.#slots === null) {

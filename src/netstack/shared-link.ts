@@ -29,10 +29,10 @@ import { encode, type Message, RecordRing, type Taken } from './record-ring.ts';
 import { Spin } from './spin.ts';
 
 /** How long a thread that waits takes silence for nothing to do; then it asks whether the stack still runs. */
-const SILENCE_MS = 250;
+const SILENCE_MS = 200;
 /** The longest look before a wait, in ms: what a stack takes to fill a quarter of a stream's ring. */
 const LOOK_MS = 0.15;
-/** And how long a stack that is driven may take to answer. */
+/** And how long a stack that is driven may take to answer: together less than a second. */
 const PONG_MS = 600;
 
 /** Whether this thread may stop: browsers' main threads may not. */
@@ -84,6 +84,11 @@ export class SharedLink implements Link {
     this.#commands = new RecordRing(i32, u8, commandsAt, ringBytes, word + COMMANDS_HEAD, word + COMMANDS_TAIL);
     this.#answers = new RecordRing(i32, u8, answersAt, ringBytes, word + ANSWERS_HEAD, word + ANSWERS_TAIL);
     this.#seen = Atomics.load(i32, word + EVENT);
+  }
+
+  /** Whether the stack is closed: what was its memory may be another's, where several share one. */
+  get isOver(): boolean {
+    return Atomics.load(this.#i32, DEAD) === 1;
   }
 
   send(id: number, command: Command): boolean {
@@ -166,8 +171,7 @@ export class SharedLink implements Link {
     }
     const now = performance.now();
     if (Atomics.load(i32, DRIVEN) === 0) this.#pingAt = 0;
-    else if (this.#pingAt === 0) this.#ask(now);
-    else if (Atomics.load(i32, PONG) === Atomics.load(i32, PING)) this.#pingAt = 0;
+    else if (this.#pingAt === 0 || Atomics.load(i32, PONG) === Atomics.load(i32, PING)) this.#ask(now);
     else if (now - this.#pingAt >= PONG_MS) this.#caller.die(goneError());
   }
 

@@ -81,7 +81,7 @@ class SlotServer implements Answers, Taken {
   }
 
   note(handle: number): void {
-    const entry = this.client.entries.get(handle);
+    const entry = this.client.entries.noted(handle);
     entry?.notify(0);
   }
 

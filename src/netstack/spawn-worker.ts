@@ -1,4 +1,5 @@
 /** The thread of a spawned stack: see spawn.ts. Its packets come and go over a port, so it must not stop and wait. @module */
+import { errorResponse } from './commands.ts';
 import { Driver } from './driver.ts';
 import { Netstack, type NetstackConfig } from './netstack.ts';
 import { isNode, nodeThreads } from './node-threads.ts';
@@ -27,8 +28,12 @@ function begin({ config, packets, control }: SpawnMessage): void {
     far.rx.onPacket = forward;
     control.onmessage = ({ data }) => {
       if (data === 'share') {
-        const { channel, transferList } = driver.commandChannel().share();
-        control.postMessage(channel, transferList);
+        try {
+          const { channel, transferList } = driver.commandChannel().share();
+          control.postMessage(channel, transferList);
+        } catch (error) {
+          control.postMessage({ error: errorResponse(error, 'share') });
+        }
       } else {
         driver.close();
         packets.close();

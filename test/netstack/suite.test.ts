@@ -61,9 +61,14 @@ runHere('channel on this thread', () => {
   return { setting, end: async () => closed([own, other]) };
 });
 
-for (const [name, shared, isBlocking, memory] of [
+/** The worker in an engine that lacks Atomics.waitAsync: it is told of answers by messages. */
+const lacking = (): string => `delete Atomics.waitAsync; import(${JSON.stringify(WORKER.href)})`;
+
+for (const [name, shared, isBlocking, memory, lacks = false] of [
   ['channel across threads, asynchronous', true, false, 64 << 20],
   ['channel across threads, blocking', true, true, 64 << 20],
+  ['channel across threads, without Atomics.waitAsync', true, false, 64 << 20, true],
+  ['channel across threads, blocking without Atomics.waitAsync', true, true, 64 << 20, true],
   // Rings of a few KiB, and none at all while others hold the memory.
   ['channel across threads, asynchronous, little memory', true, false, 1 << 19],
   ['channel across threads, blocking, little memory', true, true, 1 << 19],
@@ -72,7 +77,8 @@ for (const [name, shared, isBlocking, memory] of [
   test(name, { timeout: 60_000 }, async (t) => {
     const drivers = driven(shared, memory);
     const [own, other] = drivers.map((driver) => driver.commandChannel().share());
-    const worker = new Worker(WORKER, {
+    const worker = new Worker(lacks ? lacking() : WORKER, {
+      eval: lacks,
       workerData: { own: own!.channel, other: other!.channel, isBlocking } satisfies SuiteWork,
       transferList: [...own!.transferList, ...other!.transferList] as unknown as Transferable[],
     });
