@@ -158,6 +158,19 @@ async function badCalls({ channel, end }: Scene): Promise<void> {
   await end();
 }
 
+test('a datagram of the other family, one above what UDP takes, one to no port', async () => {
+  const { channel, end } = scene();
+  const { handle } = await channel.request({ kind: 'udp-bind', host: OWN, port: 60 });
+  const data = Uint8Array.of(1);
+  const send = (host: string, port: number, bytes = data): Promise<unknown> =>
+    channel.request({ kind: 'udp-send', handle, host, port, data: bytes });
+  await assert.rejects(send('fd00::1', 9), { code: 'ENETUNREACH' });
+  await assert.rejects(send(OTHER, 9, new Uint8Array(65_508)), { code: 'EMSGSIZE' });
+  await assert.rejects(send(OTHER, 9, new Uint8Array((1 << 20) + 1)), { code: 'EMSGSIZE' });
+  await assert.rejects(send(OTHER, 0), RangeError);
+  await end();
+});
+
 test('a cancelled raw command loses no bytes: its answer is what was there', async () => {
   const { channel, end } = scene();
   const bound = await channel.request({ kind: 'udp-bind', port: 60 });

@@ -14,7 +14,7 @@ import {
   udpBind,
   udpBindBlocking,
 } from '../../src/netstack/index.ts';
-import { AF_INET, SHUT_WR, SOCK_STREAM } from '../../src/posix/index.ts';
+import { AF_INET, SHUT_WR, SOCK_DGRAM, SOCK_STREAM } from '../../src/posix/index.ts';
 import type { SynDecision } from '../../src/sockets/incoming-syn.ts';
 import { bytesOf, text } from '../hosts.ts';
 import { OTHER, OWN } from './suite.ts';
@@ -185,6 +185,9 @@ function posix(own: Channel, other: Channel): void {
     () => client.read(99, buffer),
     () => client.connect(client.socket(AF_INET, SOCK_STREAM), { ...address, port: 8 }),
     () => client.write(client.socket(AF_INET, SOCK_STREAM), buffer),
+    () => client.read(client.socket(AF_INET, SOCK_STREAM), buffer),
+    () => client.listen(client.socket(AF_INET, SOCK_DGRAM), 5),
+    () => client.accept(client.socket(AF_INET, SOCK_DGRAM)),
     () => {
       const second = server.socket(AF_INET, SOCK_STREAM);
       server.bind(second, address);
