@@ -61,8 +61,8 @@ export type TcpCommand =
   | { readonly kind: 'tcp-receive'; readonly handle: Handle; readonly max: number }
   /** Closes the sending half. */
   | { readonly kind: 'tcp-shutdown'; readonly handle: Handle }
-  /** Lets go: what was taken is still sent. Also of a listener. */
-  | { readonly kind: 'tcp-close'; readonly handle: Handle }
+  /** Lets go: what was taken is still sent. Also of a listener. With `lingerMs` answered when all of it is acknowledged, or then. */
+  | { readonly kind: 'tcp-close'; readonly handle: Handle; readonly lingerMs?: number | undefined }
   | { readonly kind: 'tcp-abort'; readonly handle: Handle }
   | { readonly kind: 'tcp-status'; readonly handle: Handle };
 

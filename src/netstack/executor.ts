@@ -115,8 +115,7 @@ export class Executor {
         return { kind: 'decided', isInTime: listener.decide(command.syn, command.decision) };
       }
       case 'tcp-close':
-        this.#closeTcp(client, command.handle);
-        return OK;
+        return this.#closeTcp(client, call, command);
     }
     const stream = client.get('stream', command.handle, syscallOf(command)) as StreamEntry;
     switch (command.kind) {
@@ -175,10 +174,17 @@ export class Executor {
     return null;
   }
 
-  #closeTcp(client: Client, handle: number): void {
+  #closeTcp(client: Client, call: Call, command: Extract<TcpCommand, { kind: 'tcp-close' }>): Response | null {
+    const { handle, lingerMs } = command;
     const entry = client.entries.get(handle);
     if (entry === null || (entry.kind !== 'stream' && entry.kind !== 'listener')) throw new NetError('EBADF', 'close');
+    if (lingerMs !== undefined && !(lingerMs >= 0)) {
+      throw new RangeError(`lingerMs: expected 0 or more, got ${lingerMs}`);
+    }
     entry.close();
+    if (lingerMs === undefined || entry.kind === 'listener') return OK;
+    this.#to.services.linger(call, entry as StreamEntry, lingerMs);
+    return null;
   }
 
   #udp(client: Client, call: Call, command: UdpCommand): Response | null {

@@ -176,6 +176,13 @@ export class RingStream extends ChannelSocket implements StreamBackend {
     this.#leave('tcp-close');
   }
 
+  async releaseLingering(lingerMs: number): Promise<void> {
+    if (this.isReleased) return;
+    this.forget();
+    this.caller.streams.delete(noteOf(this.#handle));
+    await this.caller.request({ kind: 'tcp-close', handle: this.#handle, lingerMs }).catch(() => {});
+  }
+
   abort(): void {
     if (this.isReleased) return;
     this.#leave('tcp-abort');

@@ -23,6 +23,9 @@ export interface ServicesOptions extends NamesOptions, Omit<ConfiguredInterfaceO
   readonly mdns?: boolean | HostMdnsOptions;
 }
 
+/** How often a stream that lingers is looked at. */
+const LINGER_STEP_MS = 5;
+
 type ConnectCommand = Extract<TcpCommand, { kind: 'tcp-connect' }>;
 
 export class Services {
@@ -156,6 +159,20 @@ export class Services {
         stream.abort(); // no handle is free
         throw error;
       }
+    });
+  }
+
+  /** Answers when all that a closed stream had to send is acknowledged, or after `ms`. */
+  linger(call: Call, stream: StreamEntry, ms: number): void {
+    const { clock } = this.loop;
+    const until = clock.now() + ms;
+    this.#run(call, async (signal) => {
+      while (!stream.isDone && clock.now() < until && !signal.aborted && !this.loop.isClosed) {
+        await new Promise<void>((resolve) => {
+          clock.setTimer(Math.min(until, clock.now() + LINGER_STEP_MS), resolve);
+        });
+      }
+      return { kind: 'ok' };
     });
   }
 

@@ -94,7 +94,7 @@ async function askFor(control: MessagePort, { failed }: Thread): Promise<Channel
  * const socket = await udpBind(stack, { port: 53 })
  */
 export async function spawn(config: SpawnConfig = {}): Promise<SpawnedNetstack> {
-  const thread = await startThread(new URL('./spawn-worker.js', import.meta.url));
+  const thread = await startThread();
   const [control, packets] = [new MessageChannel(), new MessageChannel()];
   const ready = nextMessage(control.port1);
   thread.post({ config, packets: packets.port2, control: control.port2 }, [packets.port2, control.port2]);
@@ -111,10 +111,11 @@ export async function spawn(config: SpawnConfig = {}): Promise<SpawnedNetstack> 
 
 const threadGone = (detail: string): NetError => new NetError('ENETDOWN', 'spawn', { detail });
 
-async function startThread(url: URL): Promise<Thread> {
+/** Bundlers look for a worker written just like this, and take its file along. */
+async function startThread(): Promise<Thread> {
   const { promise, reject } = failure();
   if (!isNode) {
-    const worker = new Worker(url, { type: 'module' });
+    const worker = new Worker(new URL('./spawn-worker.js', import.meta.url), { type: 'module' });
     worker.onerror = ({ message }) => reject(threadGone(message ?? 'the worker did not load'));
     return {
       post: (message, transfer) => worker.postMessage(message, transfer),
@@ -126,7 +127,7 @@ async function startThread(url: URL): Promise<Thread> {
     };
   }
   const { Worker: NodeWorker } = await nodeThreads();
-  const worker = new NodeWorker(url);
+  const worker = new NodeWorker(new URL('./spawn-worker.js', import.meta.url));
   worker.on('error', (error) => reject(threadGone((error as Error).message)));
   worker.on('exit', () => reject(threadGone('the thread has ended')));
   worker.unref();

@@ -77,6 +77,8 @@ export interface StreamBackend extends Backend {
   wantRecv?(): boolean;
   close(): void;
   release(): void;
+  /** The same, where the stack is behind a channel: resolves when everything is acknowledged, or after `ms`. */
+  releaseLingering?(ms: number): Promise<void>;
   abort(): void;
   isDrained(): boolean;
 }
