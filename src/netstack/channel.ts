@@ -92,12 +92,14 @@ export class Channel implements HasChannel {
       throw new NetError('EOPNOTSUPP', 'attach', { detail });
     }
     const index = claim(words, given.slot);
+    let link: SharedLink | null = null;
     const caller = new Caller((made) => {
       const watched = port === null ? null : new WatchedPort(port, given.lease, 'client', () => made.die(goneError()));
-      return new SharedLink(made, words, words.slot(index), memory, watched);
+      link = new SharedLink(made, words, words.slot(index), memory, watched);
+      return link;
     });
-    const plain = { ...given, slot: -1, port: null };
-    return new Channel(caller, plain, () => plain);
+    const plain = { ...given, slot: -1, port: null, lease: '' };
+    return new Channel(caller, plain, () => ({ ...plain, ...link!.share() }));
   }
 
   /** What sockets are made over. */
@@ -114,7 +116,8 @@ export class Channel implements HasChannel {
   }
 
   /**
-   * A channel for one worker: as the stack's own thread gives it, with a port on which each side learns of the other's end.
+   * A channel for one worker, given by the stack's thread or by another one's, with a port on which each side learns of the
+   * other's end.
    * @throws NetError ENETDOWN, EMFILE
    */
   share(): SharedChannel {
@@ -178,10 +181,12 @@ function fromPort(data: ChannelData): Channel {
     const detail = 'without shared memory a channel is posted by share()';
     throw new NetError('EOPNOTSUPP', 'attach', { detail });
   }
-  const caller = new Caller((made) => new PortLink(made, port, lease, capacity));
-  return new Channel(caller, { ...data, port: null }, () => {
-    throw new NetError('EOPNOTSUPP', 'share', { detail: 'only the thread of the stack can share a channel' });
+  let link: PortLink | null = null;
+  const caller = new Caller((made) => {
+    link = new PortLink(made, port, lease, capacity);
+    return link;
   });
+  return new Channel(caller, { ...data, port: null }, () => ({ ...data, ...link!.share() }));
 }
 
 /** A slot: the one that was kept, or else any that is free. */

@@ -121,6 +121,15 @@ export class Control {
     return true;
   }
 
+  /** Keeps a free slot for the thread that a channel is shared with; -1: all are taken. */
+  reserve(): number {
+    for (let index = 0; index < this.slotCount; index++) {
+      const at = this.slot(index).word + STATE;
+      if (Atomics.compareExchange(this.i32, at, STATE_FREE, STATE_RESERVED) === STATE_FREE) return index;
+    }
+    return -1;
+  }
+
   /** Gives a slot back, claimed or reserved. */
   release(index: number): void {
     const { word } = this.slot(index);

@@ -27,9 +27,8 @@ import type { DatagramEntry } from './datagram-entry.ts';
 import { DeviceSlot } from './device-slot.ts';
 import { rung, whenRung } from './doorbell.ts';
 import { type Executed, Executor } from './executor.ts';
-import { leaseName } from './lease.ts';
 import { LocalLink, Mailbox, type Request } from './mailbox.ts';
-import { PortServer, WatchedPort } from './port.ts';
+import { type Joined, joining, PortServer, WatchedPort } from './port.ts';
 import { runPosixCall } from './posix-calls.ts';
 import { Services } from './services.ts';
 import { Slots } from './slots.ts';
@@ -94,6 +93,9 @@ export interface NetstackConfig extends NamesOptions {
   /** Uniform uint32; by default the engine's cryptographic source. */
   readonly random?: () => number;
 }
+
+/** A channel without a way of its own. */
+const NOWHERE = { slot: -1, port: null, lease: '' } as const;
 
 /** Whether this engine hands shared memory between threads. Pages must be cross-origin isolated for it. */
 const canShare = (): boolean =>
@@ -195,7 +197,7 @@ export class Netstack implements HasChannel, Executed {
 
   /** Another channel of this thread, with sockets of its own that end with it. */
   openChannel(): Channel {
-    const channel = localChannel(new WeakRef(this), this.#mailbox, this.#clients, this.#data(-1, null, ''));
+    const channel = localChannel(new WeakRef(this), this.#mailbox, this.#clients, this.#data(NOWHERE));
     if (this.#isClosed) channel.caller.die(new NetError('ENETDOWN', 'request', { detail: 'the stack is closed' }));
     return channel;
   }
@@ -204,27 +206,45 @@ export class Netstack implements HasChannel, Executed {
   share(): ChannelData {
     if (this.#isClosed) throw new NetError('ENETDOWN', 'share', { detail: 'the stack is closed' });
     if (this.#ports.size >= PORTS_MAX) throw new NetError('EMFILE', 'share', { detail: `at most ${PORTS_MAX} ports` });
-    const { port1, port2 } = new MessageChannel();
-    const lease = leaseName();
-    if (this.#slots === null) {
-      this.#ports.add(new PortServer(port1, lease, this.#mailbox, (server) => this.#ports.delete(server)));
-      return this.#data(-1, port2, lease);
+    const { given, kept } = joining(this.control?.reserve() ?? -1);
+    if (this.#slots !== null && given.slot < 0) {
+      throw new NetError('EMFILE', 'share', { detail: 'no slot is free: see clients' });
     }
-    const { bell } = this.control!;
-    const reserved = this.#slots.reserve(() => watched.ring());
-    if (reserved === null) throw new NetError('EMFILE', 'share', { detail: 'no slot is free: see clients' });
-    const watched = new WatchedPort(port1, lease, 'stack', () => {
-      watched.close();
-      this.#watched.delete(watched);
-      reserved.end();
-      this.wake();
-    });
-    watched.onRing = () => rung(bell);
-    this.#watched.add(watched);
-    return this.#data(reserved.index, port2, lease);
+    this.#join(kept);
+    return this.#data(given);
   }
 
-  #data(slot: number, port: MessagePort | null, lease: string): ChannelData {
+  /** Serves the other end of a channel that was shared, here or by a client. */
+  #join({ port, lease, slot }: Joined): void {
+    const onJoin = (joined: Joined): void => this.#join(joined);
+    if (this.#slots !== null) {
+      this.#watch(port, lease, slot, onJoin);
+      return;
+    }
+    const server = new PortServer(port, lease, this.#mailbox, (ended) => this.#ports.delete(ended), onJoin);
+    if (this.#isClosed || this.#ports.size >= PORTS_MAX) server.close();
+    else this.#ports.add(server);
+  }
+
+  #watch(port: MessagePort, lease: string, slot: number, onJoin: (joined: Joined) => void): void {
+    const watched = new WatchedPort(port, lease, 'stack', () => {
+      watched.close();
+      this.#watched.delete(watched);
+      end?.();
+      this.wake();
+    });
+    const end = this.#slots!.watch(slot, () => watched.ring());
+    if (end === null || this.#isClosed) {
+      watched.close();
+      return;
+    }
+    const { bell } = this.control!;
+    watched.onRing = () => rung(bell);
+    watched.onJoin = onJoin;
+    this.#watched.add(watched);
+  }
+
+  #data({ slot, port, lease }: Pick<ChannelData, 'slot' | 'port' | 'lease'>): ChannelData {
     const control = this.control?.buffer ?? null;
     const memory = control === null ? null : (this.memory.wasm.buffer as unknown as SharedArrayBuffer);
     const bell = (this.control?.bell.buffer ?? null) as SharedArrayBuffer | null;

@@ -6,7 +6,7 @@ import { NetError } from '../errors.ts';
 import { type Caller, goneError, type Link } from './caller.ts';
 import { Client } from './client.ts';
 import { type Command, errorResponse, type Response } from './commands.ts';
-import { Lease, type Role } from './lease.ts';
+import { Lease, leaseName, type Role } from './lease.ts';
 import type { Mailbox } from './mailbox.ts';
 
 interface ToStack {
@@ -18,6 +18,29 @@ interface ToStack {
 interface Said {
   readonly holds?: true;
   readonly ring?: true;
+  /** A client shares the channel: the stack's end of a further one. */
+  readonly join?: Joined;
+}
+
+/** A channel that a client shares with a further thread. */
+export interface Joined {
+  readonly port: MessagePort;
+  readonly lease: string;
+  /** The slot that is kept for that thread; -1 without shared memory. */
+  readonly slot: number;
+}
+
+/** What the further thread is given. */
+export const joining = (slot: number): { given: Joined; kept: Joined } => {
+  const { port1, port2 } = new MessageChannel();
+  const lease = leaseName();
+  return { given: { port: port2, lease, slot }, kept: { port: port1, lease, slot } };
+};
+
+/** A message of a client that shares a channel, or null. */
+function joinedOf(data: unknown): Joined | null {
+  const { join } = (data ?? {}) as Said;
+  return join?.port instanceof MessagePort && typeof join.lease === 'string' ? join : null;
 }
 
 /** An answer, or how many commands were taken, or that the stack ends. */
@@ -58,7 +81,8 @@ class EndedPort {
   }
 
   post(message: ToStack | ToClient | Said): void {
-    if (!this.#isClosed) this.port.postMessage(message);
+    if (!this.#isClosed)
+      this.port.postMessage(message, message === null || !('join' in message) ? [] : [message.join!.port]);
   }
 
   close(): void {
@@ -76,17 +100,25 @@ class EndedPort {
 export class WatchedPort {
   /** Called when the other side has rung. */
   onRing: (() => void) | null = null;
+  /** Called when the other side shares the channel. */
+  onJoin: ((joined: Joined) => void) | null = null;
   readonly #port: EndedPort;
 
   constructor(port: MessagePort, lease: string, role: Role, onEnd: () => void) {
     const onMessage = (data: unknown): void => {
-      if ((data as Said | null)?.ring === true) this.onRing?.();
+      const joined = joinedOf(data);
+      if (joined !== null) this.onJoin?.(joined);
+      else if ((data as Said | null)?.ring === true) this.onRing?.();
     };
     this.#port = new EndedPort(port, lease, role, onMessage, onEnd);
   }
 
   ring(): void {
     this.#port.post({ ring: true });
+  }
+
+  join(join: Joined): void {
+    this.#port.post({ join });
   }
 
   close(): void {
@@ -115,6 +147,13 @@ export class PortLink implements Link {
       }
     };
     this.#port = new EndedPort(port, lease, 'client', onMessage, () => caller.die(goneError()));
+  }
+
+  /** A channel for a further thread. */
+  share(): Joined {
+    const { given, kept } = joining(-1);
+    this.#port.post({ join: kept });
+    return given;
   }
 
   send(id: number, command: Command): boolean {
@@ -164,12 +203,23 @@ export class PortServer {
   readonly #onEnd: (server: PortServer) => void;
   #taken = 0;
 
-  constructor(port: MessagePort, lease: string, mailbox: Mailbox, onEnd: (server: PortServer) => void) {
+  /** @param onJoin - called when the client shares the channel */
+  constructor(
+    port: MessagePort,
+    lease: string,
+    mailbox: Mailbox,
+    onEnd: (server: PortServer) => void,
+    onJoin: (joined: Joined) => void,
+  ) {
     this.#mailbox = mailbox;
     this.#onEnd = onEnd;
     this.#backlogMax = 4 * mailbox.capacity;
     this.client = new Client({ answer: (id, response) => this.#answer(id, response) });
-    const onMessage = (data: unknown): void => this.#onMessage(data);
+    const onMessage = (data: unknown): void => {
+      const joined = joinedOf(data);
+      if (joined === null) this.#onMessage(data);
+      else onJoin(joined);
+    };
     this.#port = new EndedPort(port, lease, 'stack', onMessage, () => this.#end());
   }
 

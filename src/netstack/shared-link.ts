@@ -24,7 +24,7 @@ import {
   WANTS_ROOM,
 } from './control.ts';
 import { hasWaitAsync, WAITS_HERE, whenChanged } from './doorbell.ts';
-import type { WatchedPort } from './port.ts';
+import { type Joined, joining, type WatchedPort } from './port.ts';
 import { encode, type Message, RecordRing, type Taken } from './record-ring.ts';
 import { Spin } from './spin.ts';
 
@@ -89,6 +89,19 @@ export class SharedLink implements Link {
   /** Whether the stack is closed: what was its memory may be another's, where several share one. */
   get isOver(): boolean {
     return Atomics.load(this.#i32, DEAD) === 1;
+  }
+
+  /**
+   * A channel for a further thread; null where this one was posted as it was: the stack would not learn of it.
+   * @throws NetError EMFILE
+   */
+  share(): Joined | null {
+    if (this.#port === null) return null;
+    const slot = this.#control.reserve();
+    if (slot < 0) throw new NetError('EMFILE', 'share', { detail: 'no slot is free: see clients' });
+    const { given, kept } = joining(slot);
+    this.#port.join(kept);
+    return given;
   }
 
   send(id: number, command: Command): boolean {

@@ -14,9 +14,6 @@ import {
   type Control,
   PENDING,
   type Slot,
-  STATE,
-  STATE_FREE,
-  STATE_RESERVED,
   WANTS_ROOM,
 } from './control.ts';
 import type { Request } from './mailbox.ts';
@@ -44,13 +41,12 @@ class SlotServer implements Answers, Taken {
   readonly #answers: RecordRing;
   #held: Held[] = [];
   /** Sends the client a message, where it waits for one. */
-  readonly #post: (() => void) | null;
+  post: (() => void) | null = null;
   #mustRing = false;
   #taken: Request | null = null;
 
-  constructor(control: Control, slot: Slot, makeRings: () => StreamRings | null, post: (() => void) | null) {
+  constructor(control: Control, slot: Slot, makeRings: () => StreamRings | null) {
     this.slot = slot;
-    this.#post = post;
     this.#control = control;
     const { i32, u8, ringBytes } = control;
     const { word, commandsAt, answersAt } = slot;
@@ -123,7 +119,7 @@ class SlotServer implements Answers, Taken {
   }
 
   ring(): void {
-    this.#control.ringClient(this.slot.word, this.#post);
+    this.#control.ringClient(this.slot.word, this.post);
   }
 
   #put({ id, encoded, events }: Held): boolean {
@@ -171,25 +167,22 @@ export class Slots {
   }
 
   /**
-   * Keeps a slot for the thread that a channel is shared with, and gives what ends it; null when all are taken.
+   * The slot is a thread's whose end is watched: gives what is to be called then, or null where the slot is another's.
    * @param post - sends that thread a message
    */
-  reserve(post: () => void): { readonly index: number; readonly end: () => void } | null {
-    const { i32 } = this.control;
-    for (let index = 0; index < this.control.slotCount; index++) {
-      const { word } = this.control.slot(index);
-      if (Atomics.compareExchange(i32, word + STATE, STATE_FREE, STATE_RESERVED) !== STATE_FREE) continue;
-      const server = this.#serve(index, post);
-      const end = (): void => {
-        if (this.#servers[index] === server) this.end(index);
-      };
-      return { index, end };
-    }
-    return null;
+  watch(index: number, post: () => void): (() => void) | null {
+    if (!(Number.isInteger(index) && index >= 0 && index < this.control.slotCount)) return null;
+    const server = this.#servers[index] ?? this.#serve(index);
+    if (server.post !== null) return null;
+    server.post = post;
+    server.ring(); // it may have waited for a message already
+    return () => {
+      if (this.#servers[index] === server) this.end(index);
+    };
   }
 
-  #serve(index: number, post: (() => void) | null = null): SlotServer {
-    const server = new SlotServer(this.control, this.control.slot(index), () => this.#makeRings(), post);
+  #serve(index: number): SlotServer {
+    const server = new SlotServer(this.control, this.control.slot(index), () => this.#makeRings());
     this.#servers[index] = server;
     return server;
   }

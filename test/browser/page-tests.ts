@@ -199,11 +199,30 @@ async function worker(shared: boolean, isBlocking: boolean, blockingStack = fals
   return results;
 }
 
-/** A worker that holds sockets is terminated. */
-async function appEnds(shared: boolean): Promise<void> {
+/** The stack in the page, the application in a worker. */
+async function stackHere(isBlocking: boolean): Promise<Results> {
+  const [own, other] = pipedPair(OWN_CONFIG, OTHER_CONFIG);
+  for (const driver of [own, other]) driver.run();
+  const app = await Thread.start('app');
+  const channels = [own, other].map((driver) => driver.commandChannel().share().channel);
+  const work = { kind: 'suite', isBlocking, own: channels[0], other: channels[1] } as const;
+  const results = await app.ask<Results>(work, ports(channels));
+  check(Array.isArray(results), String(results));
+  app.worker.terminate();
+  for (const driver of [own, other]) driver.close();
+  const held = own.netstack.memory.usedBytes;
+  results.push(['memory is given back', held === 0 ? null : `${held} bytes are still held`]);
+  return results;
+}
+
+/** A worker that holds sockets is terminated; its channel is the stack's, or shared by the page, which is a client too. */
+async function appEnds(shared: boolean, byPage = false): Promise<void> {
   const stack = await stacks(shared);
   const app = await Thread.start('app');
-  const said = await shareWith(app, stack, { kind: 'hold' });
+  let channels = await stack.ask<ChannelData[]>({ kind: 'share' });
+  if (byPage) channels = channels.map((data) => Channel.from(data).share().channel);
+  const work = { kind: 'hold', own: channels[0], other: channels[1] } as const;
+  const said = await app.ask(work, ports(channels));
   check(said === 'holding', String(said));
   check((await stack.ask<number>({ kind: 'count' })) === 2, 'two sockets are open');
   await new Promise((resolve) => setTimeout(resolve, 300));
@@ -279,6 +298,7 @@ const tests = {
   here,
   page,
   worker,
+  stackHere,
   appEnds,
   stackEnds,
   stackEndsUnderBlocked,

@@ -8,6 +8,7 @@ import {
   Channel,
   type Driver,
   Netstack,
+  piped,
   pipedPair,
   type SharedChannel,
   spawn,
@@ -101,6 +102,38 @@ for (const [how, shared] of [
   });
 }
 
+for (const [how, shared] of [
+  ['a port', false],
+  ['shared memory', true],
+] as const) {
+  test(`over ${how}: a channel shared by a client; whose thread ends leaves no socket`, {
+    timeout: 30_000,
+  }, async () => {
+    const [own, other] = pipedPair({ addresses: [`${OWN}/24`], shared }, { addresses: [`${OTHER}/24`] });
+    own.run();
+    other.run();
+    other.netstack.stack.tcpSocket().listen({ port: 80 });
+    const client = Channel.from(own.commandChannel().share().channel);
+    const socket = await udpBind(client, { port: 53 });
+    const worker = start('hold', [client.share()]);
+    assert.equal(await nextMessage(worker), 'holding');
+    assert.equal(own.netstack.socketCount, 4);
+    await worker.terminate();
+    await until(() => own.netstack.socketCount === 1, 'its sockets are closed');
+    const third = Channel.from(client.share().channel);
+    await udpBind(third, { port: 90 });
+    await assert.rejects(udpBind(third, { port: 53 }), { code: 'EADDRINUSE' });
+    third.close();
+    await until(() => own.netstack.socketCount === 1, 'those of the third are closed');
+    await socket.close();
+    client.close();
+    assert.throws(() => client.share(), { code: 'ENETDOWN' });
+    own.close();
+    other.close();
+    assert.equal(own.netstack.memory.usedBytes, 0);
+  });
+}
+
 test('over a port: callers whose stack’s thread ends are told', { timeout: 30_000 }, async () => {
   const stack = start('port-stack', []);
   const channel = Channel.from(await nextMessage(stack));
@@ -113,6 +146,45 @@ test('over a port: callers whose stack’s thread ends are told', { timeout: 30_
   for (const call of waiting) await assert.rejects(call, { code: 'ENETDOWN' });
   assert.ok(performance.now() - since < 3000, `it took ${performance.now() - since} ms`);
   await assert.rejects(udpBind(channel), { code: 'ENETDOWN' });
+});
+
+test('over shared memory: closing with lingering waits for the acknowledgement, or for its time', async () => {
+  const [own, far] = piped({ addresses: [`${OWN}/24`] });
+  const [other, back] = piped({ addresses: [`${OTHER}/24`] });
+  let isCut = false;
+  for (const [from, to] of [
+    [far, back],
+    [back, far],
+  ] as const) {
+    from.rx.onPacket = () => {
+      for (let packet = from.rx.tryReceive(); packet !== null; packet = from.rx.tryReceive()) {
+        if (!isCut) to.tx.trySend(packet);
+      }
+    };
+  }
+  own.run();
+  other.run();
+  const channel = Channel.from(own.commandChannel().share().channel);
+  const listener = await tcpListen(other, { port: 80 });
+  for (const [cut, lingerMs, least, most] of [
+    [false, 20_000, 0, 10_000],
+    [true, 200, 195, 10_000],
+  ] as const) {
+    isCut = false;
+    const stream = await tcpConnect(channel, { host: OTHER, port: 80 });
+    const peer = await listener.accept();
+    isCut = cut;
+    await stream.write(new Uint8Array(5000));
+    const since = performance.now();
+    await stream.close({ lingerMs });
+    const ms = performance.now() - since;
+    assert.ok(ms >= least && ms <= most, `it took ${ms} ms`);
+    peer.abort();
+  }
+  channel.close();
+  own.close();
+  other.close();
+  assert.equal(own.netstack.memory.usedBytes, 0);
 });
 
 test('a thread that blocks in accept decides about SYNs', { timeout: 30_000 }, async () => {
