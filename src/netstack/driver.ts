@@ -7,7 +7,8 @@ import { macrotask, realClock } from '../sockets/real-clock.ts';
 import type { Channel, HasChannel } from './channel.ts';
 import { DOORBELL, DRIVEN, STACK_WAITS, WAITS } from './control.ts';
 import { whenRung } from './doorbell.ts';
-import { Netstack, type NetstackConfig } from './netstack.ts';
+import { Netstack } from './netstack.ts';
+import type { NetstackConfig } from './netstack-config.ts';
 import { Pipe, PipeDev } from './pipe.ts';
 import { Spin } from './spin.ts';
 

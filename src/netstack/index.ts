@@ -37,7 +37,8 @@ export {
 } from './create-socket.ts';
 export { Driver, piped, pipedPair } from './driver.ts';
 export type { Request } from './mailbox.ts';
-export { Netstack, type NetstackConfig } from './netstack.ts';
+export { Netstack } from './netstack.ts';
+export type { NetstackConfig } from './netstack-config.ts';
 export { PacketQueue, Pipe, PipeDev, type PipeDevOptions } from './pipe.ts';
 export { ChannelPosix } from './posix.ts';
 export { type ChannelResolverOptions, resolverOver } from './resolve.ts';

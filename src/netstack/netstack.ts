@@ -3,35 +3,30 @@
  * it time and device; sockets live on any thread, and ask for what they need. @module
  */
 import { NetError } from '../errors.ts';
-import type { ForwardOptions } from '../iface/forward.ts';
 import type { Interface } from '../iface/interface.ts';
-import type { Ipv6Options } from '../iface/nd.ts';
-import { Memory } from '../memory/memory.ts';
-import type { Device, Medium } from '../phy/device.ts';
+import type { Memory } from '../memory/memory.ts';
+import type { Device } from '../phy/device.ts';
 import { Posix } from '../posix/index.ts';
-import type { AutoconfigOptions } from '../sockets/autoconfig.ts';
 import { dispose } from '../sockets/dispose.ts';
-import type { HostMdnsOptions } from '../sockets/mdns.ts';
-import type { NamesOptions } from '../sockets/names.ts';
 import { secureRandom } from '../sockets/real-clock.ts';
 import { Stack } from '../stack.ts';
 import { ALGORITHMS } from '../tcp/congestion/index.ts';
-import type { TcpSettings } from '../tcp/settings.ts';
 import { Cidr, IpAddress } from '../wire/address.ts';
 import { Caller } from './caller.ts';
 import { Channel, type ChannelData, type HasChannel } from './channel.ts';
 import { type Call, Client } from './client.ts';
 import type { PosixCommand } from './commands.ts';
-import { Control, DEAD, DOORBELL, PING, PONG, SLOTS_MAX, STACK_WAITS, WAITS } from './control.ts';
+import { type Control, DEAD, DOORBELL, PING, PONG, STACK_WAITS, WAITS } from './control.ts';
 import type { DatagramEntry } from './datagram-entry.ts';
 import { DeviceSlot } from './device-slot.ts';
 import { rung, whenRung } from './doorbell.ts';
 import { type Executed, Executor } from './executor.ts';
 import { LocalLink, Mailbox, type Request } from './mailbox.ts';
+import { capacityOf, makeSlots, memoryOf, type NetstackConfig } from './netstack-config.ts';
 import { type Joined, joining, PortServer, WatchedPort } from './port.ts';
 import { runPosixCall } from './posix-calls.ts';
 import { Services } from './services.ts';
-import { Slots } from './slots.ts';
+import type { Slots } from './slots.ts';
 
 /** Rounds of one `pollDeviceIo`; then it returns, and says that there is more. */
 const ROUNDS_MAX = 16;
@@ -40,77 +35,11 @@ const COMMANDS_MAX = 1024;
 /** Threads that may have sockets at once over ports. */
 const PORTS_MAX = 1024;
 const MTU_DEFAULT = 1500;
-const CAPACITY_DEFAULT = 32;
-const SLOTS_DEFAULT = 16;
-const SLOT_BYTES_DEFAULT = 1 << 18;
-const SLOT_BYTES_MIN = 1 << 12;
-const STREAM_BYTES_DEFAULT = 1 << 21;
-const STREAM_BYTES_MIN = 1 << 12;
 /** How long `waitForCommandBlocking` waits at once where it may wait for ever. */
 const WAIT_FOREVER = Number.POSITIVE_INFINITY;
 
-export interface NetstackConfig extends NamesOptions {
-  /**
-   * Addresses with prefixes of the first interface: `10.0.0.1/24`; or what finds one: `slaac` by what IPv6 routers tell, and
-   * on Ethernet `dhcp` and `link-local`. The command `configured` waits for them.
-   */
-  readonly addresses?: readonly string[];
-  /** What the DHCP client is told: a lease of before, a name, how it probes. */
-  readonly dhcp?: NonNullable<AutoconfigOptions['dhcp']>;
-  /** How IPv6 behaves: temporary addresses, a secret for stable ones, probes for duplicates. */
-  readonly ipv6?: Omit<Ipv6Options, 'onDns' | 'onManaged' | 'autoconfigure'>;
-  /** Answers and asks on the link by mDNS (RFC 6762), so that names under `.local` are found; default false. */
-  readonly mdns?: boolean | HostMdnsOptions;
-  /** Routers for what no network of ours holds, at most one a family. */
-  readonly gateway?: string | readonly string[];
-  /** The largest IP packet of the first interface. Default 1500; a device that takes less counts. */
-  readonly mtu?: number;
-  /** Default `ip`. */
-  readonly medium?: Medium;
-  /** The Ethernet address; random by default. */
-  readonly mac?: string;
-  readonly name?: string;
-  /** Bytes of memory the stack may use, in all; or a memory of one's own. Default 64 MiB. */
-  readonly memory?: number | Memory;
-  /** Whether other threads may share the memory: they may block then. Default: where the engine allows it. */
-  readonly shared?: boolean;
-  /** Commands that may wait to be processed, for each channel; beyond, callers wait. Default 32. */
-  readonly channelCapacity?: number;
-  /** Threads that may have sockets at once over shared memory, 1 to 32. Default 16. */
-  readonly clients?: number;
-  /** Bytes of either ring of such a thread, a power of two from 4 KiB; a command has at most half. Default 256 KiB. */
-  readonly channelBytes?: number;
-  /**
-   * The most bytes that both rings of a stream take, a power of two from 4 KiB to 16 MiB; never more than a 32nd of the
-   * memory that is free. Default 2 MiB.
-   */
-  readonly streamBytes?: number;
-  /** A netstack of the same thread whose doorbell this one shares, so that one blocking driver can serve both. */
-  readonly beside?: Netstack;
-  readonly forward?: boolean | ForwardOptions;
-  /** What TCP sockets start with. */
-  readonly tcp?: Partial<TcpSettings>;
-  /** Uniform uint32; by default the engine's cryptographic source. */
-  readonly random?: () => number;
-}
-
 /** A channel without a way of its own. */
 const NOWHERE = { slot: -1, port: null, lease: '' } as const;
-
-/** Whether this engine hands shared memory between threads. Pages must be cross-origin isolated for it. */
-const canShare = (): boolean =>
-  typeof SharedArrayBuffer !== 'undefined' &&
-  (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated !== false;
-
-function checkPower(name: string, value: number, least: number, most: number): number {
-  if (Number.isInteger(value) && value >= least && value <= most && (value & (value - 1)) === 0) return value;
-  throw new RangeError(`${name}: expected a power of two from ${least} to ${most}, got ${value}`);
-}
-
-function checkCount(name: string, value: number, most: number): number {
-  if (Number.isInteger(value) && value >= 1 && value <= most) return value;
-  throw new RangeError(`${name}: expected 1 to ${most}, got ${value}`);
-}
 
 export class Netstack implements HasChannel, Executed {
   readonly stack: Stack;
@@ -149,7 +78,7 @@ export class Netstack implements HasChannel, Executed {
     });
     this.stack.setNow(now);
     const { memory } = this.stack;
-    const capacity = checkCount('channelCapacity', config.channelCapacity ?? CAPACITY_DEFAULT, 1 << 20);
+    const capacity = capacityOf(config);
     this.#mailbox = new Mailbox(capacity);
     this.#mailbox.onPost = wakes(new WeakRef(this));
     gone.register(this, this.#mailbox);
@@ -550,16 +479,3 @@ const ADDRESSES_MAX = 64;
 
 /** Stacks that nobody holds any more: those who wait for them are told. */
 const gone = new FinalizationRegistry<Mailbox>((mailbox) => mailbox.die());
-
-function memoryOf(config: NetstackConfig): Memory {
-  const { memory, shared = canShare() } = config;
-  if (memory instanceof Memory) return memory;
-  return new Memory(memory === undefined ? { shared } : { bytes: memory, shared });
-}
-
-function makeSlots(config: NetstackConfig, memory: Memory, capacity: number): Slots {
-  const slots = checkCount('clients', config.clients ?? SLOTS_DEFAULT, SLOTS_MAX);
-  const bytes = checkPower('channelBytes', config.channelBytes ?? SLOT_BYTES_DEFAULT, SLOT_BYTES_MIN, 1 << 26);
-  const stream = checkPower('streamBytes', config.streamBytes ?? STREAM_BYTES_DEFAULT, STREAM_BYTES_MIN, 1 << 24);
-  return new Slots(Control.make(slots, bytes, capacity, config.beside?.control ?? undefined), memory, stream);
-}

@@ -12,7 +12,8 @@ import { VirtualClock } from '../sim/clock.ts';
 import { IpAddress } from '../wire/address.ts';
 import { tcpConnect, udpBind } from './create-socket.ts';
 import { Driver } from './driver.ts';
-import { Netstack, type NetstackConfig } from './netstack.ts';
+import { Netstack } from './netstack.ts';
+import type { NetstackConfig } from './netstack-config.ts';
 import { configuration, configured, ping, resolve } from './service-calls.ts';
 
 /** A router with DHCP, DNS and mDNS, and a stack behind a channel, on one LAN. */

@@ -1,7 +1,8 @@
 /** The thread of a spawned stack: see spawn.ts. Its packets come and go over a port, so it must not stop and wait. @module */
 import { errorResponse } from './commands.ts';
 import { Driver } from './driver.ts';
-import { Netstack, type NetstackConfig } from './netstack.ts';
+import { Netstack } from './netstack.ts';
+import type { NetstackConfig } from './netstack-config.ts';
 import { isNode, nodeThreads } from './node-threads.ts';
 import { Pipe, PipeDev } from './pipe.ts';
 

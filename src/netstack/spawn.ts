@@ -3,7 +3,7 @@ import { NetError } from '../errors.ts';
 import { asyncDispose } from '../sockets/dispose.ts';
 import { Channel, type ChannelData, type HasChannel } from './channel.ts';
 import { type ErrorResponse, errorOf } from './commands.ts';
-import type { NetstackConfig } from './netstack.ts';
+import type { NetstackConfig } from './netstack-config.ts';
 import { isNode, nodeThreads } from './node-threads.ts';
 import { PacketQueue, Pipe } from './pipe.ts';
 import type { SpawnMessage } from './spawn-worker.ts';
