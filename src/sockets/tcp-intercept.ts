@@ -8,6 +8,7 @@ import type { TcpSettings } from '../tcp/settings.ts';
 import type { TcpSocket } from '../tcp/socket.ts';
 import { CLOSED } from '../tcp/state.ts';
 import type { SynRequest } from '../tcp/syn-request.ts';
+import type { IpAddress } from '../wire/address.ts';
 import { asyncDispose } from './dispose.ts';
 import { FlowSlots, type FlowStats, noFlows, type Slot } from './flow-slots.ts';
 import type { Loop, Notified } from './loop.ts';
@@ -51,7 +52,10 @@ export class TcpFlow implements Slot {
   idleMs: number;
   readonly #owner: TcpInterception;
   readonly #request: SynRequest;
-  readonly #gone = new AbortController();
+  /** Called once, when the connection is over, as {@link signal} is aborted; costs less than a signal. */
+  onGone: (() => void) | null = null;
+  #isGone = false;
+  #gone: AbortController | null = null; // made when somebody asks: it costs as much as a segment or two
   #accepting: Promise<TcpStream> | null = null;
   #settle: { resolve(stream: TcpStream): void; reject(error: unknown): void } | null = null;
   #stream: TcpStream | null = null;
@@ -83,7 +87,23 @@ export class TcpFlow implements Slot {
 
   /** Aborted when the connection is over, for whatever reason: what was begun on its behalf can end. */
   get signal(): AbortSignal {
+    this.#gone ??= new AbortController();
+    if (this.#isGone && !this.#gone.signal.aborted) this.#gone.abort(GONE);
     return this.#gone.signal;
+  }
+
+  /** Whether the connection is over. */
+  get isGone(): boolean {
+    return this.#isGone;
+  }
+
+  /** The addresses as the stack has them; a link-local one with the index of its interface. */
+  get source(): IpAddress {
+    return this.#request.remote.address;
+  }
+
+  get destination(): IpAddress {
+    return this.#request.local.address;
   }
 
   /**
@@ -135,7 +155,9 @@ export class TcpFlow implements Slot {
     const { loop, stats } = this.#owner;
     if (!this.#isDecided && loop.stack.context.nowMs >= this.#deadlineAt) stats.undecided++;
     this.#fail();
-    this.#gone.abort(GONE); // a reason of its own: the default one costs a stack trace
+    this.#isGone = true;
+    this.#gone?.abort(GONE); // a reason of its own: the default one costs a stack trace
+    this.onGone?.();
   }
 
   traffic(): number {
@@ -220,7 +242,7 @@ export class TcpInterception implements Notified {
       await this.#handler(flow);
     } catch {
       this.stats.handlerErrors++;
-      if (!flow.signal.aborted) flow.end();
+      if (!flow.isGone) flow.end();
     }
   }
 

@@ -71,6 +71,15 @@ export class UdpFlow implements Slot {
     this.#gone.abort('the flow is over');
   }
 
+  /** The addresses as the stack has them; a link-local one with the index of its interface. */
+  get source(): IpAddress {
+    return this.#remote;
+  }
+
+  get destination(): IpAddress {
+    return this.#local;
+  }
+
   /** Whether it waits for a decision. */
   get isPending(): boolean {
     return this.#socket === null && !this.signal.aborted;

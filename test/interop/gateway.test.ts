@@ -419,14 +419,14 @@ describe('gateway: TCP', options, () => {
   });
 
   test('a limit of bytes resets', async () => {
-    const { guest, records, quiet } = await rig({ bytesMax: 100_000 });
+    const { guest, records, quiet } = await rig({ limits: { flow: { bytes: 100_000 } } });
     const port = await serve((socket) => socket.pipe(socket));
     const stream = await open(guest, port);
     const writing = stream.write(new Uint8Array(MIB)).catch(() => {});
     await assert.rejects(readAll(stream), { code: 'ECONNRESET' });
     await writing;
     await quiet();
-    assert.equal(records.pop()?.result, 'EMSGSIZE');
+    assert.equal(records.pop()?.result, 'EDQUOT');
   });
 });
 
@@ -527,7 +527,7 @@ describe('gateway: policy', options, () => {
       assert.throws(() => parseRule(text), { name: 'TypeError', message: /^rule / }, text);
     }
     assert.throws(() => new Policy({ allow: 'x' as never }), /allow: expected an array/);
-    assert.throws(() => new Policy({ alow: [] } as never), /expected default, allow, deny, got "alow"/);
+    assert.throws(() => new Policy({ alow: [] } as never), /expected default, allow, deny, limits, got "alow"/);
   });
 });
 
