@@ -1,6 +1,6 @@
 /**
  * The program behind a proxy in its benchmark: what it measures is what its proxy lets through. Prints one JSON line. Run by
- * proxy-stage.ts; `node proxy-guest.js HOST GREETING-PORT ECHO-PORT IPERF3-PORT MS`. @module
+ * proxy-stage.ts; `node proxy-guest.js HOST GREETING-PORT,... ECHO-PORT IPERF3-PORT MS`. @module
  */
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
@@ -15,11 +15,13 @@ const CONNECT_MS = 5000;
 
 const [host = '', greets = '', echoes = '', bulk = '', milliseconds = '1000'] = process.argv.slice(2);
 const ms = Number(milliseconds);
+const greeting = greets.split(',').map(Number);
+let visits = 0;
 
 /** Opens, hears the server's byte, and closes. */
 const visit = (): Promise<void> =>
   new Promise((resolve, reject) => {
-    const socket = connect({ host, port: Number(greets), noDelay: true });
+    const socket = connect({ host, port: greeting[visits++ % greeting.length]!, noDelay: true });
     socket.setTimeout(CONNECT_MS, () => socket.destroy(new Error('no answer')));
     socket.once('data', () => socket.end());
     socket.once('error', reject);

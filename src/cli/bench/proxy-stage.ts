@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 
 export type ProxyKind = 'ethertype' | 'slirp4netns' | 'passt' | 'direct';
@@ -43,25 +43,29 @@ function configure(): void {
   ip('route', 'add', 'default', 'via', OUTSIDE[1]);
 }
 
-async function listen(onSocket: Parameters<typeof createServer>[1]): Promise<string> {
+async function listen(onSocket: (socket: Socket) => void): Promise<string> {
   const server = createServer({ noDelay: true }, onSocket);
   server.listen({ port: 0, host: '127.0.0.1', backlog: 4096 });
   await once(server, 'listening');
   return String((server.address() as { port: number }).port);
 }
 
-/** Ports of: what answers each connection with a byte; an echo; iperf3. */
+/** Servers that connections are spread over: so many times as many ports there are for those that have just ended. */
+const GREETERS = 16;
+
+/** Ports of: servers that answer each connection with a byte; an echo; iperf3. */
 async function serve(): Promise<readonly string[]> {
-  const greets = await listen((socket) => {
+  const greet = (socket: Socket): void => {
     socket.on('error', () => {});
     socket.resume();
     socket.write('x');
-  });
+  };
+  const greets = await Promise.all(Array.from({ length: GREETERS }, () => listen(greet)));
   const echoes = await listen((socket) => socket.on('error', () => {}).pipe(socket));
   const bulk = '5201';
   spawn('iperf3', ['-s', '-B', '127.0.0.1', '-p', bulk], { stdio: 'ignore' });
   await pause(300);
-  return [greets, echoes, bulk];
+  return [greets.join(','), echoes, bulk];
 }
 
 /** Runs the measuring program by `command`, which leads to the servers at `host`. */
