@@ -14,8 +14,8 @@ const STAGE = fileURLToPath(new URL('./proxy-stage.js', import.meta.url));
 export const STAGE_SPACE = '--user --map-root-user --net --mount --pid --fork --mount-proc --kill-child'.split(' ');
 /** A figure is no figure below a second: slow start would be most of it. */
 const MS_MIN = 1000;
-/** Beside the four measurements of a kind, for starting and ending. */
-const EXTRA_MS = 15_000;
+/** Beside the measurements of a kind, two of each of four figures, for starting and ending. */
+const EXTRA_MS = 20_000;
 const KINDS: readonly ProxyKind[] = ['ethertype', 'slirp4netns', 'passt', 'direct'];
 
 const has = (tool: string): Promise<boolean> =>
@@ -40,7 +40,7 @@ export async function proxyRounds(rounds: number, ms: number): Promise<Round[]> 
   for (const kind of KINDS) if (kind === 'ethertype' || kind === 'direct' || (await has(program(kind)))) kinds.push(kind);
   const length = Math.max(MS_MIN, ms);
   const args = [...STAGE_SPACE, process.execPath, STAGE, kinds.join(','), String(rounds), String(length)];
-  const timeout = rounds * kinds.length * (4 * length + EXTRA_MS);
+  const timeout = rounds * kinds.length * (8 * length + EXTRA_MS);
   return new Promise((resolve, reject) => {
     const child = spawn('unshare', args, { stdio: ['ignore', 'pipe', 'pipe'], timeout, killSignal: 'SIGKILL' });
     let stdout = '';
