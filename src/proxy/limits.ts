@@ -28,7 +28,9 @@ export const OVER_LIMIT = 'EDQUOT';
 /** A bucket holds what its rate gives in so long, but a datagram of the largest size at least. */
 const BURST_MS = 100;
 const BURST_BYTES_MIN = 65_536;
-/** The least a wait is worth; a timer has no finer step. */
+/** A wait is worth a segment, or what the rate gives in so long; a timer has no finer step than the least. */
+const QUANTUM_BYTES = 1460;
+const QUANTUM_MS = 10;
 const WAIT_MS_MIN = 1;
 
 /** @throws RangeError, TypeError for limits that are none */
@@ -65,6 +67,9 @@ export function checkLimitSet(what: string, set: unknown): asserts set is LimitS
 class Bucket {
   readonly #perMs: number;
   readonly #burst: number;
+  readonly #quantum: number;
+  /** Who waits, first come first served: else the one whose timer comes first would take it all. */
+  readonly waiting = new Set<FlowGate>();
   #tokens: number;
   #at: number;
 
@@ -72,6 +77,7 @@ class Bucket {
     this.#perMs = bytesPerSecond / 1000;
     // A rate so small that its burst were hours of it has a burst of a second.
     this.#burst = Math.max(this.#perMs * BURST_MS, Math.min(BURST_BYTES_MIN, bytesPerSecond));
+    this.#quantum = Math.min(this.#burst, Math.max(QUANTUM_BYTES, this.#perMs * QUANTUM_MS));
     this.#tokens = this.#burst;
     this.#at = nowMs;
   }
@@ -87,9 +93,15 @@ class Bucket {
     this.#tokens -= bytes;
   }
 
-  /** Milliseconds until one byte may go, or a piece worth a timer. */
+  /** Milliseconds until a piece worth a timer may go. */
   waitMs(nowMs: number): number {
-    return Math.max(WAIT_MS_MIN, (1 - this.room(nowMs)) / this.#perMs);
+    return Math.max(WAIT_MS_MIN, (this.#quantum - this.room(nowMs)) / this.#perMs);
+  }
+
+  /** Whether it is the gate's turn. */
+  isNext(gate: FlowGate): boolean {
+    for (const first of this.waiting) return first === gate;
+    return true;
   }
 }
 
@@ -157,7 +169,24 @@ export class FlowGate {
     this.#all = all;
   }
 
-  /** Bytes that may go through now; 0: see {@link waitMs}. */
+  /**
+   * As {@link room}, for who can wait, but only when it is the flow's turn; then it is the others'. 0: it stands in line,
+   * and is to come again after {@link waitMs}.
+   */
+  claim(way: Way): number {
+    const line = this.#all?.bucket(way)?.waiting;
+    const room = this.#all?.bucket(way)?.isNext(this) === false ? 0 : this.room(way);
+    if (room > 0) line?.delete(this);
+    else line?.add(this);
+    return room;
+  }
+
+  /** The flow is over: it waits for nothing any more. */
+  close(): void {
+    for (const way of ['out', 'in'] as const) this.#all?.bucket(way)?.waiting.delete(this);
+  }
+
+  /** Bytes that may go through now. */
   room(way: Way): number {
     const now = this.#now();
     const own = this.#own?.bucket(way)?.room(now) ?? Number.POSITIVE_INFINITY;

@@ -110,7 +110,7 @@ export class Splice {
     else socket.on('data', (chunk: Uint8Array) => void (this.take(chunk, false) || socket.pause()));
     if (socket.errored) this.#fail(codeOf(socket.errored));
     if (first !== undefined && !this.#isOver && this.#pass('out', first.length)) {
-      this.#isOutBlocked = !socket.write(first);
+      this.#isOutBlocked = !socket.write(first) && socket.writableLength > 0;
     }
     this.notify();
     if (!this.#isOver) socket.resume();
@@ -153,7 +153,7 @@ export class Splice {
         if (!core.mayRecv()) this.#endOut();
         return;
       }
-      const room = this.#gate === null ? CHUNK_BYTES : this.#gate.room('out');
+      const room = this.#gate === null ? CHUNK_BYTES : this.#gate.claim('out');
       if (room === 0) {
         this.#outTimer = this.#later('out', () => {
           this.#outTimer = 0;
@@ -173,9 +173,9 @@ export class Splice {
     this.#core.recv(chunk, 0, length);
     if (this.#core.connection?.isReady) this.#loop.wake(); // the window has opened
     const socket = this.#socket;
-    socket.write(length === CHUNK_BYTES ? chunk : chunk.subarray(0, length));
+    const hasRoom = socket.write(length === CHUNK_BYTES ? chunk : chunk.subarray(0, length));
     if (socket.writableLength === 0) spare = chunk;
-    else this.#isOutBlocked = true;
+    else this.#isOutBlocked = !hasRoom; // `drain` follows
   }
 
   #drained(): void {
@@ -225,7 +225,7 @@ export class Splice {
   /** Whether a rate holds up what comes next. */
   #waitsIn(): boolean {
     const gate = this.#gate;
-    if (gate === null || gate.room('in') > 0) return false;
+    if (gate === null || gate.claim('in') > 0) return false;
     this.#inTimer ||= this.#later('in', () => {
       this.#inTimer = 0;
       this.#resumeIn();
@@ -293,6 +293,7 @@ export class Splice {
   #over(): void {
     this.#isOver = true;
     this.#rest = null;
+    this.#gate?.close();
     const { clock } = this.#loop;
     for (const timer of [this.#outTimer, this.#inTimer]) if (timer !== 0) clock.clearTimer(timer);
   }
