@@ -141,7 +141,7 @@ function mergeLimits(file: LimitSet | undefined, options: LimitSet): { limits?: 
     bytesPerSecond: options[of]?.bytesPerSecond ?? file?.[of]?.bytesPerSecond,
     bytes: options[of]?.bytes ?? file?.[of]?.bytes,
   });
-  const isSaid = Object.values({ ...options.flow, ...options.all }).some((value) => value !== undefined);
+  const isSaid = [options.flow, options.all].some((of) => of?.bytesPerSecond !== undefined || of?.bytes !== undefined);
   if (!isSaid) return file === undefined ? {} : { limits: file };
   return { limits: { flow: merge('flow'), all: merge('all') } };
 }
