@@ -114,9 +114,7 @@ ethertype run, beside whichever of slirp4netns and passt is installed: they need
       if (process.stderr.isTTY) process.stderr.write(`measuring: ${what} ...\n`);
     };
     if (values.ipv6 || values.proxy) {
-      const rows = values.ipv6
-        ? await ipv6Rows(settings.rounds, settings.ms)
-        : await onlyProxy(settings, progress);
+      const rows = values.ipv6 ? await ipv6Rows(settings.rounds, settings.ms) : await onlyProxy(settings, progress);
       console.log(values.json ? JSON.stringify(rows, null, 2) : formatTable(rows));
       return 0;
     }

@@ -23,9 +23,18 @@ test('limits: of the file, of the options, and which goes first', () => {
   const rows: [values: GatewayValues, limits: unknown][] = [
     [{}, null],
     [{ policy }, { flow: { bytes: 7, bytesPerSecond: 9 } }],
-    [{ 'flow-rate': '500k', 'flow-bytes': '1.5M' }, { flow: { bytesPerSecond: 500_000, bytes: 1_500_000 }, all: {} }],
-    [{ 'all-rate': '2G', 'all-bytes': '10' }, { flow: {}, all: { bytesPerSecond: 2e9, bytes: 10 } }],
-    [{ policy, 'flow-bytes': '8' }, { flow: { bytes: 8, bytesPerSecond: 9 }, all: {} }],
+    [
+      { 'flow-rate': '500k', 'flow-bytes': '1.5M' },
+      { flow: { bytesPerSecond: 500_000, bytes: 1_500_000 }, all: {} },
+    ],
+    [
+      { 'all-rate': '2G', 'all-bytes': '10' },
+      { flow: {}, all: { bytesPerSecond: 2e9, bytes: 10 } },
+    ],
+    [
+      { policy, 'flow-bytes': '8' },
+      { flow: { bytes: 8, bytesPerSecond: 9 }, all: {} },
+    ],
   ];
   for (const [values, limits] of rows) assert.deepEqual(plain(limitsOf(values)), limits, JSON.stringify(values));
 });

@@ -1,5 +1,5 @@
 /** Who may go where: rules, or a function. @module */
-import { checkLimitSet, checkLimits, type Limits, type LimitSet } from './limits.ts';
+import { checkLimitSet, checkLimits, type LimitSet, type Limits } from './limits.ts';
 import { awaitsSni, type FlowFacts, matches, meansName, parseRule, type Rule } from './rules.ts';
 
 /** What was decided, and by what. */

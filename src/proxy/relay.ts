@@ -11,7 +11,7 @@ import type { TcpStream } from '../sockets/tcp-stream.ts';
 import type { UdpFlow, UdpInterception, UdpInterceptOptions } from '../sockets/udp-intercept.ts';
 import type { UdpSocket } from '../sockets/udp-socket.ts';
 import type { TcpState } from '../tcp/state.ts';
-import { IpAddress } from '../wire/address.ts';
+import type { IpAddress } from '../wire/address.ts';
 import { concat, HELLO_BYTES_MAX, serverName } from './client-hello.ts';
 import { endpoint, type FlowRecord, OpenFlow } from './flow-log.ts';
 import { type FlowGate, Limiter, type LimitSet, OVER_LIMIT, type Way } from './limits.ts';

@@ -195,10 +195,32 @@ test('intercept: a silent connection ends, one with traffic does not; at the lim
   await rig.close();
 });
 
+test('intercept: what all connections hold is bounded: the least used that holds anything is reset', async () => {
+  const rig = anyIpRig();
+  const bytesMax = 300_000;
+  const all = rig.proxy.tcp.intercept(async (flow) => void (await flow.accept()), { bytesMax });
+  const settle = (): Promise<void> => new Promise((r) => setImmediate(r));
+  const wait = (ms: number) => rig.clock.run({ settle, maxMs: ms });
+  const open = () => inTime(rig.clock, rig.client.tcp.connect(FAR));
+  const idle = await open();
+  const [old, middle, young] = [await open(), await open(), await open()];
+  for (const stream of [old, middle, young]) {
+    void stream.write(new Uint8Array(250_000)).catch(() => {}); // nobody reads them
+    await wait(300);
+  }
+  await wait(1000);
+  assert.ok(all.bytes > 0 && all.bytes <= bytesMax, `${all.bytes} bytes`);
+  assert.deepEqual([all.count, all.stats.evicted], [3, 1]);
+  await assert.rejects(inTime(rig.clock, old.read()), { code: 'ECONNRESET' });
+  for (const stream of [idle, middle, young]) assert.equal(stream.state, 'ESTABLISHED');
+  await rig.close();
+});
+
 test('intercept: what makes no limit or no handler is refused by name', async () => {
   const rig = anyIpRig();
   const { tcp } = rig.proxy;
   assert.throws(() => tcp.intercept(() => {}, { flowsMax: 0 }), { name: 'RangeError', message: /flowsMax/ });
+  assert.throws(() => tcp.intercept(() => {}, { bytesMax: 0 }), { name: 'RangeError', message: /bytesMax/ });
   assert.throws(() => tcp.intercept(() => {}, { idleMs: 0 }), { name: 'RangeError', message: /idleMs/ });
   assert.throws(() => tcp.intercept(1 as never), { name: 'TypeError', message: /handler/ });
   await rig.close();

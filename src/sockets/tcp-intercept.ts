@@ -24,6 +24,11 @@ const GONE = 'the connection is gone';
 export interface TcpInterceptOptions {
   /** Connections at once, held ones included; beyond it the one without traffic for longest is reset. Default 4096. */
   readonly flowsMax?: number;
+  /**
+   * Memory that their buffers may hold together, looked at four times a second; beyond it those without traffic for longest
+   * are reset. Default half of the stack's.
+   */
+  readonly bytesMax?: number;
   /** Milliseconds without traffic after which a connection is reset. Default 2 hours and 4 minutes. */
   readonly idleMs?: number;
   /** Milliseconds a SYN may wait for its decision, at most; then it is rejected. Default 30 s. */
@@ -165,6 +170,11 @@ export class TcpFlow implements Slot {
     return (rcvNxt + sndUna) | 0;
   }
 
+  bytes(): number {
+    const { rx, tx } = this.#request.connection;
+    return (rx?.heldBytes ?? 0) + (tx?.heldBytes ?? 0);
+  }
+
   expire(why: 'idle' | 'evicted'): void {
     this.#owner.stats[why]++;
     this.end();
@@ -198,12 +208,13 @@ export class TcpInterception implements Notified {
   /** Made by `host.tcp.intercept`. */
   constructor(loop: Loop, handler: TcpFlowHandler, options: TcpInterceptOptions) {
     const { flowsMax = FLOWS_MAX, idleMs = IDLE_MS, deadlineMs = DEADLINE_MS, backlog, tcp } = options;
+    const { bytesMax = loop.stack.memory.bytes / 2 } = options;
     if (typeof handler !== 'function') throw new TypeError(`handler: expected a function, got ${typeof handler}`);
     this.loop = loop;
     this.#handler = handler;
     this.#idleMs = idleMs;
     this.#deadlineMs = deadlineMs;
-    this.#slots = new FlowSlots(loop, flowsMax, idleMs);
+    this.#slots = new FlowSlots(loop, flowsMax, bytesMax, idleMs);
     this.#socket = loop.stack.tcpSocket({ ...tcp, synDeadlineMs: deadlineMs });
     this.#socket.owner = this;
     this.#socket.intercept({ onSyn: (request) => this.#open(request), backlog });
@@ -217,6 +228,11 @@ export class TcpInterception implements Notified {
 
   get count(): number {
     return this.#slots.count;
+  }
+
+  /** Memory that their buffers hold. */
+  get bytes(): number {
+    return this.#slots.bytes;
   }
 
   /** A SYN has come, inside `poll`. */

@@ -417,7 +417,6 @@ describe('gateway: TCP', options, () => {
     for (const text of ['', 'socks4://a:1', 'http://a', 'http://a:0', 'http://:1'])
       assert.throws(() => parseUpstream(text), /upstream/);
   });
-
 });
 
 /** A port where each datagram is answered with itself. */
@@ -455,15 +454,14 @@ describe('gateway: limits', options, () => {
   });
 
   test('the bytes of all: the flow that reaches them is reset, and none begins any more', async () => {
-    const { guest, gateway, records, quiet } = await rig({ policy: new Policy({ limits: { all: { bytes: 30_000 } } }) });
+    const { guest, gateway, records, quiet } = await rig({
+      policy: new Policy({ limits: { all: { bytes: 30_000 } } }),
+    });
     const port = await serve((socket) => socket.pipe(socket));
     const bystander = await open(guest, port);
     await bystander.write(new Uint8Array(1000));
     const stream = await open(guest, port);
-    await assert.rejects(
-      Promise.all([stream.write(new Uint8Array(MIB)), readAll(stream)]),
-      { code: 'ECONNRESET' },
-    );
+    await assert.rejects(Promise.all([stream.write(new Uint8Array(MIB)), readAll(stream)]), { code: 'ECONNRESET' });
     await assert.rejects(open(guest, port), { code: 'ECONNREFUSED' });
     const { verdict, reason } = records.at(-1)!;
     assert.deepEqual([verdict, reason], ['deny', 'the limit of 30000 bytes of all flows is reached']);
@@ -483,10 +481,9 @@ describe('gateway: limits', options, () => {
     const small = await serve((socket) => socket.pipe(socket));
     const large = await serve((socket) => socket.pipe(socket));
     const one = await open(guest, small);
-    await assert.rejects(
-      Promise.all([one.write(bytesOf('more than ten bytes')), readAll(one)]),
-      { code: 'ECONNRESET' },
-    );
+    await assert.rejects(Promise.all([one.write(bytesOf('more than ten bytes')), readAll(one)]), {
+      code: 'ECONNRESET',
+    });
     const two = await open(guest, large);
     await two.write(new Uint8Array(20_000));
     await two.end();

@@ -69,7 +69,12 @@ async function serve(): Promise<readonly string[]> {
 }
 
 /** Runs the measuring program by `command`, which leads to the servers at `host`. */
-async function figures(command: readonly string[], host: string, ports: readonly string[], ms: string): Promise<ProxyFigures> {
+async function figures(
+  command: readonly string[],
+  host: string,
+  ports: readonly string[],
+  ms: string,
+): Promise<ProxyFigures> {
   const [program, ...args] = [...command, process.execPath, GUEST, host, ...ports, ms];
   const child = spawn(program!, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let stdout = '';
@@ -92,7 +97,9 @@ async function behindSlirp(ports: readonly string[], ms: string): Promise<ProxyF
   const enter = ['nsenter', '-t', String(space.pid), '--user', '--net', '--preserve-credentials'];
   const isReady = (): boolean => {
     try {
-      return /default/.test(execFileSync(enter[0]!, [...enter.slice(1), 'ip', 'route'], { encoding: 'utf8', stdio: 'pipe' }));
+      return /default/.test(
+        execFileSync(enter[0]!, [...enter.slice(1), 'ip', 'route'], { encoding: 'utf8', stdio: 'pipe' }),
+      );
     } catch {
       return false; // not there yet
     }
@@ -112,8 +119,7 @@ const PASST = '-q -4 --config-net --runas 0 -t none -u none -T none -U none --'.
 
 const BEHIND: Readonly<Record<ProxyKind, (ports: readonly string[], ms: string) => Promise<ProxyFigures>>> = {
   direct: (ports, ms) => figures([], '127.0.0.1', ports, ms),
-  ethertype: (ports, ms) =>
-    figures([process.execPath, MAIN, 'run', '--host-loopback', '--'], '10.0.2.2', ports, ms),
+  ethertype: (ports, ms) => figures([process.execPath, MAIN, 'run', '--host-loopback', '--'], '10.0.2.2', ports, ms),
   slirp4netns: behindSlirp,
   passt: (ports, ms) => figures(['pasta', ...PASST], OUTSIDE[1], ports, ms),
 };

@@ -37,7 +37,8 @@ export async function proxyUnavailable(): Promise<string | null> {
 /** All that there are, `rounds` times in turn. */
 export async function proxyRounds(rounds: number, ms: number): Promise<Round[]> {
   const kinds: ProxyKind[] = [];
-  for (const kind of KINDS) if (kind === 'ethertype' || kind === 'direct' || (await has(program(kind)))) kinds.push(kind);
+  for (const kind of KINDS)
+    if (kind === 'ethertype' || kind === 'direct' || (await has(program(kind)))) kinds.push(kind);
   const length = Math.max(MS_MIN, ms);
   const args = [...STAGE_SPACE, process.execPath, STAGE, kinds.join(','), String(rounds), String(length)];
   const timeout = rounds * kinds.length * (8 * length + EXTRA_MS);
