@@ -4,6 +4,8 @@
  * lock, and one that is terminated anywhere breaks nothing. @module
  */
 
+import { processors } from './processors.ts';
+
 /** Slots of a stack: threads that may have sockets of it at once. */
 export const SLOTS_MAX = 32;
 
@@ -26,6 +28,8 @@ const SLOTS_WORD = 8;
 const RING_BYTES_WORD = 9;
 /** Commands that a client may have handed over and the stack not taken. */
 export const CAPACITY = 10;
+/** Threads that have slots of the stacks on one doorbell; it stands beside the doorbell. */
+const CLIENTS = 11;
 const HEADER_WORDS = 64;
 
 // Words of a slot. What different threads write lies on different cache lines.
@@ -106,7 +110,20 @@ export class Control {
   /** Claims a slot that is in `state`; false: another thread was first. */
   claim(index: number, state: number): boolean {
     const { word } = this.slot(index);
-    return Atomics.compareExchange(this.i32, word + STATE, state, STATE_CLAIMED) === state;
+    if (Atomics.compareExchange(this.i32, word + STATE, state, STATE_CLAIMED) !== state) return false;
+    Atomics.add(this.bell, CLIENTS, 1);
+    return true;
+  }
+
+  /** Gives a slot back, claimed or reserved. */
+  release(index: number): void {
+    const { word } = this.slot(index);
+    if (Atomics.exchange(this.i32, word + STATE, STATE_FREE) === STATE_CLAIMED) Atomics.sub(this.bell, CLIENTS, 1);
+  }
+
+  /** Whether each thread at work here, the stacks' one among them, may have a processor to itself. */
+  get hasProcessors(): boolean {
+    return Atomics.load(this.bell, CLIENTS) < processors;
   }
 
   /** Has the stack look at what is there. */

@@ -12,6 +12,8 @@ import { Spin } from './spin.ts';
 
 /** The longest a blocking driver stays away from the thread's event loop, on which ports and signals are served. */
 const BLOCK_MS = 100;
+/** The longest look before such a driver stops, in ms. */
+const LOOK_MS = 0.04;
 /** Turns in a row from microtasks; then the engine's other work has its turn. */
 const MICROTASKS_MAX = 64;
 /** Microtasks that a call of `Posix` takes to go on. */
@@ -59,6 +61,7 @@ export class Driver implements HasChannel {
 
   #begin(): void {
     this.#isStopped = false;
+    this.netstack.holdsBack = true;
     const { control } = this.netstack;
     if (control !== null) Atomics.store(control.i32, DRIVEN, 1);
   }
@@ -83,6 +86,7 @@ export class Driver implements HasChannel {
     netstack.processCommands();
     const more = netstack.pollDeviceIo(now, this.device);
     if (more || netstack.pollAt(now) <= now) this.#wake();
+    if (!this.#isScheduled) netstack.tellHeldBack();
     this.#arm(now);
     this.#listen();
   }
@@ -132,7 +136,7 @@ export class Driver implements HasChannel {
     if (bells[0] === null) throw new TypeError('driver: expected a netstack with shared memory to block on');
     if (bells.some((bell) => bell !== bells[0])) throw new TypeError('driver: expected netstacks with one doorbell');
     for (const driver of drivers) driver.#beginBlocking();
-    const spin = new Spin();
+    const spin = new Spin(LOOK_MS);
     let yieldAt = realClock.now() + BLOCK_MS;
     while (drivers.some((driver) => driver.#isBlocking)) {
       const now = realClock.now();
@@ -176,6 +180,8 @@ export class Driver implements HasChannel {
     if (this.#isStopped) return;
     this.#isStopped = true;
     this.netstack.onWork = null;
+    this.netstack.holdsBack = false;
+    this.netstack.tellHeldBack();
     const { control } = this.netstack;
     if (control !== null) {
       Atomics.store(control.i32, DRIVEN, 0);
@@ -211,7 +217,10 @@ function turnBlocking(drivers: readonly Driver[], now: number, yieldAt: number, 
   let at = yieldAt;
   for (const driver of drivers) at = Math.min(at, driver.turnAt(now));
   if (at <= now || drivers.some(({ hasWork }) => hasWork)) return;
-  spin.wait(bell, DOORBELL, seen, at - now, () => void Atomics.store(bell, STACK_WAITS, 1));
+  for (const { netstack } of drivers) netstack.tellHeldBack();
+  if (spin.look(bell, DOORBELL, seen)) return;
+  Atomics.store(bell, STACK_WAITS, 1);
+  spin.wait(bell, DOORBELL, seen, at - now);
   Atomics.store(bell, STACK_WAITS, 0);
 }
 

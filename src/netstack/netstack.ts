@@ -360,8 +360,21 @@ export class Netstack implements HasChannel, Executed {
     }
   }
 
+  /**
+   * Whether news of a few bytes among many may wait for {@link tellHeldBack}: for a driver, which calls it before it waits
+   * itself. Each wake-up of a thread costs both sides more than the bytes do.
+   */
+  set holdsBack(holds: boolean) {
+    if (this.#slots !== null) this.#slots.holdsBack = holds;
+  }
+
+  /** Tells clients what was held back. */
+  tellHeldBack(): void {
+    if (this.#slots?.tellHeldBack()) this.#slots.flush();
+  }
+
   #flush(): void {
-    this.#slots?.flush();
+    this.#slots?.flush(this.#now);
     for (const port of this.#ports) port.flush();
   }
 

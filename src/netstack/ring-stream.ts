@@ -11,6 +11,7 @@ import type { Caller } from './caller.ts';
 import { ChannelSocket } from './channel-socket.ts';
 import { endpointOf } from './command-stream.ts';
 import type { Handle, RingPlace, StreamOpened } from './commands.ts';
+import { copyBytes } from './shared-copy.ts';
 import type { SharedLink } from './shared-link.ts';
 import {
   HEADER_BYTES,
@@ -105,8 +106,8 @@ export class RingStream extends ChannelSocket implements StreamBackend {
     const o = tail >= bytes ? tail - bytes : tail;
     const first = Math.min(count, bytes - o);
     const u8 = this.#u8;
-    u8.set(from === 0 && first === data.length ? data : data.subarray(from, from + first), this.#txAt + o);
-    if (first < count) u8.set(data.subarray(from + first, from + count), this.#txAt);
+    copyBytes(u8, this.#txAt + o, from === 0 && first === data.length ? data : data.subarray(from, from + first));
+    if (first < count) copyBytes(u8, this.#txAt, data.subarray(from + first, from + count));
     Atomics.store(this.#i32, this.#w + TX_TAIL, movedBy(tail, count, bytes));
     return count;
   }
@@ -125,8 +126,8 @@ export class RingStream extends ChannelSocket implements StreamBackend {
     const o = head >= bytes ? head - bytes : head;
     const first = Math.min(count, bytes - o);
     const u8 = this.#u8;
-    target.set(u8.subarray(this.#rxAt + o, this.#rxAt + o + first));
-    if (first < count) target.set(u8.subarray(this.#rxAt, this.#rxAt + count - first), first);
+    copyBytes(target, 0, u8.subarray(this.#rxAt + o, this.#rxAt + o + first));
+    if (first < count) copyBytes(target, first, u8.subarray(this.#rxAt, this.#rxAt + count - first));
     Atomics.store(this.#i32, this.#w + RX_HEAD, movedBy(head, count, bytes));
     if (used - count <= bytes >> 1 && this.#load(RX_BLOCKED) === 1) {
       Atomics.store(this.#i32, this.#w + RX_BLOCKED, 0);

@@ -23,9 +23,12 @@ import {
   WANTS_ROOM,
 } from './control.ts';
 import { encode, type Message, RecordRing, type Taken } from './record-ring.ts';
+import { Spin } from './spin.ts';
 
 /** How long a thread that waits takes silence for nothing to do; then it asks whether the stack still runs. */
 const SILENCE_MS = 250;
+/** The longest look before a wait, in ms: what a stack takes to fill a quarter of a stream's ring. */
+const LOOK_MS = 0.15;
 /** And how long a stack that is driven may take to answer. */
 const PONG_MS = 600;
 
@@ -63,6 +66,7 @@ export class SharedLink implements Link {
     message: (id: number, message: Message) => this.#caller.settle(id, message as Response),
     note: (handle: number, events: number) => this.#caller.event(handle, events),
   };
+  readonly #spin = new Spin(LOOK_MS);
   #seen = 0;
   #isWanted = false;
   #isArmed = false;
@@ -146,11 +150,12 @@ export class SharedLink implements Link {
     const { word } = this.#slot;
     const i32 = this.#i32;
     const seen = this.#seen;
-    // No look before the wait, as the driver has one: of three threads on two processors it would be one too many.
+    // Of three threads on two processors, one that looks before it waits keeps another one from its work.
+    if (this.#control.hasProcessors && this.#spin.look(i32, word + EVENT, seen)) return;
     Atomics.store(i32, word + CLIENT_WAITS, 1);
-    const result = Atomics.wait(i32, word + EVENT, seen, Math.min(ms, SILENCE_MS));
+    const isOver = !this.#spin.wait(i32, word + EVENT, seen, Math.min(ms, SILENCE_MS));
     if (!this.#isArmed) Atomics.store(i32, word + CLIENT_WAITS, 0);
-    if (result === 'timed-out') this.#doubt();
+    if (isOver) this.#doubt();
     else this.#pingAt = 0;
   }
 

@@ -21,7 +21,7 @@ import {
 } from './control.ts';
 import type { Request } from './mailbox.ts';
 import { type Encoded, encode, type Message, RecordRing, type Taken } from './record-ring.ts';
-import { StreamRings } from './stream-rings.ts';
+import { HeldBack, StreamRings } from './stream-rings.ts';
 
 /** Both rings of a stream together take at most this part of the free memory, as a shift: one 32nd. */
 const SHARE_SHIFT = 5;
@@ -132,7 +132,7 @@ class SlotServer implements Answers, Taken {
     }
     i32[word + WANTS_ROOM] = 0;
     i32[word + ANSWERS_WAIT] = 0;
-    Atomics.store(i32, word + STATE, STATE_FREE);
+    this.#control.release(this.slot.index);
   }
 }
 
@@ -142,6 +142,7 @@ export class Slots {
   readonly #streamBytes: number;
   readonly #servers: (SlotServer | null)[];
   readonly #rings = new Set<StreamRings>();
+  readonly #heldBack = new HeldBack();
   /** Slots with commands that were not all taken. */
   #pending = 0;
 
@@ -194,7 +195,7 @@ export class Slots {
     if (memory.freeBytes - bytes < memory.bytes >>> 1) return null;
     const offset = memory.alloc(bytes);
     if (offset === 0) return null;
-    const rings = new StreamRings(memory, offset, (gone) => this.#rings.delete(gone));
+    const rings = new StreamRings(memory, offset, this.#heldBack, (gone) => this.#rings.delete(gone));
     this.#rings.add(rings);
     return rings;
   }
@@ -237,8 +238,18 @@ export class Slots {
     server.free();
   }
 
+  set holdsBack(holds: boolean) {
+    this.#heldBack.isWanted = holds;
+  }
+
+  /** Has the clients told of what was held back; false: nothing was. */
+  tellHeldBack(): boolean {
+    return this.#heldBack.tell();
+  }
+
   /** Puts out what clients are to be told, and gives back the slots of those that left. */
-  flush(): void {
+  flush(now = 0): void {
+    this.#heldBack.look(now);
     for (const [index, server] of this.#servers.entries()) {
       if (server === null) continue;
       server.flush();
