@@ -33,7 +33,10 @@ export interface TcpInterceptOptions {
   readonly idleMs?: number;
   /** Milliseconds a SYN may wait for its decision, at most; then it is rejected. Default 30 s. */
   readonly deadlineMs?: number;
-  /** SYNs that may be held, or half open, at once; beyond it they are dropped, and sent again by their hosts. At least 256. */
+  /**
+   * SYNs that may be held, or half open, at once, at least 256. Beyond it one that was answered a quarter of a second ago, or
+   * has been held for 3 s, makes room; where there is none, SYNs are dropped, and sent again by their hosts.
+   */
   readonly backlog?: number;
   /** What the connections have other than the host's: buffers, timeouts. */
   readonly tcp?: Partial<TcpSettings>;

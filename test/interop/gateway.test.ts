@@ -16,6 +16,7 @@ import {
   parseRule,
   parseUpstream,
 } from '../../src/proxy/index.ts';
+import { spoofedSyn } from '../any-ip.ts';
 import { bytesOf, readAll, text } from '../hosts.ts';
 
 const options = { timeout: 30_000 };
@@ -104,30 +105,6 @@ async function helloOf(servername: string): Promise<Uint8Array> {
     });
   });
   tlsConnect({ port, host: '127.0.0.1', servername }).on('error', () => {});
-  return bytes;
-}
-
-/** The SYN of a host that does not exist. */
-function spoofedSyn(sourcePort: number, port: number): Uint8Array {
-  const bytes = new Uint8Array(40);
-  const dv = new DataView(bytes.buffer);
-  dv.setUint16(0, 0x4500);
-  dv.setUint16(2, 40);
-  dv.setUint16(8, 0x4006);
-  bytes.set([10, 0, 2, 150, 10, 0, 2, 2], 12);
-  dv.setUint16(20, sourcePort);
-  dv.setUint16(22, port);
-  dv.setUint32(24, sourcePort * 7);
-  dv.setUint16(32, 0x5002);
-  dv.setUint16(34, 65_535);
-  const sum = (from: number, start: number): number => {
-    let total = start;
-    for (let at = from; at < (from === 0 ? 20 : 40); at += 2) total += dv.getUint16(at);
-    while (total > 0xffff) total = (total & 0xffff) + (total >> 16);
-    return ~total & 0xffff;
-  };
-  dv.setUint16(10, sum(0, 0));
-  dv.setUint16(36, sum(12, 6 + 20));
   return bytes;
 }
 
@@ -325,7 +302,7 @@ describe('gateway: TCP', options, () => {
     const stream = await open(guest, port);
     const raw = await guest.raw.open({ family: 4, protocol: 6, headerIncluded: true });
     for (let i = 0; i < 2000; i++) {
-      await raw.send(spoofedSyn(1024 + i, port), ROUTER);
+      await raw.send(spoofedSyn(1024 + i, port, [10, 0, 2, 150], [10, 0, 2, 2]), ROUTER);
       if (i % 100 === 0) await pause(1);
     }
     await raw.close();
