@@ -185,7 +185,7 @@ export class Gateway {
   async #lead(socket: import('node:net').Socket, open: OpenFlow, guestPort: number): Promise<void> {
     try {
       const stream = await this.host.tcp.connect({ host: NETWORK.guest[0], port: guestPort, timeout: PUBLISH_MS });
-      this.relay.join(stream, socket, open);
+      await this.relay.join(stream, socket, open);
     } catch (error) {
       socket.resetAndDestroy();
       open.end(error instanceof NetError ? error.code : 'EIO');

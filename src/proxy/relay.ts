@@ -231,17 +231,18 @@ export class Relay {
     return dialUpstream(upstream, address, destinationPort, signal);
   }
 
-  /** Joins a connection of the guest that came in from outside, under the limits there are. */
-  join(stream: TcpStream, socket: Socket, open: OpenFlow): void {
-    this.#join(stream, socket, open, { gate: this.limiter.open() });
+  /** Joins a connection of the guest to one that came from outside, under the limits there are; resolves when both are over. */
+  join(stream: TcpStream, socket: Socket, open: OpenFlow): Promise<void> {
+    return new Promise((resolve) => this.#join(stream, socket, open, { gate: this.limiter.open() }, resolve));
   }
 
-  #join(stream: TcpStream, socket: Socket, open: OpenFlow, options: SpliceOptions): void {
+  #join(stream: TcpStream, socket: Socket, open: OpenFlow, options: SpliceOptions, onOver = (): void => {}): void {
     const joined: Splice = new Splice(stream, socket, open.counts, options, (result) => {
       this.#joined.delete(stream);
       if (result === OVER_LIMIT) this.limiter.stats.ended++;
       if (joined.limit !== null) open.reason = joined.limit;
       open.end(result ?? 'closed');
+      onOver();
     });
     this.#joined.add(stream);
     joined.start();
