@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { createServer as createHttp2 } from 'node:http2';
+import { createSecureServer } from 'node:http2';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -36,7 +36,7 @@ class Source {
       request.on('end', () => response.end(sum.digest('hex')));
       return;
     }
-    let left = Number(request.url?.slice(1)) || 0;
+    let left = Number.parseInt(request.url?.slice(1) ?? '', 10) || 0;
     response.setHeader('content-length', left);
     const more = (): void => {
       for (; left > 0; ) {
@@ -81,18 +81,38 @@ describe('run: programs and their servers', { skip: skipRun('curl') }, () => {
     assert.ok(flows[0]!.bytesIn > GIB && flows[1]!.bytesOut > GIB);
   });
 
-  test('curl: HTTP/2, fifty streams of one connection', options, async () => {
-    const server = createHttp2();
+  test('HTTP/2 by name and TLS: curl, and fifty streams of one connection at once', {
+    ...options,
+    skip: skipRun('openssl'),
+  }, async () => {
+    const [keyFile, certFile] = [machine.path('key.pem'), machine.path('cert.pem')];
+    const request = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=h2.test';
+    const names = ['-addext', 'subjectAltName=DNS:h2.test', '-keyout', keyFile, '-out', certFile];
+    execFileSync('openssl', [...request.split(' '), ...names], { stdio: 'pipe' });
+    const server = createSecureServer({ key: readFileSync(keyFile), cert: readFileSync(certFile) });
     server.on('request', (request, response) => source.answer(request as never, response as never));
     const h2 = await machine.serve(server as never);
-    const [url, each] = [`http://10.0.2.2:${h2}`, 200_000];
-    const { stdout, flows } = await machine.script(`
-      curl -sS --http2-prior-knowledge -w '%{http_version}\\n' -o /dev/null ${url}/5
-      curl -sSZ --http2-prior-knowledge "${url}/${each}#[1-50]" | wc -c
-      head -c 5000000 /dev/zero | curl -sS --http2-prior-knowledge -T - ${url}/`);
+    const [url, each] = [`https://h2.test:${h2}`, 200_000];
+    const program = `const client = require('node:http2').connect('${url}', { ca: require('node:fs').readFileSync('${certFile}') });
+      const one = () => new Promise((resolve, reject) => { let n = 0; const r = client.request({ ':path': '/${each}' });
+        r.on('data', (c) => { n += c.length; }); r.on('end', () => resolve(n)); r.on('error', reject); });
+      Promise.all(Array.from({ length: 50 }, one)).then((all) => { console.log(all.reduce((a, b) => a + b)); client.close(); });`;
+    const curl = `curl -sS --cacert ${certFile}`;
+    const script = `
+      ${curl} -w '%{http_version}\\n' -o /dev/null ${url}/5
+      ${curl} "${url}/${each}?[1-50]" | wc -c
+      ${curl} -Z "${url}/${each}?[1-50]" 2>/dev/null | wc -c
+      head -c 5000000 /dev/zero | ${curl} -T - ${url}/
+      '${process.execPath}' -e ${quote(program)}`;
+    const flags = ['--host', 'h2.test=10.0.2.2', '--allow', 'sni=h2.test'];
+    const { stdout, flows } = await machine.script(script, { flags });
     const zeros = createHash('sha256').update(Buffer.alloc(5_000_000)).digest('hex');
-    assert.deepEqual(stdout.trim().split('\n'), ['2', `${50 * each}`, zeros]);
-    assert.ok(flows.length >= 3 && flows.every(({ result }) => result === 'closed'));
+    assert.equal(stdout, `2\n${50 * each}\n${50 * each}\n${zeros}${50 * each}\n`);
+    assert.deepEqual(
+      flows.map(({ name, result }) => [name, result]),
+      Array(5).fill(['h2.test', 'closed']),
+      'one connection each',
+    );
     server.close();
   });
 
