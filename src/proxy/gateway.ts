@@ -32,7 +32,7 @@ export const NETWORK = {
  * of neighbours and its list of routers.
  */
 const ROUTER_MAC = '52:55:0a:00:02:02';
-const ROUTER_LINK_LOCAL = 'fe80::2/64';
+const ROUTER_LINK_LOCAL = 'fe80::2';
 
 const LOOPBACK = ['127.0.0.1', '::1'];
 const PUBLISH_MS = 10_000;
@@ -94,7 +94,7 @@ export class Gateway {
     const isEthernet = device.medium === 'ethernet';
     this.host = createHost({
       device,
-      addresses: isEthernet ? [...own, ROUTER_LINK_LOCAL] : own,
+      addresses: isEthernet ? [...own, `${ROUTER_LINK_LOCAL}/64`] : own,
       ...(isEthernet ? { mac: ROUTER_MAC } : {}),
       anyIp: true,
       probe: false,
@@ -136,7 +136,7 @@ export class Gateway {
     const text = `${address}`;
     const at = (NETWORK.router as readonly string[]).indexOf(text);
     if (at >= 0) return this.#options.hostLoopback === true ? LOOPBACK[at]! : null;
-    return this.host.stack.ip.isLocalAddress(address) ? null : text;
+    return this.host.stack.ip.isLocalAddress(address) || text === ROUTER_LINK_LOCAL ? null : text;
   }
 
   /** Tells the guest who it is, by DHCP and by router advertisements. */

@@ -67,6 +67,9 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 
 const codeOf = (error: unknown): string => (error as { code?: string }).code ?? 'EIO';
 
+/** The guest's link is no matter of a policy. */
+const withoutZone = (text: string): IpAddress => IpAddress.parse(text.replace(/%.*$/, ''));
+
 export class Relay {
   readonly tcp: TcpInterception;
   readonly udp: UdpInterception;
@@ -112,9 +115,9 @@ export class Relay {
     open.name = known[0] ?? null;
     const facts: FlowFacts = {
       protocol,
-      sourceAddress: IpAddress.parse(flow.sourceAddress),
+      sourceAddress: withoutZone(flow.sourceAddress),
       sourcePort: flow.sourcePort,
-      address: IpAddress.parse(flow.destinationAddress),
+      address: withoutZone(flow.destinationAddress),
       port: flow.destinationPort,
       names: known,
       sni: null,
