@@ -9,7 +9,7 @@ import { flowWriter, GATEWAY_OPTIONS, GATEWAY_USAGE, type GatewaySettings, readG
 import { STATS_USAGE, UseWatch } from './use.ts';
 
 const MTU = 1500;
-const FORWARDED = ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
+const FORWARDED = ['SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
 
 const usage = `usage: ethertype run [OPTION]... -- COMMAND [ARGUMENT]...
 
@@ -102,14 +102,9 @@ async function run(args: string[]): Promise<number> {
   return code;
 }
 
-/** Signals to us are for the command. What the terminal sends, it has got already. */
+/** Signals to us are for the command; one that it has got already, from a terminal, it does not get twice. */
 function passSignals(kill: (signal: NodeJS.Signals) => void): void {
   for (const signal of FORWARDED) process.on(signal, () => kill(signal));
-  for (const signal of ['SIGINT', 'SIGQUIT'] as const) {
-    process.on(signal, () => {
-      if (!process.stdin.isTTY) kill(signal);
-    });
-  }
 }
 
 export const command: Command = {
