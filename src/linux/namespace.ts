@@ -62,7 +62,7 @@ export async function runInNamespace({ command, ...plan }: NamespacePlan): Promi
   const helper = fileURLToPath(new URL('./namespace-child.js', import.meta.url));
   const args = [...UNSHARE, process.execPath, helper, JSON.stringify(plan), ...command];
   // Descriptor 4 is the command's standard error; on their own stand the complaints of who makes the namespace.
-  const child = spawn('sh', ['-c', SHELL, 'sh', ...args], { stdio: ['inherit', 'inherit', 'pipe', theirs, 2] });
+  const child = spawn('/bin/sh', ['-c', SHELL, 'sh', ...args], { stdio: ['inherit', 'inherit', 'pipe', theirs, 2] });
   libc.close(theirs);
   let told: (message: ControlMessage | null) => void = () => {};
   const first = new Promise<ControlMessage | null>((resolve) => {

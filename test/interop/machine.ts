@@ -55,7 +55,15 @@ export interface RunOptions {
   readonly timeoutMs?: number;
   /** Written to its stdin. */
   readonly input?: string;
+  /** What the tool is started by, as `setpriv` for another user; and the tool itself, where it is another. */
+  readonly by?: readonly string[];
+  readonly main?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
 }
+
+/** What starts a program as a user who is nobody. */
+export const NOBODY = ['setpriv', '--reuid=nobody', '--regid=nogroup', '--clear-groups'] as const;
 
 /** Runs a program to its end; a failure is a code, not an exception. */
 export function execute(command: string, args: readonly string[], options: RunOptions = {}): Promise<Ended> {
@@ -64,7 +72,8 @@ export function execute(command: string, args: readonly string[], options: RunOp
       timeout: options.timeoutMs ?? RUN_MS,
       killSignal: 'SIGKILL',
       maxBuffer: 64 << 20,
-      env: { ...process.env, LC_ALL: 'C' },
+      env: { ...process.env, LC_ALL: 'C', ...options.env },
+      cwd: options.cwd,
     } as const;
     const child = execFile(command, args, settings, (_error, stdout, stderr) => {
       done({ code: child.exitCode, stdout, stderr });
@@ -83,7 +92,7 @@ export class Machine {
 
   constructor() {
     this.folder = mkdtempSync(join(tmpdir(), 'et-machine-'));
-    chmodSync(this.folder, 0o755); // servers that are not root get in
+    chmodSync(this.folder, 0o1777); // also for servers and users that are not root
   }
 
   path(name: string): string {
@@ -149,7 +158,17 @@ export class Machine {
   async run(options: RunOptions, command: string, ...args: string[]): Promise<Ended & Account> {
     const [log, stats] = [this.path(`flows-${this.#count}`), this.path(`stats-${this.#count++}`)];
     const flags = ['--host-loopback', '--log', log, '--stats', stats, ...(options.flags ?? [])];
-    const ended = await execute(process.execPath, [MAIN, 'run', ...flags, '--', command, ...args], options);
+    const line = [
+      ...(options.by ?? []),
+      process.execPath,
+      options.main ?? MAIN,
+      'run',
+      ...flags,
+      '--',
+      command,
+      ...args,
+    ];
+    const ended = await execute(line[0]!, line.slice(1), options);
     const lines = (file: string): unknown[] =>
       readFileSync(file, 'utf8')
         .split('\n')

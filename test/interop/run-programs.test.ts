@@ -8,7 +8,7 @@ import { createSecureServer } from 'node:http2';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { Machine, skipRun } from './machine.ts';
+import { Machine, NOBODY, skipRun } from './machine.ts';
 
 const options = { timeout: 90_000 };
 const GIB = 1 << 30;
@@ -308,7 +308,7 @@ function skipPostgres(): string | false {
 function userOf(folder: string): string[] {
   if (process.getuid?.() !== 0) return ['env'];
   execFileSync('chown', ['nobody:nogroup', folder]);
-  return ['setpriv', '--reuid=nobody', '--regid=nogroup', '--clear-groups'];
+  return [...NOBODY];
 }
 
 /** An sshd with keys of its own; returns the command that logs in from inside. */
