@@ -5,10 +5,10 @@ import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createSecureServer } from 'node:http2';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { Machine, NOBODY, skipRun } from './machine.ts';
+import { execute, Machine, NOBODY, skipRun, until } from './machine.ts';
 
 const options = { timeout: 90_000 };
 const GIB = 1 << 30;
@@ -162,6 +162,50 @@ describe('run: programs and their servers', { skip: skipRun('curl') }, () => {
     assert.doesNotMatch(stdout, /Socket errors|Non-2xx/);
     assert.ok(Number(/(\d+) requests in/.exec(stdout)?.[1]) > 2000, stdout);
     assert.ok(flows.length >= 500 && flows.length <= 502, `${flows.length} flows`);
+  });
+
+  test('a server inside: 100 MB down and up, 500 connections, and one that is open at the end', options, async () => {
+    const outside = await machine.freePort();
+    const server = `const { createHash } = require('node:crypto');
+      require('node:http').createServer((q, r) => {
+        if (q.method === 'GET') return void r.end(Buffer.alloc(Number(q.url.slice(1)) || 5, 'served'));
+        const sum = createHash('sha256'); q.on('data', (c) => sum.update(c)); q.on('end', () => r.end(sum.digest('hex'))); })
+        .listen(8000, () => console.log('up'));
+      require('node:net').createServer((socket) => { socket.write('held'); socket.once('data', () => process.exit(0)); })
+        .listen(8001);`;
+    const held = await machine.freePort();
+    const flags = ['--publish', `${outside}:8000`, '--publish', `127.0.0.1:${held}:8001`];
+    const running = machine.run({ flags }, process.execPath, '-e', server);
+    const url = `http://127.0.0.1:${outside}`;
+    assert.ok(await until(async () => (await execute('curl', ['-sS', url])).stdout === 'serve'));
+    const large = Buffer.alloc(100_000_000, 'served');
+    const sum = createHash('sha256').update(large).digest('hex');
+    const down = await execute('bash', ['-c', `curl -sS ${url}/${large.length} | sha256sum`]);
+    assert.equal(down.stdout, `${sum}  -\n`);
+    const up = await execute('bash', ['-c', `curl -sS ${url}/${large.length} | curl -sS -T - ${url}/`]);
+    assert.equal(up.stdout, sum);
+    for (let i = 0; i < 500; i += 50) {
+      const some = await Promise.all(
+        Array.from({ length: 50 }, () => fetch(`${url}/30`, { headers: { connection: 'close' } })),
+      );
+      for (const response of some) assert.equal((await response.text()).length, 30);
+    }
+    const socket = connect(held, '127.0.0.1');
+    const over = new Promise<string>((resolve) => {
+      socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? ''));
+      socket.on('end', () => resolve('end'));
+    });
+    await new Promise((resolve) => socket.once('data', resolve));
+    socket.write('the end');
+    const ended = await running;
+    assert.deepEqual([ended.code, ended.stderr], [0, '']);
+    assert.ok(['end', 'ECONNRESET'].includes(await over));
+    assert.equal(ended.after.tcp + ended.after.bytes, 0);
+    assert.ok(ended.flows.length >= 503 && ended.flows.every(({ direction }) => direction === 'in'));
+    assert.ok(
+      ended.flows.some(({ destination }) => destination === '10.0.2.100:8001'),
+      'the one at the end has its line',
+    );
   });
 
   test('git clone, and push', { ...options, skip: skipRun('git') }, async () => {
