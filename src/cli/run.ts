@@ -6,9 +6,10 @@ import { readInteger, readOptions, readPercent } from './args.ts';
 import { CaptureFile } from './capture-file.ts';
 import { type Command, UsageError } from './command.ts';
 import { flowWriter, GATEWAY_OPTIONS, GATEWAY_USAGE, type GatewaySettings, readGateway } from './gateway-options.ts';
+import { STATS_USAGE, UseWatch } from './use.ts';
 
 const MTU = 1500;
-const FORWARDED = ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
+const FORWARDED = ['SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
 
 const usage = `usage: ethertype run [OPTION]... -- COMMAND [ARGUMENT]...
 
@@ -21,6 +22,7 @@ code, signals and the terminal are COMMAND's; with it ends everything it started
   ethertype run --allow '*.npmjs.org:443' -- npm ci
 
 ${GATEWAY_USAGE}
+${STATS_USAGE}
   --pcap FILE              records every packet: classic pcap if FILE ends in .pcap, else pcapng
   --loss P                 drops P percent of the frames, both ways
   --seed N                 repeats the same losses; default 1
@@ -28,6 +30,7 @@ ${GATEWAY_USAGE}
 
 const OPTIONS = {
   ...GATEWAY_OPTIONS,
+  stats: { type: 'string' },
   pcap: { type: 'string' },
   loss: { type: 'string' },
   seed: { type: 'string' },
@@ -36,6 +39,7 @@ const OPTIONS = {
 
 interface Settings extends GatewaySettings {
   readonly command: readonly string[];
+  readonly stats: string | undefined;
   readonly pcap: string | undefined;
   readonly loss: number;
   readonly seed: number;
@@ -50,6 +54,7 @@ function readSettings(args: string[]): Settings {
   return {
     ...readGateway(values),
     command,
+    stats: values.stats,
     pcap: values.pcap,
     loss: readPercent('loss', values.loss) ?? 0,
     seed: readInteger('seed', values.seed, 0, 0xffff_ffff) ?? 1,
@@ -61,6 +66,7 @@ const complain = (message: string): void => void process.stderr.write(`ethertype
 
 async function run(args: string[]): Promise<number> {
   const settings = readSettings(args);
+  const watch = new UseWatch(settings.stats);
   const file = settings.pcap === undefined ? null : new CaptureFile(settings.pcap, complain);
   const space = await runInNamespace({
     command: settings.command,
@@ -84,22 +90,21 @@ async function run(args: string[]): Promise<number> {
     throw error;
   }
   passSignals(space.kill);
+  watch.start(gateway);
   space.start();
   const code = await space.ended;
+  watch.end(gateway);
   await gateway.close();
   await close();
   file?.close();
+  const left = watch.after(gateway);
+  if (left !== null) complain(left);
   return code;
 }
 
-/** Signals to us are for the command. What the terminal sends, it has got already. */
+/** Signals to us are for the command; one that it has got already, from a terminal, it does not get twice. */
 function passSignals(kill: (signal: NodeJS.Signals) => void): void {
   for (const signal of FORWARDED) process.on(signal, () => kill(signal));
-  for (const signal of ['SIGINT', 'SIGQUIT'] as const) {
-    process.on(signal, () => {
-      if (!process.stdin.isTTY) kill(signal);
-    });
-  }
 }
 
 export const command: Command = {

@@ -107,7 +107,11 @@ export function dialDatagrams(host: string, port: number): Promise<Datagrams> {
       reject(error);
     };
     socket.once('error', fail);
-    socket.connect(port, host, () => {
+    socket.connect(port, host, (error?: Error) => {
+      if (error) {
+        fail(error);
+        return;
+      }
       socket.off('error', fail);
       resolve(socket);
     });

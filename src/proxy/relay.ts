@@ -127,6 +127,7 @@ export class Relay {
     const open = new OpenFlow({ protocol, direction: 'out', source, destination }, onFlow);
     const known = names?.of(flow.destinationAddress, this.#host.clock.now()) ?? [];
     open.name = known[0] ?? null;
+    // The guest's link is no matter of a policy.
     const [from, to] = [flow.source.withZone(0), flow.destination.withZone(0)];
     const facts = { sourceAddress: from, sourcePort, address: to, port: destinationPort, names: known, sni: null };
     return { open, facts: { protocol, ...facts } };

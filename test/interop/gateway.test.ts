@@ -176,6 +176,23 @@ describe('gateway: TCP', options, () => {
     assert.deepEqual([verdict, reason], ['deny', '10.0.2.2 is the gateway itself']);
   });
 
+  test('a guest that has its link-local address only is served, and the router is closed at its own', async () => {
+    const { guest, records, quiet } = await rig();
+    const port = await serve((socket) => socket.end('served'), '::1');
+    const localAddress = `${guest.iface!.addresses.find(({ address }) => address.isLinkLocal)!.address.withZone(0)}`;
+    const stream = await guest.tcp.connect({ host: 'fd00:2::2', port, localAddress });
+    assert.equal(text(await readAll(stream)), 'served');
+    await stream.close();
+    await quiet();
+    assert.match(records.at(-1)!.source, /^\[fe80:.*\]:\d+$/);
+    await assert.rejects(open(guest, port, 'fe80::2'), { code: 'ECONNREFUSED' });
+    assert.equal(records.at(-1)?.reason, 'fe80::2 is the gateway itself');
+    const udp = await guest.udp.connect({ host: 'fe80::2', port });
+    await udp.send(bytesOf('x'));
+    await assert.rejects(udp.receive(), { code: 'ECONNREFUSED' });
+    await udp.close();
+  });
+
   test('resets go through both ways', async () => {
     const { guest, quiet, records } = await rig();
     const resets = await serve((socket) => socket.once('data', () => socket.resetAndDestroy()));
