@@ -306,6 +306,16 @@ describe('proxy --qemu', () => {
     );
     child = await proxy();
     await guest();
+    const second = await ethertype('proxy', '--qemu', path);
+    assert.equal(second.code, 1);
+    assert.match(second.stderr, /^ethertype proxy: .*EADDRINUSE.*\n$/);
+    await guest();
+    // What is killed leaves its socket behind, and the next one takes it over.
+    child.kill('SIGKILL');
+    await new Promise((resolve) => child.once('exit', resolve));
+    assert.ok(existsSync(path));
+    child = await proxy();
+    await guest();
     await end(child);
     server.close();
     rmSync(folder, { recursive: true, force: true });
