@@ -108,6 +108,7 @@ export interface Libc {
   map(fd: number, length: number): Uint8Array | null;
   unmap(bytes: Uint8Array): void;
   mount(source: string, target: string, type: string, flags: number, data: number): number;
+  umount2(target: string, flags: number): number;
   /** `handler`: 0, the default; 1, ignored. */
   signal(signal: number, handler: number): number;
   /** `info` is where a siginfo_t goes. */
@@ -178,6 +179,7 @@ async function bindLibc(): Promise<Libc> {
     sendmsg: bind<Libc['sendmsg']>('int64_t sendmsg(int, uintptr_t, int)'),
     recvmsg: bind<Libc['recvmsg']>('int64_t recvmsg(int, uintptr_t, int)'),
     mount: bind<Libc['mount']>('int mount(const char *, const char *, const char *, unsigned long, uintptr_t)'),
+    umount2: bind<Libc['umount2']>('int umount2(const char *, int)'),
     signal: bind<Libc['signal']>('intptr_t signal(int, intptr_t)'),
     waitid: bind<Libc['waitid']>('int waitid(int, uint32_t, uintptr_t, int)'),
     exit: bind<Libc['exit']>('void _exit(int)'),
