@@ -81,6 +81,16 @@ test('an address by DHCP, its name server, a name in connect and ping', async ()
   await lan.close();
 });
 
+test('an address that is set is one to be reached by', async () => {
+  const lan = new Lan({});
+  const waiting = configured(lan.driver);
+  assert.equal(await isSettled(waiting), false);
+  await lan.run(lan.driver.commandChannel().setAddresses(['192.168.1.7/24']));
+  assert.deepEqual(await lan.run(waiting), ['192.168.1.7/24']);
+  assert.equal((await lan.run(lan.router.ping('192.168.1.7'))).address, '192.168.1.7');
+  await lan.close();
+});
+
 test('names of the link by mDNS, and datagrams to them', async () => {
   const lan = new Lan({ addresses: ['192.168.1.2/24'], mdns: { name: 'stack' } });
   const { router, driver } = lan;
