@@ -1,6 +1,7 @@
 /** Connecting to one address. By name: `happy-eyeballs.ts`. @module */
 import { NetError } from '../errors.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
+import type { TcpSocket } from '../tcp/socket.ts';
 import type { IpAddress } from '../wire/address.ts';
 import type { StackLoop } from './loop.ts';
 import { TcpStream } from './tcp-stream.ts';
@@ -13,6 +14,8 @@ export interface DialOptions {
   /** Milliseconds. */
   readonly timeout?: number | undefined;
   readonly tcp?: Partial<TcpSettings> | undefined;
+  /** The first bytes to send, see `ConnectOptions`. */
+  readonly data?: Uint8Array | undefined;
 }
 
 /** Connects; cancelling, or the timeout, leaves nothing behind. @throws NetError, or the signal's reason */
@@ -32,10 +35,20 @@ export async function dial(
       ...(localPort === undefined ? {} : { port: localPort }),
     },
   );
+  if (options.data !== undefined) queueAll(socket, options.data);
   const stream = new TcpStream(loop, socket);
   loop.wake();
   await established(loop, stream, options.timeout, options.signal);
   return stream;
+}
+
+/** @throws RangeError where the send buffer has no room for all of it */
+function queueAll(socket: TcpSocket, data: Uint8Array): void {
+  const taken = socket.send(data);
+  if (taken === data.length) return;
+  socket.abort();
+  socket.release();
+  throw new RangeError(`connect: expected data of at most ${taken} bytes, the send buffer, got ${data.length}`);
 }
 
 function established(

@@ -119,6 +119,12 @@ export interface ConnectOptions {
   readonly keepAliveMs?: number;
   /** What the connection has other than the host's: buffers, timeouts. */
   readonly tcp?: Partial<TcpSettings>;
+  /**
+   * The first bytes to send, no more than the send buffer takes (128 KiB by default). With `tcp: { fastOpen: true }` and an
+   * address they go with the SYN to a server that has given a cookie (RFC 7413), and may reach it twice; else they follow the
+   * handshake.
+   */
+  readonly data?: Uint8Array;
 }
 
 export interface BindOptions {
@@ -189,7 +195,7 @@ export class HostTcp {
    */
   async connect(options: ConnectOptions): Promise<TcpStream> {
     this.#loop.assertOpen('connect');
-    const { host, signal, timeout, noDelay, keepAliveMs, localAddress, localPort } = options;
+    const { host, signal, timeout, noDelay, keepAliveMs, localAddress, localPort, data } = options;
     signal?.throwIfAborted();
     const address = this.#names.numeric(host);
     const port = checkPort(options.port, 1);
@@ -204,8 +210,11 @@ export class HostTcp {
         ...(keepAliveMs === undefined ? {} : { keepAliveMs }),
       },
     };
-    if (address !== null) return dial(this.#loop, address, port, dialled);
-    return this.#names.connect(host, port, dialled);
+    if (address !== null) return dial(this.#loop, address, port, { ...dialled, data });
+    // Several addresses may be tried at once: only the one that answers gets the bytes.
+    const stream = await this.#names.connect(host, port, dialled);
+    if (data !== undefined) await stream.write(data);
+    return stream;
   }
 }
 
