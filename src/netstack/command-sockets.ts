@@ -144,7 +144,10 @@ abstract class DatagramChannelSocket extends ChannelSocket {
     this.caller.call({ kind: `${this.#family}-receive`, handle: this.handle }, (response) => {
       this.#isReceiving = false;
       if (response.kind === 'datagram') this.#received = response;
-      else if (response.kind === 'error' && response.code !== 'ECANCELED') this.#error = errorOf(response);
+      // A channel that was closed cancels everything: to ask again would go round for ever.
+      else if (response.kind === 'error' && (response.code !== 'ECANCELED' || this.caller.isDead)) {
+        this.#error = errorOf(response);
+      }
       this.notifyOwner(READABLE);
     });
   }

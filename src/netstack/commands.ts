@@ -134,6 +134,8 @@ export type StackCommand =
   | { readonly kind: 'get-addresses' }
   | { readonly kind: 'add-route'; readonly route: PlainRoute }
   | { readonly kind: 'remove-route'; readonly prefix: string }
+  /** All of them, those of other interfaces too. */
+  | { readonly kind: 'get-routes' }
   | { readonly kind: 'get-stats' }
   /** Ends the call with this id, unless it is answered already. */
   | { readonly kind: 'cancel'; readonly id: number }
@@ -232,6 +234,7 @@ export type Response =
     }
   | { readonly kind: 'opened'; readonly handle: Handle }
   | { readonly kind: 'addresses'; readonly addresses: readonly string[] }
+  | { readonly kind: 'routes'; readonly routes: readonly PlainRoute[] }
   | { readonly kind: 'stats'; readonly stats: Readonly<Record<string, unknown>> }
   | { readonly kind: 'found'; readonly address: string }
   /** Addresses as strings, records as {@link plainRecord} makes them. */
@@ -282,6 +285,7 @@ interface Answers extends Record<Kind, Response['kind']> {
   'get-addresses': 'addresses';
   'add-route': 'ok';
   'remove-route': 'ok';
+  'get-routes': 'routes';
   'get-stats': 'stats';
   cancel: 'ok';
   leave: 'ok';

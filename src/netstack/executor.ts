@@ -9,6 +9,7 @@ import { checkPort } from '../wire/ip.ts';
 import { Call, type Client, syscallOf } from './client.ts';
 import type {
   Command,
+  PlainRoute,
   PosixCommand,
   RawCommand,
   Response,
@@ -31,6 +32,7 @@ export interface Executed {
   addresses(): readonly string[];
   addRoute(prefix: string, gateway: string | null): void;
   removeRoute(prefix: string): void;
+  routes(): readonly PlainRoute[];
   runPosix(call: Call<PosixCommand>): void;
   /** A datagram waits for room on the device. */
   waitsForRoom(entry: DatagramEntry<never>): void;
@@ -295,6 +297,8 @@ export class Executor {
       case 'remove-route':
         to.removeRoute(command.prefix);
         return OK;
+      case 'get-routes':
+        return { kind: 'routes', routes: to.routes() };
       case 'get-stats':
         return { kind: 'stats', stats: plain(to.stack.stats) };
       case 'cancel':
