@@ -357,7 +357,10 @@ describe('gateway: TCP', { timeout: 120_000 }, () => {
     assert.equal(gateway.relay.udp.count, 32);
     assert.equal(gateway.relay.udp.stats.opened - gateway.relay.udp.stats.evicted, 32);
     assert.ok(gateway.relay.udp.stats.opened >= 300);
-    assert.ok(datagramSockets() >= 32 && datagramSockets() <= 40, `${datagramSockets()} sockets of the machine: descriptors are given back`);
+    assert.ok(
+      datagramSockets() >= 32 && datagramSockets() <= 40,
+      `${datagramSockets()} sockets of the machine: descriptors are given back`,
+    );
     serving = false;
     await served;
     const grown = (process.memoryUsage().rss - heapBefore) >> 20;
@@ -454,7 +457,10 @@ describe('gateway: limits', { timeout: 120_000 }, () => {
     for (let i = 0; i < 100 && gateway.relay.limiter.stats.dropped === 0; i++) await pause(10);
     const { dropped } = gateway.relay.limiter.stats;
     const passed = 20 + (20 * (performance.now() - began)) / 1000;
-    assert.ok(dropped >= 1 && dropped <= 42 && 60 - dropped <= passed + 2, `${dropped} of 60 were dropped, ${passed} may pass`);
+    assert.ok(
+      dropped >= 1 && dropped <= 42 && 60 - dropped <= passed + 2,
+      `${dropped} of 60 were dropped, ${passed} may pass`,
+    );
     const first = await socket.receive();
     assert.equal(first.data.length, 1000, 'the others went through');
     let refused = '';
