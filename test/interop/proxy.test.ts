@@ -120,6 +120,46 @@ describe('proxy --tap', { skip: skipReason('curl', 'dig') }, () => {
   });
 });
 
+describe('run --flow-rate', { skip: skipReason('unshare', 'curl') }, () => {
+  test('TCP goes at the rate both ways, and nothing is lost', options, async () => {
+    const bytes = 1_500_000;
+    const server = createHttp((request, response) => {
+      let got = 0;
+      request.on('data', (chunk: Buffer) => {
+        got += chunk.length;
+      });
+      request.on('end', () => response.end(request.method === 'PUT' ? `${got}` : Buffer.alloc(bytes, 'x')));
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const url = `http://10.0.2.2:${(server.address() as { port: number }).port}/`;
+    const script = `head -c ${bytes} /dev/zero > /tmp/et-rate-$$ && curl -sS -w ' %{time_total}' ${url} | tail -c +${bytes + 1}
+      curl -sS -w ' %{time_total}' -T /tmp/et-rate-$$ ${url}; rm /tmp/et-rate-$$`;
+    const child = spawn(process.execPath, [
+      MAIN,
+      'run',
+      '--host-loopback',
+      '--flow-rate',
+      '1M',
+      '--',
+      'bash',
+      '-c',
+      script,
+    ]);
+    let stdout = '';
+    child.stdout.on('data', (chunk) => {
+      stdout += chunk;
+    });
+    assert.equal(await new Promise((resolve) => child.once('close', resolve)), 0);
+    const [down, put, up] = stdout.trim().split(/\s+/).map(Number);
+    assert.equal(put, bytes);
+    // A burst of a tenth of a second goes at once.
+    const least = (bytes - 100_000) / 1e6;
+    for (const seconds of [down!, up!]) assert.ok(seconds > least * 0.9 && seconds < least * 4, `${seconds} s`);
+    server.closeAllConnections();
+    server.close();
+  });
+});
+
 describe('proxy --qemu over TCP', () => {
   const children: ChildProcess[] = [];
   after(() => {
