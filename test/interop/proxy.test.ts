@@ -121,7 +121,7 @@ describe('proxy --tap', { skip: skipReason('curl', 'dig') }, () => {
 });
 
 describe('run --flow-rate', { skip: skipReason('unshare', 'curl') }, () => {
-  test('TCP goes at the rate both ways, and nothing is lost', options, async () => {
+  test('TCP goes at the rate both ways, and nothing is lost', options, async (t) => {
     const bytes = 1_500_000;
     const server = createHttp((request, response) => {
       let got = 0;
@@ -131,8 +131,12 @@ describe('run --flow-rate', { skip: skipReason('unshare', 'curl') }, () => {
       request.on('end', () => response.end(request.method === 'PUT' ? `${got}` : Buffer.alloc(bytes, 'x')));
     });
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    t.after(() => {
+      server.closeAllConnections();
+      server.close();
+    });
     const url = `http://10.0.2.2:${(server.address() as { port: number }).port}/`;
-    const script = `head -c ${bytes} /dev/zero > /tmp/et-rate-$$ && curl -sS -w ' %{time_total}' ${url} | tail -c +${bytes + 1}
+    const script = `head -c ${bytes} /dev/zero > /tmp/et-rate-$$ && curl -sS -w ' %{time_total}' ${url} | tail -c +${bytes + 1}; echo
       curl -sS -w ' %{time_total}' -T /tmp/et-rate-$$ ${url}; rm /tmp/et-rate-$$`;
     const child = spawn(process.execPath, [
       MAIN,
@@ -155,8 +159,6 @@ describe('run --flow-rate', { skip: skipReason('unshare', 'curl') }, () => {
     // A burst of a tenth of a second goes at once.
     const least = (bytes - 100_000) / 1e6;
     for (const seconds of [down!, up!]) assert.ok(seconds > least * 0.9 && seconds < least * 4, `${seconds} s`);
-    server.closeAllConnections();
-    server.close();
   });
 });
 
@@ -166,8 +168,9 @@ describe('proxy --qemu over TCP', () => {
     for (const child of children) child.kill('SIGKILL');
   });
 
-  test('a machine that connects, and one that waits', options, async () => {
+  test('a machine that connects, and one that waits', options, async (t) => {
     const server = createHttp((_request, response) => response.end('served'));
+    t.after(() => void server.close());
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as { port: number };
     const fetchThrough = async (socket: Socket): Promise<void> => {
@@ -201,13 +204,12 @@ describe('proxy --qemu over TCP', () => {
     calling!.close();
     await end(waiting);
     const machine = createServer();
+    t.after(() => void machine.close());
     await new Promise<void>((resolve) => machine.listen(0, '127.0.0.1', resolve));
     const came = new Promise<Socket>((resolve) => machine.once('connection', resolve));
     const called = await start('--qemu-connect', `tcp::${(machine.address() as { port: number }).port}`);
     await fetchThrough(await came);
     await end(called);
-    machine.close();
-    server.close();
   });
 
   test('a place that is none is one clear error', options, async () => {
