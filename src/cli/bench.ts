@@ -3,6 +3,7 @@ import { cpus } from 'node:os';
 import { readInteger, readOptions } from './args.ts';
 import { proxyRows, proxyUnavailable } from './bench/proxy.ts';
 import { apiRows, coreRows, idleRows, ipv6Rows, tunRows } from './bench/rows.ts';
+import { serverRows } from './bench/server-rows.ts';
 import { formatTable, type Row } from './bench/table.ts';
 import { threadRows } from './bench/thread-rows.ts';
 import { tunUnavailable } from './bench/tun.ts';
@@ -13,6 +14,7 @@ const MS_DEFAULT = 500;
 const ROUNDS_DEFAULT = 5;
 const IDLE_DEFAULT = 10_000;
 const IDLE_MAX = 25_000;
+const THREADS_MAX = 16;
 /** A round of the proxies takes half a minute. */
 const PROXY_ROUNDS_MAX = 3;
 
@@ -80,12 +82,14 @@ export const command: Command = {
 
 Measures bulk on one connection and on many, round trips, connections a second, datagrams, and what idle connections
 cost in memory and speed, each figure and its peer in turn. Prints medians, and the median of the ratios of paired
-runs. The TUN figures need root and iperf3; they use a network namespace that the command makes and removes. So do those of
-ethertype run, beside whichever of slirp4netns and passt is installed: they need iperf3 and user namespaces.
+runs. The TUN figures need root and iperf3; they use a network namespace that the command makes and removes. So do
+those of ethertype run, beside whichever of slirp4netns and passt is installed: they need iperf3 and user namespaces.
 
   --ipv6       only the rows of IPv6
   --proxy      only the rows of ethertype run: bulk both ways, connections, round trips, of at least a second each
   --no-tun     not those of TUN
+  --threads N  only server --threads N beside one thread, 2 to ${THREADS_MAX}: N bulk flows, as they came through, and by
+               processor time, since Linux's side of them takes part of the same processors (root)
   --no-proxy   not those of ethertype run
   --json       one JSON document
   --rounds N   runs of each (default ${ROUNDS_DEFAULT})
@@ -99,6 +103,7 @@ ethertype run, beside whichever of slirp4netns and passt is installed: they need
       proxy: { type: 'boolean' },
       'no-proxy': { type: 'boolean' },
       'no-tun': { type: 'boolean' },
+      threads: { type: 'string' },
       rounds: { type: 'string' },
       ms: { type: 'string' },
       idle: { type: 'string' },
@@ -113,6 +118,14 @@ ethertype run, beside whichever of slirp4netns and passt is installed: they need
     const progress = (what: string): void => {
       if (process.stderr.isTTY) process.stderr.write(`measuring: ${what} ...\n`);
     };
+    const threads = readInteger('threads', values.threads, 2, THREADS_MAX);
+    if (threads !== undefined) {
+      const unavailable = await tunUnavailable();
+      if (unavailable !== null) throw new CommandError(`--threads: ${unavailable}`);
+      const rows = await serverRows(threads, settings.rounds, settings.ms);
+      console.log(values.json ? JSON.stringify(rows, null, 2) : formatTable(rows));
+      return 0;
+    }
     if (values.ipv6 || values.proxy) {
       const rows = values.ipv6 ? await ipv6Rows(settings.rounds, settings.ms) : await onlyProxy(settings, progress);
       console.log(values.json ? JSON.stringify(rows, null, 2) : formatTable(rows));

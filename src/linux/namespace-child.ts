@@ -4,7 +4,7 @@
  * {@link runInNamespace}; its first argument is a {@link ChildPlan} as JSON, the others are the command. @module
  */
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readlinkSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readlinkSync, rmdirSync, writeFileSync, writeSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { IpAddress } from '../wire/address.ts';
@@ -20,6 +20,7 @@ const CONTROL_FD = 3;
 const ERROR_FD = 4;
 const FIOCLEX = 0x5451; // asm-generic/ioctls.h: closed on exec
 const MS_BIND = 4096;
+const MNT_DETACH = 2;
 const MS_NOSUID_NODEV_NOEXEC = 2 | 4 | 8;
 /** What shells say: not found, and not to be run. */
 const NOT_FOUND = 127;
@@ -85,14 +86,36 @@ function write(path: string, text: string): void {
 }
 
 function mountNames(): void {
+  const errno = mountText('/etc/resolv.conf', plan.nameServers.map((server) => `nameserver ${server}\n`).join(''));
+  if (errno !== 0) {
+    const why = errno === ENOENT ? nothingAt('/etc/resolv.conf') : `errno ${errno}`;
+    throw new Error(`cannot put the name server into /etc/resolv.conf: ${why}`);
+  }
+  // Daemons of the machine that would be asked instead, through sockets in the file system, and would ask another network.
+  let sources = '';
+  try {
+    sources = readFileSync('/etc/nsswitch.conf', 'utf8');
+  } catch {
+    // then the libraries ask the files and the name servers anyway
+  }
+  const plain = sources.replace(/^hosts:.*$/m, 'hosts: files dns');
+  if (plain !== sources) mountText('/etc/nsswitch.conf', plain);
+  libc.mount('none', '/run/nscd', 'tmpfs', MS_NOSUID_NODEV_NOEXEC, 0);
+}
+
+/** Puts a text where a file is; returns the errno, or 0. It lies in memory, and goes with the namespace. */
+function mountText(path: string, text: string): number {
   const folder = mkdtempSync(join(tmpdir(), 'ethertype-'));
-  const path = join(folder, 'resolv.conf');
-  writeFileSync(path, plan.nameServers.map((server) => `nameserver ${server}\n`).join(''));
-  const errno = libc.mount(path, '/etc/resolv.conf', '', MS_BIND, 0) < 0 ? libc.errno() : 0;
-  rmSync(folder, { recursive: true }); // what is mounted stays
-  if (errno === 0) return;
-  const why = errno === ENOENT ? nothingAt('/etc/resolv.conf') : `errno ${errno}`;
-  throw new Error(`cannot put the name server into /etc/resolv.conf: ${why}`);
+  const file = join(folder, 'file');
+  const attempt = (result: number): number => (result < 0 ? libc.errno() : 0);
+  let errno = attempt(libc.mount('none', folder, 'tmpfs', MS_NOSUID_NODEV_NOEXEC, 0));
+  if (errno === 0) {
+    writeFileSync(file, text);
+    errno = attempt(libc.mount(file, path, '', MS_BIND, 0));
+    libc.umount2(folder, MNT_DETACH); // what is mounted of it stays
+  }
+  rmdirSync(folder);
+  return errno;
 }
 
 /** How it comes that nothing can be mounted there. */

@@ -203,6 +203,11 @@ export class TcpStream implements Notified {
     }
     // With bytes unread there is no orderly end, only the reset that release() sends: RFC 2525 §2.17.
     if (this.#socket.recvQueue() === 0) await this.end();
+    if (lingerMs !== undefined && this.#socket.releaseLingering !== undefined) {
+      this.#release();
+      await this.#socket.releaseLingering(lingerMs);
+      return;
+    }
     this.#letGo();
     if (lingerMs !== undefined) await this.#drained(lingerMs);
   }

@@ -9,7 +9,7 @@ import { Connection, UNSET } from './connection.ts';
 import { COOKIE_MS } from './cookie.ts';
 import { agreeOnSyn } from './ecn.ts';
 import { ACCEPTABLE } from './events.ts';
-import { learnSyn, segmentArrives } from './input.ts';
+import { learnSyn, segmentArrives, takeSynText } from './input.ts';
 import { timestampNow } from './rtt.ts';
 import { type Seq, seqAdd, seqGt } from './seq.ts';
 import type { TcpSettings } from './settings.ts';
@@ -52,6 +52,8 @@ export class Listener {
   #cookieAt = Number.NEGATIVE_INFINITY;
   /** With the time when they came, or were answered; in that order. */
   readonly #halfOpen = new Map<Connection, number>();
+  /** Handed out, or waiting to be, before their handshake is done. */
+  readonly #early = new Set<Connection>();
   #accepted: Connection[] = [];
 
   constructor(
@@ -111,6 +113,7 @@ export class Listener {
     if (c === null) return false;
     // A sequence number above those of a connection that is in TIME-WAIT: RFC 9293 §3.6.1, MAY-2.
     if (after !== null && !seqGt(c.iss, after)) tcp.setIss(c, seqAdd(after, ISS_STEP));
+    if (this.settings.fastOpenBacklog > 0 && this.onSyn === null) this.#openFast(c, segment);
     if (this.onSyn === null) tcp.ready(c);
     else this.#hold(c, this.onSyn, new SynRequest(c, packet, segment));
     return c.state !== CLOSED;
@@ -163,6 +166,32 @@ export class Listener {
     this.#halfOpen.set(c, tcp.context.nowMs);
     stats.tcpPassiveOpens++;
     return c;
+  }
+
+  /** RFC 7413 §4.2.1: the cookie of a SYN is good: its text is taken, and the connection waits to be accepted at once. */
+  #openFast(c: Connection, syn: wire.Segment): void {
+    const { fastOpen, context } = this.tcp;
+    if (!fastOpen.judge(c, syn)) return;
+    if (this.#early.size >= this.settings.fastOpenBacklog) {
+      context.stats.tcpFastOpenOverflows++;
+      c.fastOpen = null; // as if it had not been asked for
+      return;
+    }
+    if (!takeSynText(c, syn)) {
+      fastOpen.refuse(c);
+      return;
+    }
+    context.stats.tcpFastOpenPassive++;
+    c.fastOpen!.early = this;
+    this.#early.add(c);
+    this.#halfOpen.delete(c);
+    this.#accepted.push(c);
+    this.socket.report(ACCEPTABLE);
+  }
+
+  /** The handshake of `c` is done, or `c` is gone. */
+  leaveEarly(c: Connection): void {
+    this.#early.delete(c);
   }
 
   /** Keeps the SYN unanswered until the user has decided; what comes of it meanwhile is absorbed. */

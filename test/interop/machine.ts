@@ -4,8 +4,9 @@
  */
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, type SpawnOptions, spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createServer as createHttp, type RequestListener } from 'node:http';
+import { createServer as createHttp, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -196,6 +197,45 @@ export class Machine {
     await Promise.all(this.#children.map(end));
     rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+/** Bytes of a known hash: `length` of a pattern, made as they are asked for. */
+export class Source {
+  readonly #piece = Buffer.alloc(1 << 20, 'forty-one bytes that begin again and again');
+  readonly hashes = new Map<number, string>();
+
+  hash(length: number): string {
+    const known = this.hashes.get(length);
+    if (known !== undefined) return known;
+    const sum = createHash('sha256');
+    for (let left = length; left > 0; left -= this.#piece.length) sum.update(this.#piece.subarray(0, left));
+    const hash = sum.digest('hex');
+    this.hashes.set(length, hash);
+    return hash;
+  }
+
+  /** Answers `GET /BYTES` with so many of them, and a PUT with its hash. */
+  readonly answer = (request: IncomingMessage, response: ServerResponse): void => {
+    if (request.method === 'PUT') {
+      const sum = createHash('sha256');
+      request.on('data', (chunk) => sum.update(chunk));
+      request.on('end', () => response.end(sum.digest('hex')));
+      return;
+    }
+    let left = Number.parseInt(request.url?.slice(1) ?? '', 10) || 0;
+    response.setHeader('content-length', left);
+    const more = (): void => {
+      for (; left > 0; ) {
+        const chunk = this.#piece.subarray(0, left);
+        left -= chunk.length;
+        if (!response.write(chunk)) return;
+      }
+      response.off('drain', more);
+      response.end();
+    };
+    response.on('drain', more);
+    more();
+  };
 }
 
 export function assertNothingLeft({ start, end, after }: Account): void {

@@ -3,54 +3,14 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createSecureServer } from 'node:http2';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { execute, Machine, NOBODY, skipRun, until } from './machine.ts';
+import { execute, Machine, NOBODY, Source, skipRun, until } from './machine.ts';
 
 const options = { timeout: 90_000 };
 const GIB = 1 << 30;
-
-/** Bytes of a known hash: `length` of a pattern, made as they are asked for. */
-class Source {
-  readonly #piece = Buffer.alloc(1 << 20, 'forty-one bytes that begin again and again');
-  readonly hashes = new Map<number, string>();
-
-  hash(length: number): string {
-    const known = this.hashes.get(length);
-    if (known !== undefined) return known;
-    const sum = createHash('sha256');
-    for (let left = length; left > 0; left -= this.#piece.length) sum.update(this.#piece.subarray(0, left));
-    const hash = sum.digest('hex');
-    this.hashes.set(length, hash);
-    return hash;
-  }
-
-  /** Answers `GET /BYTES` with so many of them, and a PUT with its hash. */
-  readonly answer = (request: IncomingMessage, response: ServerResponse): void => {
-    if (request.method === 'PUT') {
-      const sum = createHash('sha256');
-      request.on('data', (chunk) => sum.update(chunk));
-      request.on('end', () => response.end(sum.digest('hex')));
-      return;
-    }
-    let left = Number.parseInt(request.url?.slice(1) ?? '', 10) || 0;
-    response.setHeader('content-length', left);
-    const more = (): void => {
-      for (; left > 0; ) {
-        const chunk = this.#piece.subarray(0, left);
-        left -= chunk.length;
-        if (!response.write(chunk)) return;
-      }
-      response.off('drain', more);
-      response.end();
-    };
-    response.on('drain', more);
-    more();
-  };
-}
 
 describe('run: programs and their servers', { skip: skipRun('curl') }, () => {
   const source = new Source();

@@ -70,6 +70,15 @@ describe('run: without root', { skip: skipRun('setpriv', 'curl', 'ping', 'dig') 
     assert.ok(flows.some(({ direction, result }) => direction === 'in' && result === 'closed'));
   });
 
+  test('names are asked of the stack only, whatever the machine asks', options, async () => {
+    const script = `cp -a /etc ${machine.path('names')}; mount --bind ${machine.path('names')} /etc; mkdir -p /run/nscd
+      echo 'passwd: files' > /etc/nsswitch.conf; echo 'hosts: resolve [!UNAVAIL=return] mymachines dns' >> /etc/nsswitch.conf
+      ${user} ${tool()} --host web.test=10.9.8.7 -- sh -c 'cat /etc/nsswitch.conf /etc/resolv.conf; getent hosts web.test'`;
+    const { stdout, stderr } = await asNobody(script);
+    assert.equal(stderr, '');
+    assert.match(stdout, /^passwd: files\nhosts: files dns\nnameserver 10\.0\.2\.3\n10\.9\.8\.7 +web\.test\n$/);
+  });
+
   const user = `${NOBODY.join(' ')} env HOME=/nonexistent`;
   const rows: [what: string, script: () => string, said: RegExp][] = [
     [

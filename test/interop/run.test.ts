@@ -10,7 +10,9 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { createHost } from '../../src/index.ts';
+import { readCapture } from '../../src/pcap/index.ts';
 import { qemuDevice } from '../../src/qemu/index.ts';
+import type { Account } from './machine.ts';
 import { Namespace, skipReason } from './namespace.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
@@ -126,6 +128,18 @@ describe('run', { skip: skip() }, () => {
     assert.ok(readFileSync(pcap).length > 3 * bytes.length);
   });
 
+  test('a spoilt wire, and what it lost in the capture', options, async () => {
+    const pcap = join(folder, 'spoilt.pcapng');
+    const flags = ['--host-loopback', '--delay', '20', '--drop', '10', '--seed', '5', '--pcap', pcap];
+    const script = 'ping -c 10 -i 0.05 -W 2 10.0.2.2';
+    const { stdout } = await run(flags, 'sh', '-c', `${script}; curl -sS -m 20 http://10.0.2.2:${port}/`);
+    assert.match(stdout, /hello$/);
+    const times = [...stdout.matchAll(/time=([\d.]+) ms/g)].map((match) => Number(match[1]));
+    assert.ok(times.length > 3 && times.every((ms) => ms >= 40), `${times}`);
+    const packets = [...readCapture(readFileSync(pcap))];
+    assert.ok(packets.some(({ comments }) => comments[0] === 'dropped: fault-lost'));
+  });
+
   test('names, and ping', options, async () => {
     const script = `curl -sS -m 10 http://web.test:${port}/ && ping -c 1 -W 2 10.0.2.3 && ping -6 -c 1 -W 2 fd00:2::2 &&
       dig +short +tcp web.test && dig +short @10.0.2.3 nothing.test; grep nameserver /etc/resolv.conf`;
@@ -165,6 +179,8 @@ describe('run', { skip: skip() }, () => {
   test('exit codes, signals, and a command that cannot be run', options, async () => {
     assert.equal((await run([], 'sh', '-c', 'exit 42')).code, 42);
     assert.equal((await run([], 'sh', '-c', 'kill -9 $$')).code, 137);
+    const inner = await run([], process.execPath, MAIN, 'run', '--', 'sh', '-c', 'exit 43');
+    assert.deepEqual([inner.code, inner.stderr], [43, ''], 'one in the other');
     const missing = await run([], 'no-such-program');
     assert.deepEqual([missing.code, missing.stderr], [127, 'ethertype run: no-such-program: not found\n']);
     assert.equal((await run([], folder)).code, 126);
@@ -250,12 +266,17 @@ describe('run', { skip: skip() }, () => {
 describe('proxy --qemu', () => {
   test('a machine on the socket is served, and again when either has come anew', options, async () => {
     const folder = mkdtempSync(join(tmpdir(), 'et-qemu-'));
-    const path = join(folder, 'net.sock');
+    const [path, stats, pcap] = ['net.sock', 'stats', 'guests.pcapng'].map((name) => join(folder, name)) as [
+      string,
+      string,
+      string,
+    ];
     const server = createHttp((_request, response) => response.end('served'));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as { port: number };
     const proxy = async (): Promise<ChildProcess> => {
-      const child = spawn(process.execPath, [MAIN, 'proxy', '--qemu', path, '--host-loopback']);
+      const flags = ['--qemu', path, '--host-loopback', '--stats', stats, '--pcap', pcap, '--delay', '5'];
+      const child = spawn(process.execPath, [MAIN, 'proxy', ...flags]);
       await new Promise((resolve) => child.stdout.once('data', resolve));
       return child;
     };
@@ -283,12 +304,35 @@ describe('proxy --qemu', () => {
     await guest();
     await end(child);
     assert.ok(!existsSync(path));
+    const recorded = [...readCapture(readFileSync(pcap))];
+    const machines = [...new Set(recorded.map((packet) => packet.interface))];
+    assert.deepEqual(
+      machines.map(({ name }) => name),
+      ['guest', 'guest'],
+    );
     child = await proxy();
     await guest();
     const second = await ethertype('proxy', '--qemu', path);
     assert.equal(second.code, 1);
     assert.match(second.stderr, /^ethertype proxy: .*EADDRINUSE.*\n$/);
     await guest();
+    // Machines that come and go leave nothing.
+    for (let i = 0; i < 50; i++) {
+      const socket = netConnect(path);
+      await new Promise((resolve) => socket.once('connect', resolve));
+      socket.destroy();
+    }
+    await guest();
+    const uses = (): Account[] =>
+      readFileSync(stats, 'utf8')
+        .split('\n')
+        .filter((line) => line !== '')
+        .map((line) => JSON.parse(line));
+    assert.ok(await until(() => uses().length >= 5));
+    const afterwards = uses().map(({ after }) => after);
+    assert.ok(afterwards.every(({ tcp, udp, echo, bytes }) => tcp + udp + echo + bytes === 0));
+    const [first, last] = [afterwards[0]!.descriptors, afterwards.at(-1)!.descriptors];
+    assert.ok(last <= first + 1, `${first} descriptors first, ${last} last`);
     // What is killed leaves its socket behind, and the next one takes it over.
     child.kill('SIGKILL');
     await new Promise((resolve) => child.once('exit', resolve));
