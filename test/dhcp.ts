@@ -1,4 +1,5 @@
 /** A DHCP client on a link that a test holds in its hands, and a server played by hand. @module */
+import assert from 'node:assert/strict';
 import { DhcpClient, type DhcpClientOptions, type Lease } from '../src/dhcp/index.ts';
 import { Cidr, IpAddress as Ip, type IpAddress, MacAddress } from '../src/wire/address.ts';
 import * as dhcp from '../src/wire/dhcpv4.ts';
@@ -7,7 +8,7 @@ import { PROTOCOL_UDP, pseudoHeaderSum } from '../src/wire/ip.ts';
 import * as ipv4 from '../src/wire/ipv4.ts';
 import { octetsOf } from '../src/wire/octets.ts';
 import * as udp from '../src/wire/udp.ts';
-import { EtherPeer } from './ether.ts';
+import { arpFrame, EtherPeer } from './ether.ts';
 import { LOCAL_MAC, REMOTE_MAC } from './peer.ts';
 
 const { OPTION } = dhcp;
@@ -169,3 +170,33 @@ export class DhcpPeer extends EtherPeer {
 }
 
 const textOf = (address: IpAddress | null): string | null => (address === null ? null : `${address}`);
+
+/** The link address of a host that is neither the client nor the server. */
+export const OTHER_MAC = MacAddress.parse('02:00:00:00:00:33');
+
+/** In SELECTING, or INIT-REBOOT. */
+export const started = (options: DhcpClientOptions = {}): DhcpPeer => {
+  const peer = new DhcpPeer(options);
+  peer.client.start();
+  peer.poll();
+  return peer;
+};
+
+/** In REQUESTING, the request seen. */
+export const requesting = (options: DhcpClientOptions = {}): DhcpPeer => {
+  const peer = started(options);
+  peer.message();
+  peer.reply({ type: dhcp.OFFER });
+  peer.message();
+  return peer;
+};
+
+export const bound = (reply: Omit<ReplyOptions, 'type'> = {}, options: DhcpClientOptions = {}): DhcpPeer => {
+  const peer = new DhcpPeer(options);
+  peer.bind(reply);
+  assert.equal(peer.client.state, 'BOUND');
+  return peer;
+};
+
+/** Says that `sender` is at another host. */
+export const claimed = (sender: string) => arpFrame({ sender, target: '10.0.0.77', senderMac: OTHER_MAC });

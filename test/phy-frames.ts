@@ -29,6 +29,9 @@ export interface PacketOptions {
   readonly gsoSize?: number;
   /** Sequence number, or source port of a datagram. */
   readonly id?: number;
+  /** Where a datagram goes. Default port 53 of the second host. */
+  readonly destination?: string;
+  readonly destinationPort?: number;
 }
 
 export const mac = (text: string): MacAddress => MacAddress.parse(text);
@@ -47,7 +50,9 @@ export function packet(memory: Memory, options: PacketOptions = {}): number {
   const p = frameStart(memory, frame);
   const t = p + ipHeader;
   const end = t + header + length;
-  const [source, destination] = ADDRESSES[family];
+  const [source] = ADDRESSES[family];
+  const destination = options.destination === undefined ? ADDRESSES[family][1] : IpAddress.parse(options.destination);
+  const port = options.destinationPort ?? 53;
   const number = protocol === 'tcp' ? PROTOCOL_TCP : PROTOCOL_UDP;
   const { dv } = memory;
   for (let i = 0; i < length; i++) memory.u8[t + header + i] = i & 0xff;
@@ -60,9 +65,9 @@ export function packet(memory: Memory, options: PacketOptions = {}): number {
     if (partial) tcp.setChecksum(dv, t, partialSum);
     else tcp.complete(memory, t, end, pseudo);
   } else if (partial) {
-    udp.emitPartial(dv, t, id, 53, end - t, partialSum);
+    udp.emitPartial(dv, t, id, port, end - t, partialSum);
   } else {
-    udp.emit(memory, t, id, 53, end - t, pseudo);
+    udp.emit(memory, t, id, port, end - t, pseudo);
   }
   let start = p;
   if (medium === 'ethernet') {

@@ -85,6 +85,16 @@ export function readPercent(option: string, text: string | undefined): number | 
   return value <= 100 ? value / 100 : wrong(option, 'a percentage from 0 to 100', text);
 }
 
+/** One of some words. */
+export function readChoice<T extends string>(
+  option: string,
+  text: string | undefined,
+  choices: readonly T[],
+): T | undefined {
+  if (text === undefined) return undefined;
+  return choices.find((choice) => choice === text) ?? wrong(option, choices.join(', '), text);
+}
+
 const SCALES: Readonly<Record<string, number>> = { '': 1, k: 1e3, m: 1e6, g: 1e9 };
 
 /** Bits a second, `500000`, `10M` or `1.5G`. */

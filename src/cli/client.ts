@@ -14,12 +14,13 @@ import { readFileSync } from 'node:fs';
 import type { AddressOrigin } from '../iface/addresses.ts';
 import { ADDRESS_WORDS, type AddressWord, createHost, type Host, type HostOptions, MacAddress } from '../index.ts';
 import { attachTunQueue, openTap, openTun, type TunDevice, type TunOptions, type TunQueue } from '../linux/index.ts';
-import { type Device, PcapWriter, Tracer, VlanTrunk } from '../phy/index.ts';
+import { VlanTrunk } from '../phy/index.ts';
 import type { Cidr, IpAddress } from '../wire/address.ts';
 import { isName } from '../wire/dns.ts';
 import { readCidr, readInteger, readIp, readMac } from './args.ts';
-import { CaptureFile } from './capture-file.ts';
 import { CommandError, UsageError } from './command.ts';
+import { FAULT_OPTIONS, type FaultPlan, type FaultValues, readFaults } from './fault-options.ts';
+import { openRecorder, type Wrapped, wrap } from './wire.ts';
 
 /** How long an address may take to be found. A link-local one, after no server answered, takes half a minute. */
 const CONFIGURE_MS = 60_000;
@@ -47,6 +48,7 @@ export const INTERFACE_OPTIONS = {
   'no-offload': { type: 'boolean' },
   pcap: { type: 'string' },
   trace: { type: 'boolean' },
+  ...FAULT_OPTIONS,
 } as const;
 
 /** The lines of {@link INTERFACE_OPTIONS} for the help of a command. */
@@ -67,7 +69,7 @@ export const INTERFACE_USAGE = `  --tap NAME, --tun NAME   the interface; made i
   --trace                  prints every packet on stderr`;
 
 /** What `readOptions` makes of {@link INTERFACE_OPTIONS}. */
-export interface InterfaceValues {
+export interface InterfaceValues extends FaultValues {
   readonly tap?: string | undefined;
   readonly tun?: string | undefined;
   readonly address?: string[] | undefined;
@@ -102,6 +104,8 @@ export interface InterfaceSettings {
   readonly offload: boolean;
   readonly pcap: string | undefined;
   readonly trace: boolean;
+  /** Null: none. */
+  readonly faults: FaultPlan | null;
 }
 
 const isWord = (text: string): text is AddressWord => (ADDRESS_WORDS as readonly string[]).includes(text);
@@ -145,6 +149,7 @@ export function readInterface(values: InterfaceValues, fallback: readonly string
     offload: values['no-offload'] !== true,
     pcap: values.pcap,
     trace: values.trace === true,
+    faults: readFaults(values),
   };
 }
 
@@ -191,13 +196,11 @@ function readDomain(text: string): string {
   throw new UsageError(`--search: expected a domain like example.org, got ${JSON.stringify(text)}`);
 }
 
-/** The interface, and what stands around it: the capture and the trace see the wire. */
-export interface Wire {
+/** The interface, and what stands around it. */
+export interface Wire extends Wrapped {
   readonly tun: TunDevice;
-  readonly device: Device;
-  readonly file: CaptureFile | null;
-  /** Tells the capture, where there is one, why the stack drops what it drops; frames must reach the stack unqueued. */
-  explain(host: Host): void;
+  /** Ends the capture, where there is one. */
+  closeCapture(): void;
 }
 
 /**
@@ -208,33 +211,25 @@ export interface Wire {
 export async function openWire(
   command: string,
   settings: InterfaceSettings,
-  offload = settings.offload,
   queue: TunQueue | null = null,
 ): Promise<Wire> {
   const complain = (message: string): void => void process.stderr.write(`ethertype ${command}: ${message}\n`);
-  const file = settings.pcap === undefined ? null : new CaptureFile(settings.pcap, complain);
+  const recorder = openRecorder(settings.pcap, complain);
   const open = settings.kind === 'tap' ? openTap : openTun;
-  const tun = await (queue === null ? open(tunOptions(settings, offload)) : attachTunQueue(queue));
-  let device: Device = tun;
-  let explain: Wire['explain'] = () => {};
-  if (file !== null) {
-    const options = { format: file.format, name: tun.name, epochMs: performance.timeOrigin };
-    const writer = new PcapWriter(device, file, options);
-    explain = (host) => writer.explain(host.stack.stats);
-    device = writer;
-  }
-  if (settings.trace)
-    device = new Tracer(device, (line, way) => process.stderr.write(`${way === 'rx' ? '<' : '>'} ${line}\n`));
-  if (settings.vlan !== undefined) device = new VlanTrunk(device).lan(settings.vlan);
-  return { tun, device, file, explain };
+  const tun = await (queue === null ? open(tunOptions(settings)) : attachTunQueue(queue));
+  const { faults, trace, vlan } = settings;
+  const wrapped = wrap(tun, { name: tun.name, recorder, faults, trace });
+  const device = vlan === undefined ? wrapped.device : new VlanTrunk(wrapped.device).lan(vlan);
+  return { ...wrapped, tun, device, closeCapture: () => recorder?.close() };
 }
 
 /** What the interface is opened with. */
-export const tunOptions = (settings: InterfaceSettings, offload: boolean): TunOptions => ({
+export const tunOptions = (settings: InterfaceSettings): TunOptions => ({
   name: settings.name,
   ...(settings.mtu === undefined ? {} : { mtu: settings.mtu }),
   hostAddress: settings.hostAddresses.map(String),
-  offload,
+  // Faults act on frames of wire size.
+  offload: settings.offload && settings.faults === null,
   up: true,
 });
 
@@ -316,12 +311,15 @@ export async function openClient(
 ): Promise<Client> {
   const wire = await openWire(command, settings);
   const host = hostOn(wire, { ...hostOptions(settings, wire), tcp: { noDelay: true }, ...options });
+  let endScenario = (): void => {};
   const close = async (): Promise<void> => {
+    endScenario();
     await host.close();
-    wire.file?.close();
+    wire.closeCapture();
   };
   try {
     await untilConfigured(host, settings);
+    endScenario = wire.beginScenario(host.clock);
   } catch (error) {
     await close();
     throw error;

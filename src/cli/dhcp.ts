@@ -5,6 +5,7 @@ import type { Configuration, Host, IpAddress } from '../index.ts';
 import { readInteger, readIp, readOptions } from './args.ts';
 import * as client from './client.ts';
 import { type Command, CommandError, UsageError } from './command.ts';
+import { FAULT_USAGE } from './fault-options.ts';
 
 const usage = `usage: ethertype dhcp --tap NAME [OPTION]...
        ethertype dhcp --tap NAME --server --address CIDR --pool FROM-TO [OPTION]...
@@ -34,7 +35,9 @@ The server:
   --domain NAME, --search NAME (may be repeated), --client-mtu N
 
 The interface:
-${client.INTERFACE_USAGE}`;
+${client.INTERFACE_USAGE}
+
+${FAULT_USAGE}`;
 
 const OPTIONS = {
   ...client.INTERFACE_OPTIONS,
@@ -151,11 +154,13 @@ async function runClient(values: Values): Promise<number> {
     if (configuration.source === 'dhcp' && configuration.addresses.length > 0) found = configuration;
   };
   const host = client.hostOn(wire, { ...client.hostOptions(settings, wire), dhcp, onDhcp, onConfigured });
+  const endScenario = wire.beginScenario(host.clock);
   const state = host.autoconfig()!.dhcp!;
   try {
     await host.configured({ timeout });
     if (values.watch === true) await signal;
   } finally {
+    endScenario();
     const stored = state.store();
     if (values['lease-file'] !== undefined && stored !== null && values.release !== true) {
       writeFileSync(values['lease-file'], `${JSON.stringify({ ...stored, storedAt: Date.now() }, null, 2)}\n`);
@@ -163,7 +168,7 @@ async function runClient(values: Values): Promise<number> {
     // Closing a host gives its lease back: without --release the client ends before.
     if (values.release !== true) state.close();
     await host.close();
-    wire.file?.close();
+    wire.closeCapture();
   }
   if (values.json === true)
     console.log(JSON.stringify({ configuration: found, exchange, drops: host.stats.drops }, null, 2));

@@ -4,6 +4,7 @@ import { NetError } from '../index.ts';
 import { readInteger, readNumber, readOptions } from './args.ts';
 import * as client from './client.ts';
 import { type Command, CommandError, UsageError } from './command.ts';
+import { FAULT_USAGE } from './fault-options.ts';
 import { get, type ResponseHead, redirectOf } from './http-client.ts';
 import { HttpError } from './http-request.ts';
 import { version } from './version.ts';
@@ -27,7 +28,9 @@ Gets an http:// URL and writes the body to stdout. Redirects are followed. Exit 
   --timeout S              seconds without anything happening; default ${STALL_DEFAULT_S}
   -4, -6                   IPv4 or IPv6 only
   --json                   prints one JSON document: status, headers, redirects, bytes, time, and the body unless -o is given
-${client.INTERFACE_USAGE}`;
+${client.INTERFACE_USAGE}
+
+${FAULT_USAGE}`;
 
 const OPTIONS = {
   ...client.INTERFACE_OPTIONS,

@@ -1,12 +1,14 @@
 /** `ethertype lab`: a whole LAN in memory, real traffic over it, and a readable account. Needs no privilege. @module */
-import { readInteger, readNumber, readOptions } from './args.ts';
+import { readInteger, readOptions, readPercent } from './args.ts';
 import { CaptureFile } from './capture-file.ts';
 import { type Command, UsageError } from './command.ts';
+import { FAULT_OPTIONS, FAULT_USAGE, readFaultSettings } from './fault-options.ts';
 import { readJsonFile } from './json-file.ts';
 import { accountToJson, formatAccount } from './lab/account.ts';
 import { chooseFlow, runDeclaredCommand, writePage } from './lab/declared-command.ts';
 import { Observer } from './lab/observer.ts';
 import { pageOf } from './lab/page.ts';
+import type { LabOptions } from './lab/phase.ts';
 import { Progress } from './lab/progress.ts';
 import { type LabAccount, runLab } from './lab/run.ts';
 import { sequenceDiagram } from './lab/sequence.ts';
@@ -39,24 +41,25 @@ in it. examples/lab.json is one.
   --json           prints the account as one JSON document
   --seed N         a whole number up to ${SEED_MAX}, default ${SEED_DEFAULT}: the same seed
                    gives the same losses and the same broken frames
-  --scenario FILE  faults that change over time, as JSON; without a declared
-                   network, of alice's cable in the lossy transfer
+  --scenario FILE  with FILE: changes of its links and cables over time
 
   --flow FLOW      the sequence diagram of a flow: its number, or its hosts, as in
                    alice:server; without a declared network, of the lossy transfer
   --rows N         segments of the diagram, default ${ROWS_DEFAULT}
   --html FILE      writes a page with plots of the flows and a list of the packets
-  --loss PERCENT   without FILE: loss of the lossy transfer each way, 0 to ${LOSS_PERCENT_MAX},
-                   default ${LOSS_PERCENT_DEFAULT}
+  --loss P         the same as --drop P
+
+Without FILE, faults are those of alice's cable in the lossy transfer, each way,
+in place of what she has there: a loss of ${LOSS_PERCENT_DEFAULT} % (${LOSS_PERCENT_MAX} at most), 10 ms, 50 Mbit/s.
+${FAULT_USAGE}
 
 Exit code 1 if something failed or memory did not come back.`;
 
 const OPTIONS = {
   pcap: { type: 'string' },
   json: { type: 'boolean' },
-  seed: { type: 'string' },
   loss: { type: 'string' },
-  scenario: { type: 'string' },
+  ...FAULT_OPTIONS,
   flow: { type: 'string' },
   rows: { type: 'string' },
   html: { type: 'string' },
@@ -69,7 +72,9 @@ async function run(args: string[]): Promise<number> {
   const seed = readInteger('seed', values.seed, 0, SEED_MAX);
   const [path] = positionals;
   if (path === undefined) return runDefault(values, seed ?? SEED_DEFAULT);
-  if (values.loss !== undefined) throw new UsageError('--loss: expected none with a file: faults are declared there');
+  const own = Object.keys(FAULT_OPTIONS).filter((name) => name !== 'seed' && name !== 'scenario');
+  const fault = ['loss', ...own].find((name) => name in values);
+  if (fault !== undefined) throw new UsageError(`--${fault}: expected none with a file: faults are declared there`);
   return runDeclaredCommand({
     path,
     pcap: values.pcap,
@@ -84,13 +89,26 @@ async function run(args: string[]): Promise<number> {
 
 const readRows = ({ rows }: Values): number => readInteger('rows', rows, 1, ROWS_MAX) ?? ROWS_DEFAULT;
 
+/** What the lossy transfer meets. */
+function readLossy(values: Values): Pick<LabOptions, 'lossPercent' | 'faults'> {
+  const { loss } = values;
+  const { drop, ...faults } = readFaultSettings(values);
+  if (loss !== undefined && drop !== undefined) throw new UsageError('expected one of --loss and --drop, got both');
+  const lossPercent = 100 * (readPercent('loss', loss) ?? drop ?? LOSS_PERCENT_DEFAULT / 100);
+  if (lossPercent > LOSS_PERCENT_MAX) {
+    const option = loss === undefined ? 'drop' : 'loss';
+    throw new UsageError(`--${option}: expected a percentage from 0 to ${LOSS_PERCENT_MAX}, got "${values[option]}"`);
+  }
+  return { lossPercent, faults };
+}
+
 /** The lab that needs no file. */
 async function runDefault(values: Values, seed: number): Promise<number> {
   const rows = readRows(values);
   const options = {
     seed,
     scenario: values.scenario === undefined ? null : readScenario(readJsonFile(values.scenario), null),
-    lossPercent: readNumber('loss', values.loss?.replace(/%$/, ''), 0, LOSS_PERCENT_MAX) ?? LOSS_PERCENT_DEFAULT,
+    ...readLossy(values),
     bulkBytes: BULK_BYTES,
   };
   let failure: string | null = null;

@@ -5,6 +5,7 @@ import type { IpAddress } from '../wire/address.ts';
 import { readInteger, readIp, readNumber, readOptions } from './args.ts';
 import * as client from './client.ts';
 import { type Command, UsageError } from './command.ts';
+import { FAULT_USAGE } from './fault-options.ts';
 
 /** That of mDNS: in most networks there is something to hear. */
 const PORT_DEFAULT = 5353;
@@ -26,7 +27,9 @@ fewer came.
   -c, --count N            datagrams after which it ends
   -t, --time S             seconds after which it ends
   --json                   prints one JSON document at the end, and nothing else
-${client.INTERFACE_USAGE}`;
+${client.INTERFACE_USAGE}
+
+${FAULT_USAGE}`;
 
 const OPTIONS = {
   ...client.INTERFACE_OPTIONS,
@@ -150,10 +153,12 @@ async function run(args: string[]): Promise<number> {
   const device = new Tracer(wire.device, (line, way) => session.trace(line, way === 'tx'));
   const host = client.hostOn(wire, client.hostOptions(settings.iface, { tun: wire.tun, device }));
   const timers: NodeJS.Timeout[] = [];
+  let endScenario = (): void => {};
   const signals = ['SIGINT', 'SIGTERM'] as const;
   for (const signal of signals) process.once(signal, session.end);
   try {
     await client.untilConfigured(host, settings.iface);
+    endScenario = wire.beginScenario(host.clock);
     const sockets: [UdpSocket, IpAddress][] = [];
     for (const group of settings.groups) sockets.push([await session.listen(host, group), group]);
     const sendAll = async (): Promise<void> => {
@@ -171,10 +176,11 @@ async function run(args: string[]): Promise<number> {
     if (failure !== null) throw failure;
     for (const [socket] of sockets) await socket.close();
   } finally {
+    endScenario();
     for (const timer of timers) clearInterval(timer);
     for (const signal of signals) process.off(signal, session.end);
     await host.close();
-    wire.file?.close();
+    wire.closeCapture();
   }
   const { heard, messages } = session;
   if (settings.json)

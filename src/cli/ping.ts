@@ -5,6 +5,7 @@ import * as v6 from '../wire/icmpv6.ts';
 import { readInteger, readNumber, readOptions } from './args.ts';
 import * as client from './client.ts';
 import { type Command, UsageError } from './command.ts';
+import { FAULT_USAGE } from './fault-options.ts';
 
 const usage = `usage: ethertype ping (--tap NAME | --tun NAME) --address CIDR... [OPTION]... TARGET
 
@@ -21,7 +22,9 @@ reply.
   -q, --quiet              only the summary
   -4, -6                   IPv4 or IPv6 only
   --json                   prints one JSON document at the end, and nothing else
-${client.INTERFACE_USAGE}`;
+${client.INTERFACE_USAGE}
+
+${FAULT_USAGE}`;
 
 const OPTIONS = {
   ...client.INTERFACE_OPTIONS,

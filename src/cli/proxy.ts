@@ -6,11 +6,16 @@ import { connectQemu, listenQemu, qemuDevice } from '../qemu/index.ts';
 import { readInteger, readOptions } from './args.ts';
 import * as client from './client.ts';
 import { type Command, CommandError, UsageError } from './command.ts';
+import { FAULT_OPTIONS, FAULT_USAGE, readFaults } from './fault-options.ts';
 import { flowWriter, GATEWAY_OPTIONS, GATEWAY_USAGE, type GatewaySettings, readGateway } from './gateway-options.ts';
 import { STATS_USAGE, UseWatch } from './use.ts';
+import { openRecorder, wrap } from './wire.ts';
 
 /** How often the interface is looked after: somebody may delete it. */
 const WATCH_MS = 500;
+/** RFC 791: what every link carries; and what a length of 16 bits can say. */
+const MTU_MIN = 68;
+const MTU_MAX = 65_535;
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 const usage = `usage: ethertype proxy (--tap NAME | --tun NAME | --qemu PATH | --qemu-connect PATH) [OPTION]...
@@ -27,12 +32,15 @@ ${NETWORK.guest[0]} and on, and router advertisements the prefix. It runs until 
   --host-address CIDR      an address for the Linux side of the interface; may be repeated
   --mtu N                  the largest IP packet, 68 to 65535; by default the interface's own
   --no-offload             no super-segments and no partial checksums
-  --pcap FILE              records every packet as the wire has it: classic pcap if FILE ends in .pcap, else pcapng
+  --pcap FILE              records every packet as the wire has it: classic pcap if FILE ends in .pcap, else pcapng,
+                           with why the stack dropped it as a comment
   --qemu PATH              the UNIX socket to wait on for a virtual machine, one at a time
   --qemu-connect PATH      the one where a virtual machine waits (server=on): so it survives a restart of the proxy, which
                            a QEMU that connects does from 8.0 on, with reconnect=1
 ${STATS_USAGE}
-${GATEWAY_USAGE}`;
+${GATEWAY_USAGE}
+
+${FAULT_USAGE}`;
 
 const OPTIONS = {
   ...GATEWAY_OPTIONS,
@@ -45,7 +53,10 @@ const OPTIONS = {
   mtu: { type: 'string' },
   'no-offload': { type: 'boolean' },
   pcap: { type: 'string' },
+  ...FAULT_OPTIONS,
 } as const;
+
+type Values = ReturnType<typeof readOptions<typeof OPTIONS>>['values'];
 
 const complain = (message: string): void => void process.stderr.write(`ethertype proxy: ${message}\n`);
 
@@ -75,23 +86,30 @@ function untilEnd(isOver: () => Error | null): Promise<Error | null> {
   });
 }
 
-async function proxyInterface(values: client.InterfaceValues, start: Start, end: End): Promise<void> {
+async function proxyInterface(values: Values, start: Start, end: End): Promise<void> {
   const settings = client.readInterface({ ...values, 'name-server': undefined }, [`${NETWORK.router[0]}/24`]);
   const wire = await client.openWire('proxy', settings);
   const gateway = await start(wire.device);
+  wire.explain(gateway.host);
+  const endScenario = wire.beginScenario(gateway.host.clock);
   console.log(`ethertype proxy: ${NETWORK.router[0]} on ${wire.tun.name}, MTU ${wire.tun.mtu}`);
   const failure = await untilEnd(() => wire.tun.failure);
+  endScenario();
   await end(gateway);
-  wire.file?.close();
+  wire.closeCapture();
   if (failure !== null) throw new CommandError(`interface ${wire.tun.name} is gone: ${failure.message}`);
 }
 
-async function proxyQemu(way: QemuWay, mtu: number | undefined, start: Start, end: End): Promise<void> {
+async function proxyQemu(way: QemuWay, values: Values, start: Start, end: End): Promise<void> {
+  const mtu = readInteger('mtu', values.mtu, MTU_MIN, MTU_MAX);
+  const faults = readFaults(values);
+  const recorder = openRecorder(values.pcap, complain);
   let turn: Promise<unknown> = Promise.resolve();
-  let current: { socket: Socket; gateway: Promise<Gateway> } | null = null;
+  let current: { socket: Socket; gateway: Promise<Gateway>; endScenario: () => void } | null = null;
   const leave = async (): Promise<void> => {
     const old = current;
     current = null;
+    old?.endScenario();
     old?.socket.destroy();
     const gateway = await old?.gateway.catch(() => null); // `enter` has told why
     if (gateway) await end(gateway);
@@ -100,13 +118,16 @@ async function proxyQemu(way: QemuWay, mtu: number | undefined, start: Start, en
   const enter = async (socket: Socket): Promise<void> => {
     await leave();
     if (socket.destroyed) return;
-    const gateway = start(
-      qemuDevice(socket, { mtu }, () => {
-        if (current?.socket === socket) turn = turn.then(leave);
-      }),
-    );
-    current = { socket, gateway };
-    await gateway;
+    const wire = qemuDevice(socket, { mtu }, () => {
+      if (current?.socket === socket) turn = turn.then(leave);
+    });
+    const { device, explain, beginScenario } = wrap(wire, { name: 'guest', recorder, faults });
+    const gateway = start(device);
+    const own = { socket, gateway, endScenario: () => {} };
+    current = own;
+    const { host } = await gateway;
+    explain(host);
+    own.endScenario = beginScenario(host.clock);
   };
   const open = way.waits ? connectQemu : listenQemu;
   const source = await open(way.path, (socket) => {
@@ -122,6 +143,7 @@ async function proxyQemu(way: QemuWay, mtu: number | undefined, start: Start, en
   source.close();
   await turn;
   await leave();
+  recorder?.close();
 }
 
 async function run(args: string[]): Promise<number> {
@@ -150,9 +172,8 @@ async function run(args: string[]): Promise<number> {
     if (left !== null) complain(left);
   };
   const path = qemu ?? qemuConnect;
-  const mtu = readInteger('mtu', values.mtu, 68, 65_535);
   if (path === undefined) await proxyInterface(values, start, end);
-  else await proxyQemu({ path, waits: qemu === undefined }, mtu, start, end);
+  else await proxyQemu({ path, waits: qemu === undefined }, values, start, end);
   await close();
   return 0;
 }

@@ -6,6 +6,7 @@ import { formatData, type ResourceRecord, typeNumber } from '../wire/dns.ts';
 import { readNumber, readOptions } from './args.ts';
 import * as client from './client.ts';
 import { type Command, UsageError } from './command.ts';
+import { FAULT_USAGE } from './fault-options.ts';
 
 const TIMEOUT_DEFAULT_S = 15;
 
@@ -22,7 +23,9 @@ of one type. For an address: its names.
   --mdns                   names under .local are asked for on the link
   --timeout SECONDS        default ${TIMEOUT_DEFAULT_S}
   --json                   one JSON document: name, type, aliases, answers with their TTLs, milliseconds
-${client.INTERFACE_USAGE}`;
+${client.INTERFACE_USAGE}
+
+${FAULT_USAGE}`;
 
 const OPTIONS = {
   ...client.INTERFACE_OPTIONS,

@@ -1,12 +1,12 @@
 /** `ethertype run`: a program in a network of its own, every flow of which this stack relays under rules. @module */
 import { runInNamespace } from '../linux/namespace.ts';
-import { type Device, FaultInjector, PcapWriter } from '../phy/index.ts';
 import { Gateway, NETWORK } from '../proxy/index.ts';
-import { readInteger, readOptions, readPercent } from './args.ts';
-import { CaptureFile } from './capture-file.ts';
+import { readInteger, readOptions } from './args.ts';
 import { type Command, UsageError } from './command.ts';
+import { FAULT_OPTIONS, FAULT_USAGE, type FaultPlan, readFaults } from './fault-options.ts';
 import { flowWriter, GATEWAY_OPTIONS, GATEWAY_USAGE, type GatewaySettings, readGateway } from './gateway-options.ts';
 import { STATS_USAGE, UseWatch } from './use.ts';
+import { openRecorder, wrap } from './wire.ts';
 
 const MTU = 1500;
 const FORWARDED = ['SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
@@ -23,17 +23,19 @@ code, signals and the terminal are COMMAND's; with it ends everything it started
 
 ${GATEWAY_USAGE}
 ${STATS_USAGE}
-  --pcap FILE              records every packet: classic pcap if FILE ends in .pcap, else pcapng
-  --loss P                 drops P percent of the frames, both ways
-  --seed N                 repeats the same losses; default 1
-  --mtu N                  the largest IP packet, 1280 to 65535; default ${MTU}`;
+  --pcap FILE              records every packet: classic pcap if FILE ends in .pcap, else pcapng, with why the stack
+                           dropped it as a comment
+  --mtu N                  the largest IP packet, 1280 to 65535; default ${MTU}
+  --loss P                 the same as --drop P
+
+${FAULT_USAGE}`;
 
 const OPTIONS = {
   ...GATEWAY_OPTIONS,
   stats: { type: 'string' },
   pcap: { type: 'string' },
   loss: { type: 'string' },
-  seed: { type: 'string' },
+  ...FAULT_OPTIONS,
   mtu: { type: 'string' },
 } as const;
 
@@ -41,8 +43,7 @@ interface Settings extends GatewaySettings {
   readonly command: readonly string[];
   readonly stats: string | undefined;
   readonly pcap: string | undefined;
-  readonly loss: number;
-  readonly seed: number;
+  readonly faults: FaultPlan | null;
   readonly mtu: number;
 }
 
@@ -50,14 +51,15 @@ function readSettings(args: string[]): Settings {
   const end = args.indexOf('--');
   const command = end < 0 ? [] : args.slice(end + 1);
   const { values } = readOptions(end < 0 ? args : args.slice(0, end), OPTIONS);
+  const { loss, drop = loss } = values;
+  if (loss !== undefined && drop !== loss) throw new UsageError('expected one of --loss and --drop, got both');
   if (command.length === 0) throw new UsageError('expected a command behind --, like ethertype run -- curl URL');
   return {
     ...readGateway(values),
     command,
     stats: values.stats,
     pcap: values.pcap,
-    loss: readPercent('loss', values.loss) ?? 0,
-    seed: readInteger('seed', values.seed, 0, 0xffff_ffff) ?? 1,
+    faults: readFaults({ ...values, drop }),
     mtu: readInteger('mtu', values.mtu, 1280, 65_535) ?? MTU,
   };
 }
@@ -67,7 +69,7 @@ const complain = (message: string): void => void process.stderr.write(`ethertype
 async function run(args: string[]): Promise<number> {
   const settings = readSettings(args);
   const watch = new UseWatch(settings.stats);
-  const file = settings.pcap === undefined ? null : new CaptureFile(settings.pcap, complain);
+  const recorder = openRecorder(settings.pcap, complain);
   const space = await runInNamespace({
     command: settings.command,
     name: 'tap0',
@@ -76,11 +78,7 @@ async function run(args: string[]): Promise<number> {
     gateways: NETWORK.router,
     nameServers: [NETWORK.resolver[0]],
   });
-  let device: Device = space.device;
-  if (settings.loss > 0) device = new FaultInjector(device, { drop: settings.loss, seed: settings.seed });
-  if (file !== null) {
-    device = new PcapWriter(device, file, { format: file.format, name: 'tap0', epochMs: performance.timeOrigin });
-  }
+  const { device, explain, beginScenario } = wrap(space.device, { name: 'tap0', recorder, faults: settings.faults });
   const { onFlow, close } = flowWriter(settings.log, complain);
   let gateway: Gateway;
   try {
@@ -89,14 +87,17 @@ async function run(args: string[]): Promise<number> {
     device.close();
     throw error;
   }
+  explain(gateway.host);
+  const endScenario = beginScenario(gateway.host.clock);
   passSignals(space.kill);
   watch.start(gateway);
   space.start();
   const code = await space.ended;
   watch.end(gateway);
+  endScenario();
   await gateway.close();
   await close();
-  file?.close();
+  recorder?.close();
   const left = watch.after(gateway);
   if (left !== null) complain(left);
   return code;

@@ -13,7 +13,9 @@ const say = (message: ThreadMessage): void => port.postMessage(message);
 const settings = readSettings(args);
 const pcap = settings.pcap === undefined ? undefined : capturePath(settings.pcap, index);
 // Threads with the same seed would make the same faults at the same time.
-const serving = await serve({ ...settings, pcap, seed: (settings.seed + index) >>> 0 }, share);
+const { faults } = settings;
+const own = faults === null ? null : { ...faults, seed: (faults.seed + index) >>> 0 };
+const serving = await serve({ ...settings, pcap, faults: own }, share);
 const watch = setInterval(() => {
   const failure = serving.failure();
   if (failure === null) return;

@@ -1,12 +1,10 @@
 /** `ethertype server`: a host on a TUN or TAP interface, with the classic services. @module */
-import { createHost, type Host } from '../index.ts';
+import type { Host } from '../index.ts';
 import type { TunQueue } from '../linux/index.ts';
-import { FaultInjector, type FaultOptions } from '../phy/index.ts';
-import { readBytes, readInteger, readNumber, readOptions, readPercent, readRate } from './args.ts';
+import { readBytes, readInteger, readOptions } from './args.ts';
 import * as client from './client.ts';
 import { type Command, CommandError, UsageError } from './command.ts';
-import { readJsonFile } from './json-file.ts';
-import { cableTarget, readScenario, type Scenario, ScenarioPlayer } from './scenario.ts';
+import { FAULT_USAGE } from './fault-options.ts';
 import { serveInThreads } from './server-threads.ts';
 import { SERVICES, ServiceRunner } from './services.ts';
 
@@ -35,23 +33,12 @@ ${client.INTERFACE_USAGE}
                            --pcap becomes FILE-0, FILE-1 and so on, before its ending
   --json                   prints the account of the run as one JSON document at the end, and the ready line on stderr
 
-Faults, made in both directions to frames of wire size (they turn offload off). P is in percent: 2, 0.5 or 2%.
-  --drop P, --corrupt P, --duplicate P, --reorder P
-  --delay MS, --jitter MS  the time each frame takes, and how much more or less it may be
-  --rate BITS              bits a second, like 500k, 10M or 1G
-  --size-limit N           larger frames are lost
-  --scenario FILE          faults that change over time, as JSON: { "schedule": [{ "atMs": 5000, "drop": 0.1 }, ...] };
-                           times count from the ready line
-  --seed N                 repeats the same faults; default 1`;
+${FAULT_USAGE}`;
 
 export interface Settings extends client.InterfaceSettings {
   readonly memoryBytes: number;
   readonly threads: number;
   readonly json: boolean;
-  readonly seed: number;
-  /** Null: no faults. */
-  readonly faults: FaultOptions | null;
-  readonly scenario: Scenario | null;
 }
 
 const OPTIONS = {
@@ -59,19 +46,7 @@ const OPTIONS = {
   memory: { type: 'string' },
   threads: { type: 'string' },
   json: { type: 'boolean' },
-  drop: { type: 'string' },
-  corrupt: { type: 'string' },
-  duplicate: { type: 'string' },
-  reorder: { type: 'string' },
-  delay: { type: 'string' },
-  jitter: { type: 'string' },
-  rate: { type: 'string' },
-  'size-limit': { type: 'string' },
-  scenario: { type: 'string' },
-  seed: { type: 'string' },
 } as const;
-
-type Values = ReturnType<typeof readOptions<typeof OPTIONS>>['values'];
 
 /** @throws UsageError */
 export function readSettings(args: string[]): Settings {
@@ -89,55 +64,12 @@ export function readSettings(args: string[]): Settings {
     threads,
     memoryBytes: readBytes('memory', values.memory, MEMORY_MIN, MEMORY_MAX) ?? MEMORY_BYTES,
     json: values.json === true,
-    seed: readInteger('seed', values.seed, 0, 0xffff_ffff) ?? 1,
-    faults: readFaults(values) ?? (values.scenario === undefined ? null : {}),
-    scenario: values.scenario === undefined ? null : readScenario(readJsonFile(values.scenario), null),
   };
-}
-
-function readFaults(values: Values): FaultOptions | null {
-  const faults = Object.fromEntries(
-    Object.entries({
-      drop: readPercent('drop', values.drop),
-      corrupt: readPercent('corrupt', values.corrupt),
-      duplicate: readPercent('duplicate', values.duplicate),
-      reorder: readPercent('reorder', values.reorder),
-      delayMs: readNumber('delay', values.delay, 0, 60_000),
-      jitterMs: readNumber('jitter', values.jitter, 0, 60_000),
-      rateBitsPerSecond: readRate('rate', values.rate),
-      sizeBytesMax: readInteger('size-limit', values['size-limit'], 1, 65_549),
-    }).filter(([, value]) => value !== undefined),
-  );
-  return Object.keys(faults).length > 0 ? faults : null;
-}
-
-/** The capture and the trace see the wire, beyond the faults. */
-interface Wire extends client.Wire {
-  readonly faults: FaultInjector | null;
 }
 
 const complain = (message: string): void => {
   process.stderr.write(`ethertype server: ${message}\n`);
 };
-
-async function openWire(settings: Settings, queue: TunQueue | null): Promise<Wire> {
-  const wire = await client.openWire('server', settings, offloadOf(settings), queue);
-  if (settings.faults === null) return { ...wire, faults: null };
-  const faults = new FaultInjector(wire.device, { ...settings.faults, seed: settings.seed });
-  return { ...wire, device: faults, faults };
-}
-
-/** Faults act on frames of wire size. */
-const offloadOf = ({ offload, faults }: Settings): boolean => offload && faults === null;
-
-/** Begins to change the faults in time. */
-function playScenario({ scenario, faults }: Settings, wire: Wire, host: Host): ScenarioPlayer | null {
-  if (scenario === null || wire.faults === null) return null;
-  const target = cableTarget(wire.faults, faults ?? {});
-  const player = new ScenarioPlayer(host.clock, scenario, () => [target]);
-  player.start();
-  return player;
-}
 
 /** Resolves at the first SIGINT or SIGTERM, or with `failure()` once there is one. A second signal kills. */
 function untilEnd(failure: () => Error | null): Promise<Error | null> {
@@ -158,7 +90,7 @@ function untilEnd(failure: () => Error | null): Promise<Error | null> {
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-function readyLine(host: Host, { tun, faults }: Wire, threads: number): string {
+function readyLine(host: Host, { tun, faults }: client.Wire, threads: number): string {
   const own = host.iface!.addresses.map(({ address }) => address).join(', ');
   const ports = SERVICES.map(({ name, port }) => `${name} ${port}`).join(', ');
   const how = [`MTU ${tun.mtu}`, `offload ${tun.offload ? 'on' : 'off'}`];
@@ -168,7 +100,7 @@ function readyLine(host: Host, { tun, faults }: Wire, threads: number): string {
 }
 
 /** What the run came to; the memory in use is what connections still under way held. */
-function account(settings: Settings, wire: Wire, host: Host, runner: ServiceRunner, startedMs: number) {
+function account(settings: Settings, wire: client.Wire, host: Host, runner: ServiceRunner, startedMs: number) {
   const { bytes, usedBytes, peakBytes, refused } = host.memory;
   const { name, mtu, offload, stats } = wire.tun;
   return {
@@ -220,27 +152,25 @@ export interface Share {
 /** @param share - null: the interface is its own */
 export async function serve(settings: Settings, share: Share | null): Promise<Serving> {
   const startedMs = performance.now();
-  const wire = await openWire(settings, share?.queue ?? null);
+  const wire = await client.openWire('server', settings, share?.queue ?? null);
   const hasV6 = settings.addresses.some(({ address }) => !address.isV4);
-  const host = createHost({
+  const host = client.hostOn(wire, {
     ...client.hostOptions(settings, wire),
     ...(share !== null && hasV6 ? { ipv6: { secret: share.secret } } : {}),
     memory: settings.memoryBytes,
     // Whole answers are written at once, so there is nothing for Nagle's algorithm to gather.
     tcp: { noDelay: true, ...KEEP_ALIVE },
   });
-  // What faults hold back reaches the stack later than the capture: the reason of a drop would be told of another frame.
-  if (wire.faults === null) wire.explain(host);
   await client.untilConfigured(host, settings);
   const runner = new ServiceRunner(host, SERVICES, (error) => complain(`a service failed: ${String(error)}`));
   await runner.start(SERVICES);
-  const player = playScenario(settings, wire, host);
+  const endScenario = wire.beginScenario(host.clock);
   const end = async (): Promise<Account> => {
-    player?.stop();
+    endScenario();
     const result = account(settings, wire, host, runner, startedMs);
     await runner.close();
     await host.close();
-    wire.file?.close();
+    wire.closeCapture();
     result.memory.leakedBytes = host.memory.usedBytes;
     return result;
   };
@@ -251,7 +181,7 @@ async function run(args: string[]): Promise<number> {
   const settings = readSettings(args);
   const { threads } = settings;
   const serving = await (threads > 1
-    ? serveInThreads(args, threads, client.tunOptions(settings, offloadOf(settings)))
+    ? serveInThreads(args, threads, client.tunOptions(settings))
     : serve(settings, null));
   (settings.json ? process.stderr : process.stdout).write(`${serving.line}\n`);
   const failure = await untilEnd(serving.failure);

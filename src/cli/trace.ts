@@ -3,6 +3,7 @@ import type { TraceHop } from '../index.ts';
 import { readInteger, readNumber, readOptions } from './args.ts';
 import * as client from './client.ts';
 import { type Command, UsageError } from './command.ts';
+import { FAULT_USAGE } from './fault-options.ts';
 
 const usage = `usage: ethertype trace (--tap NAME | --tun NAME) --address CIDR... [OPTION]... TARGET
 
@@ -19,7 +20,9 @@ Shows the routers on the way to TARGET. Exit code 1 if the way was not found to 
   --size BYTES             bytes of data in a probe; default 32
   -4, -6                   IPv4 or IPv6 only
   --json                   prints one JSON document at the end
-${client.INTERFACE_USAGE}`;
+${client.INTERFACE_USAGE}
+
+${FAULT_USAGE}`;
 
 const OPTIONS = {
   ...client.INTERFACE_OPTIONS,

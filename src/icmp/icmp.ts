@@ -12,7 +12,7 @@ import { mayFragment, type PathMtuDiscovery, packetLimit } from '../iface/path-m
 import { covers } from '../iface/ports.ts';
 import type { Path } from '../iface/routes.ts';
 import type { ErrorReporter } from '../iface/transport.ts';
-import { allocFrame } from '../memory/frame.ts';
+import { allocFrame, HEADROOM } from '../memory/frame.ts';
 import { inputMld } from '../multicast/mld.ts';
 import { DatagramQueue, type Source } from '../udp/datagram-queue.ts';
 import { type IpAddress, UNSPECIFIED_V6 } from '../wire/address.ts';
@@ -470,7 +470,7 @@ export class Icmp implements ErrorReporter {
     const { memory } = this.context;
     const frame = allocFrame(memory, ipv6.HEADER_LENGTH + length);
     if (frame === 0) {
-      this.context.stats.drop('no-memory');
+      path.iface.refuse('no-memory', this.ip.payloadOffset(0, to) - HEADROOM + length);
       return false;
     }
     const p = this.ip.payloadOffset(frame, to);

@@ -79,6 +79,7 @@ export class Forwarder {
   drain(iface: Interface, budget: number): number {
     const { memory, now, stats } = this.#context;
     let count = 0;
+    stats.isInput = true;
     for (; count < budget; count++) {
       const frame = iface.device.receive(now);
       if (frame === 0) break;
@@ -87,6 +88,7 @@ export class Forwarder {
       else stats.drop('ip-empty');
       if (this.#frame !== 0) memory.free(frame);
     }
+    stats.isInput = false;
     this.#frame = 0;
     return count;
   }
@@ -257,7 +259,7 @@ export class Forwarder {
 
   /** The frame itself goes on; only one with too little room in front is copied. */
   #move(packet: Packet, frame: number, out: Interface, neighbour: Neighbour | null): void {
-    const { memory, stats } = this.#context;
+    const { memory } = this.#context;
     setFrameBounds(memory, frame, packet.header, packet.end);
     if (!out.offload && frameChecksum(memory, frame) === CHECKSUM_PARTIAL) completeChecksum(memory, frame, 'ip');
     if (packet.header - frame >= ROOM_BEFORE) {
@@ -267,7 +269,7 @@ export class Forwarder {
     }
     const copied = allocFrame(memory, packet.end - packet.header);
     if (copied === 0) {
-      stats.drop('no-memory');
+      out.refuse('no-memory', packet.end - packet.header);
       return;
     }
     const p = copied + HEADROOM;

@@ -3,7 +3,7 @@
  * router cuts IPv4 too, fragments among it, whose offsets then go on from theirs. Fragments that the device has no room
  * for yet, or whose neighbour is still being asked for, wait as what is left of their packet. @module
  */
-import { allocFrame, frameEnd, frameStart, HEADROOM, setFrameBounds } from '../memory/frame.ts';
+import { allocFrame, frameEnd, frameLength, frameStart, HEADROOM, setFrameBounds } from '../memory/frame.ts';
 import type { Memory } from '../memory/memory.ts';
 import type { IpAddress } from '../wire/address.ts';
 import * as fragment from '../wire/fragment.ts';
@@ -13,6 +13,7 @@ import type { Context } from './context.ts';
 import type { Interface } from './interface.ts';
 import { GONE, INCOMPLETE } from './neighbours.ts';
 import type { Path } from './routes.ts';
+import type { DropReason } from './stats.ts';
 
 /** Packets that wait, in all and for one neighbour, and the part of the memory they may hold: an eighth. Then new ones are dropped. */
 const WAITING_MAX = 64;
@@ -133,7 +134,7 @@ export class Fragmenter {
     const isCrowd =
       isAsking(rest) && this.#waiting.filter((r) => r.path.neighbour === path.neighbour).length >= NEIGHBOUR_MAX;
     if (isFull || isCrowd) {
-      this.#context.stats.drop(isCrowd ? 'neighbour-queue-full' : 'fragment-queue-full');
+      refuse(rest, isCrowd ? 'neighbour-queue-full' : 'fragment-queue-full', this.#memory);
       this.#memory.free(frame);
       return;
     }
@@ -152,7 +153,7 @@ export class Fragmenter {
     while (rest.sent < length) {
       // The first fragment asks for the neighbour; without one the rest is lost as it was.
       if (rest.sent > 0 && path.neighbour !== null && path.neighbour.state === GONE) {
-        this.#context.stats.drop('neighbour-unreachable');
+        refuse(rest, 'neighbour-unreachable', memory);
         break;
       }
       if (isAsking(rest) || path.iface.device.room() <= 0) return false;
@@ -161,7 +162,7 @@ export class Fragmenter {
         ? this.#cutV6(rest, start, data, count, length)
         : this.#cutV4(rest, start, data, count, length);
       if (piece === 0) {
-        this.#context.stats.drop('no-memory');
+        refuse(rest, 'no-memory', memory);
         break;
       }
       rest.sent += count;
@@ -207,6 +208,10 @@ export class Fragmenter {
     return frame;
   }
 }
+
+/** What is left of a packet does not leave; whoever records it is shown the whole. */
+const refuse = ({ path, frame }: Rest, reason: DropReason, memory: Memory): void =>
+  path.iface.refuse(reason, frameLength(memory, frame), frame);
 
 /** Whether the neighbour is being asked for, by the first fragment: RFC 1122 §2.3.2.2 keeps few packets for it. */
 const isAsking = ({ sent, path: { neighbour } }: Rest): boolean =>

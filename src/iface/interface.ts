@@ -27,6 +27,7 @@ import type { Ip } from './ip.ts';
 import { type Ipv6Options, Nd } from './nd.ts';
 import { GONE, type Neighbour, Neighbours, PROBE, REACHABLE } from './neighbours.ts';
 import { Redirects } from './redirects.ts';
+import type { DropReason } from './stats.ts';
 
 /** The group bit of an Ethernet address, in its 16 high bits. */
 const GROUP_BIT = 0x100;
@@ -230,10 +231,10 @@ export class Interface {
    * @param direct - to `targetMac`, else to everybody
    */
   emitArp(operation: number, sender: IpAddress, target: IpAddress, targetMac: MacAddress, direct: boolean): void {
-    const { memory, stats } = this.#context;
+    const { memory } = this.#context;
     const frame = allocFrame(memory, arp.PACKET_LENGTH);
     if (frame === 0) {
-      stats.drop('no-memory');
+      this.refuse('no-memory', arp.PACKET_LENGTH);
       return;
     }
     const p = frame + HEADROOM;
@@ -290,13 +291,34 @@ export class Interface {
   #send(frame: number): void {
     const { memory, stats, now } = this.#context;
     if (this.device.room() <= 0) {
-      stats.drop('device-full');
+      stats.dropOut('device-full');
+      this.device.notes?.refused(frame, frameEnd(memory, frame) - frameStart(memory, frame), 'device-full', now);
       memory.free(frame);
       return;
     }
     stats.framesOut++;
     stats.bytesOut += frameEnd(memory, frame) - frameStart(memory, frame);
     this.device.transmit(frame, now);
+  }
+
+  /**
+   * Counts a packet of ours that does not leave by this interface, and tells whoever records it.
+   * @param length - of the packet   @param frame - which holds it; 0: there was no memory for it
+   */
+  refuse(reason: DropReason, length: number, frame = 0): void {
+    const { memory, stats, now } = this.#context;
+    stats.dropOut(reason);
+    const { notes } = this.device;
+    if (!notes) return;
+    if (!this.#ethernet || frame === 0) {
+      notes.refused(frame, this.#ethernet ? length + ethernet.HEADER_LENGTH : length, reason, now);
+      return;
+    }
+    // It has no header of the link yet, and perhaps nobody knows where to: the destination stays empty.
+    const [start, end] = [frameStart(memory, frame), frameEnd(memory, frame)];
+    this.#emitHeader(frame, 0, 0);
+    notes.refused(frame, length + ethernet.HEADER_LENGTH, reason, now);
+    setFrameBounds(memory, frame, start, end);
   }
 
   /** A next hop is gone: whoever remembers a path looks again. */

@@ -649,15 +649,17 @@ export class Ip {
   /** Drains what the device of `iface` holds, up to `budget` frames; returns how many there were. */
   drain(iface: Interface, budget: number): number {
     if (this.forwarder !== null) return this.forwarder.drain(iface, budget);
-    const { memory, now } = this.#context;
+    const { memory, now, stats } = this.#context;
     let count = 0;
+    stats.isInput = true;
     for (; count < budget; count++) {
       const frame = iface.device.receive(now);
       if (frame === 0) break;
       if (frameEnd(memory, frame) > frameStart(memory, frame)) iface.input(frame);
-      else this.#context.stats.drop('ip-empty');
+      else stats.drop('ip-empty');
       memory.free(frame);
     }
+    stats.isInput = false;
     return count;
   }
 }

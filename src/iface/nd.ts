@@ -311,7 +311,7 @@ export class Nd {
     const { memory, stats } = this.context;
     const frame = allocFrame(memory, ipv6.HEADER_LENGTH + length);
     if (frame === 0) {
-      stats.drop('no-memory');
+      this.iface.refuse('no-memory', ipv6.HEADER_LENGTH + length);
       return;
     }
     stats.ndOut++;

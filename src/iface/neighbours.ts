@@ -3,9 +3,11 @@
  * serve ARP and neighbour discovery alike (RFC 1122 §2.3.2.1 asks ARP for some such thing). Packets wait in a queue per
  * neighbour, so a dead one never holds up a live one. @module
  */
+import { frameLength } from '../memory/frame.ts';
 import type { IpAddress, MacAddress } from '../wire/address.ts';
 import type { Context } from './context.ts';
 import type { Interface } from './interface.ts';
+import type { DropReason } from './stats.ts';
 import type { Timed } from './timers.ts';
 
 export const INCOMPLETE = 0; // being asked for; packets wait
@@ -210,9 +212,10 @@ export class Neighbours {
     neighbour.queue.push(frame);
     this.#waiting++;
     if (neighbour.queue.length > QUEUE_MAX || this.#waiting > this.#waitingMax) {
-      this.#context.memory.free(neighbour.queue.shift()!);
+      const oldest = neighbour.queue.shift()!;
       this.#waiting--;
-      this.#context.stats.drop('neighbour-queue-full');
+      this.#refuse('neighbour-queue-full', oldest);
+      this.#context.memory.free(oldest);
     }
     if (neighbour.timerIndex < 0) this.#solicit(neighbour, nowMs);
     return false;
@@ -351,10 +354,14 @@ export class Neighbours {
     this.#iface.nd?.vanished(neighbour);
     this.#forget(neighbour);
     for (const frame of waiting) {
-      this.#context.stats.drop('neighbour-unreachable');
+      this.#refuse('neighbour-unreachable', frame);
       this.#iface.unreachable(frame);
       this.#context.memory.free(frame);
     }
+  }
+
+  #refuse(reason: DropReason, frame: number): void {
+    this.#iface.refuse(reason, frameLength(this.#context.memory, frame), frame);
   }
 
   /** Paths that lead over it are found anew. */

@@ -124,6 +124,9 @@ type StackDrop =
 /** Every reason for which a packet is dropped. */
 export type DropReason = WireDrop | StackDrop;
 
+/** @param isInput - whether it is the frame that a device gave last; else one that waited, or one of our own */
+export type DropListener = (reason: DropReason, isInput: boolean) => void;
+
 export class Stats {
   /** Packets dropped, by reason; a reason that never happened is absent. */
   readonly drops: Partial<Record<DropReason, number>> = {};
@@ -183,6 +186,13 @@ export class Stats {
   tcpSynCookiesSent = 0;
   tcpSynCookiesReceived = 0;
   tcpSynCookiesFailed = 0;
+  /** Fast Open, RFC 7413: text of a SYN taken by the peer, and not; taken by us, refused for its cookie or for want of room; cookies asked for. */
+  tcpFastOpenActive = 0;
+  tcpFastOpenActiveFailed = 0;
+  tcpFastOpenPassive = 0;
+  tcpFastOpenPassiveFailed = 0;
+  tcpFastOpenOverflows = 0;
+  tcpFastOpenCookiesAsked = 0;
   /** SYNs that `onSyn` was told of, and those of them rejected. */
   tcpSynsHeld = 0;
   tcpSynsRejected = 0;
@@ -198,7 +208,9 @@ export class Stats {
   /** TIME-WAIT records given up early because the table was full. */
   tcpTimeWaitOverflows = 0;
 
-  #onDrop: ((reason: DropReason) => void) | null = null;
+  /** Whether what is dropped now is the frame that a device gave last. */
+  isInput = false;
+  #onDrop: DropListener | null = null;
 
   constructor() {
     this.bytesIn = 0;
@@ -208,15 +220,21 @@ export class Stats {
   /** @param count - packets dropped at once */
   drop(reason: DropReason, count = 1): void {
     this.drops[reason] = (this.drops[reason] ?? 0) + count;
-    this.#onDrop?.(reason);
+    this.#onDrop?.(reason, this.isInput);
+  }
+
+  /** The same of a packet of ours that does not leave, whatever was being taken in. See {@link Interface.refuse}. */
+  dropOut(reason: DropReason): void {
+    this.drops[reason] = (this.drops[reason] ?? 0) + 1;
+    this.#onDrop?.(reason, false);
   }
 
   /** For tools: told of each drop as it happens, one listener; it must do nothing with the stack. See PcapWriter.explain. */
-  get onDrop(): ((reason: DropReason) => void) | null {
+  get onDrop(): DropListener | null {
     return this.#onDrop;
   }
 
-  set onDrop(listener: ((reason: DropReason) => void) | null) {
+  set onDrop(listener: DropListener | null) {
     this.#onDrop = listener;
   }
 }

@@ -12,12 +12,18 @@ export const AF_UNIX = 1;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 export const AF_PACKET = 17;
+export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
 export const SOCK_RAW = 3;
 export const SOCK_SEQPACKET = 5;
 export const SOCK_NONBLOCK = O_NONBLOCK;
 export const SOCK_CLOEXEC = O_CLOEXEC;
 export const POLLIN = 1;
+
+// sys/mman.h
+const PROT_READ_WRITE = 3;
+const MAP_SHARED = 1;
+const MAP_FAILED = 2n ** 64n - 1n;
 
 // asm-generic/errno-base.h, asm-generic/errno.h
 export const EPERM = 1;
@@ -90,10 +96,17 @@ export interface Libc {
   getsockopt(fd: number, level: number, name: number, address: number, length: number): number;
   /** `vector` is where `count` struct mmsghdr stand; returns how many were filled. */
   recvmmsg(fd: number, vector: number, count: number, flags: number, timeout: number): number;
+  connect(fd: number, address: number, length: number): number;
+  recv(fd: number, address: number, length: number, flags: number): number;
+  /** `offset` is the address of an i64, where to read from, which the kernel moves on. */
+  sendfile(to: number, from: number, offset: number, length: number): number;
   socketpair(domain: number, type: number, protocol: number, fds: number): number;
   /** `message` is where a struct msghdr stands. */
   sendmsg(fd: number, message: number, flags: number): number;
   recvmsg(fd: number, message: number, flags: number): number;
+  /** Memory that the kernel shares through `fd`; null: it does not. To be given back to {@link unmap}, then never touched. */
+  map(fd: number, length: number): Uint8Array | null;
+  unmap(bytes: Uint8Array): void;
   mount(source: string, target: string, type: string, flags: number, data: number): number;
   umount2(target: string, flags: number): number;
   /** `handler`: 0, the default; 1, ignored. */
@@ -114,6 +127,8 @@ interface Koffi {
   load(path: string | null): { func(prototype: string): (...values: never[]) => unknown };
   address(value: Uint8Array): bigint;
   errno(): number;
+  /** Memory that is not the engine's. */
+  view(pointer: bigint, length: number): ArrayBuffer;
   node: { poll(fd: number, readable: () => void): Watch };
 }
 
@@ -135,7 +150,16 @@ async function bindLibc(): Promise<Libc> {
   const koffi = await importKoffi();
   const library = koffi.load(null); // the process itself: whichever libc Node runs on
   const bind = <F>(prototype: string): F => library.func(prototype) as F;
+  const mmap = bind<
+    (address: number, length: number, protection: number, flags: number, fd: number, at: number) => number | bigint
+  >('uintptr_t mmap(uintptr_t, size_t, int, int, int, int64_t)');
+  const munmap = bind<(address: number, length: number) => number>('int munmap(uintptr_t, size_t)');
   return {
+    map: (fd, length) => {
+      const address = BigInt(mmap(0, length, PROT_READ_WRITE, MAP_SHARED, fd, 0));
+      return address === MAP_FAILED ? null : new Uint8Array(koffi.view(address, length));
+    },
+    unmap: (bytes) => void munmap(Number(koffi.address(bytes)), bytes.length),
     open: bind<Libc['open']>('int open(const char *, int)'),
     close: bind<Libc['close']>('int close(int)'),
     readv: bind<Libc['readv']>('int64_t readv(int, uintptr_t, int)'),
@@ -148,6 +172,9 @@ async function bindLibc(): Promise<Libc> {
     setsockopt: bind<Libc['setsockopt']>('int setsockopt(int, int, int, uintptr_t, uint32_t)'),
     getsockopt: bind<Libc['getsockopt']>('int getsockopt(int, int, int, uintptr_t, uintptr_t)'),
     recvmmsg: bind<Libc['recvmmsg']>('int recvmmsg(int, uintptr_t, unsigned int, int, uintptr_t)'),
+    connect: bind<Libc['connect']>('int connect(int, uintptr_t, uint32_t)'),
+    recv: bind<Libc['recv']>('int64_t recv(int, uintptr_t, size_t, int)'),
+    sendfile: bind<Libc['sendfile']>('int64_t sendfile(int, int, uintptr_t, size_t)'),
     socketpair: bind<Libc['socketpair']>('int socketpair(int, int, int, uintptr_t)'),
     sendmsg: bind<Libc['sendmsg']>('int64_t sendmsg(int, uintptr_t, int)'),
     recvmsg: bind<Libc['recvmsg']>('int64_t recvmsg(int, uintptr_t, int)'),

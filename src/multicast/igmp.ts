@@ -58,7 +58,7 @@ export class IgmpSpeaker implements Speaker {
     const total = ALERTED_HEADER_LENGTH + length;
     const frame = allocFrame(memory, total);
     if (frame === 0) {
-      stats.drop('no-memory');
+      this.#iface.refuse('no-memory', total);
       return;
     }
     const p = frame + HEADROOM;

@@ -75,7 +75,7 @@ export class MldSpeaker implements Speaker {
     const { memory, stats } = this.#context;
     const frame = allocFrame(memory, HEADERS_LENGTH + length);
     if (frame === 0) {
-      stats.drop('no-memory');
+      this.#iface.refuse('no-memory', HEADERS_LENGTH + length);
       return;
     }
     const p = frame + HEADROOM;

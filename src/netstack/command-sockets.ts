@@ -1,12 +1,21 @@
 /** Listeners, UDP and raw sockets behind a channel. What is answered and not taken waits here: nothing is lost. @module */
 import type { PathMtuDiscovery } from '../iface/path-mtu.ts';
-import type { BlockingOptions, ListenerBackend, RawBackend, StreamBackend, UdpBackend } from '../sockets/backend.ts';
+import type {
+  BlockingOptions,
+  ListenerBackend,
+  MembershipChange,
+  RawBackend,
+  StreamBackend,
+  UdpBackend,
+} from '../sockets/backend.ts';
+import type { SynHandler } from '../sockets/incoming-syn.ts';
 import { ACCEPTABLE, READABLE } from '../tcp/events.ts';
 import type { Endpoint } from '../tcp/socket.ts';
 import type { Source } from '../udp/datagram-queue.ts';
 import { IpAddress } from '../wire/address.ts';
 import { type Caller, goneError } from './caller.ts';
 import { ChannelSocket } from './channel-socket.ts';
+import { SynAsker } from './channel-syn.ts';
 import { CommandStream, endpointOf } from './command-stream.ts';
 import {
   type Command,
@@ -30,11 +39,13 @@ export class ChannelListener extends ChannelSocket implements ListenerBackend {
   readonly #handle: Handle;
   #isAccepting = false;
   readonly #accepted: StreamOpened[] = [];
+  readonly #syns: SynAsker | null;
 
-  constructor(caller: Caller, handle: Handle, local: Local) {
+  constructor(caller: Caller, handle: Handle, local: Local, onSyn: SynHandler | null) {
     super(caller);
     this.#handle = handle;
     this.local = endpointOf(local);
+    this.#syns = onSyn === null ? null : new SynAsker(caller, handle, onSyn);
   }
 
   /** A connection, or null: then one is asked for. */
@@ -64,6 +75,7 @@ export class ChannelListener extends ChannelSocket implements ListenerBackend {
   close(): void {
     if (this.isReleased) return;
     this.forget();
+    this.#syns?.close();
     for (const opened of this.#accepted.splice(0)) this.#refuse(opened);
     this.caller.tell({ kind: 'tcp-close', handle: this.#handle });
   }
@@ -135,15 +147,8 @@ abstract class DatagramChannelSocket extends ChannelSocket {
     });
   }
 
-  protected sendCommand(command: Command): Promise<boolean> {
-    return new Promise((resolve, reject) => {
-      this.caller.listen(1);
-      this.caller.call(command, (response) => {
-        this.caller.listen(-1);
-        if (response.kind === 'error') reject(errorOf(response));
-        else resolve(this.#noteSent(response));
-      });
-    });
+  protected async sendCommand(command: Command): Promise<boolean> {
+    return this.#noteSent(await this.caller.request(command));
   }
 
   protected sendCommandBlocking(command: Command, options?: BlockingOptions): void {
@@ -180,6 +185,7 @@ export class ChannelUdp extends DatagramChannelSocket implements UdpBackend {
     ttl: 64,
     multicastTtl: 1,
     multicastLoopback: true,
+    multicastInterface: '',
   };
 
   constructor(caller: Caller, handle: Handle, local: Local, pathMtu: number | null) {
@@ -235,6 +241,19 @@ export class ChannelUdp extends DatagramChannelSocket implements UdpBackend {
 
   set multicastLoopback(multicastLoopback: boolean) {
     this.#set({ multicastLoopback });
+  }
+
+  async changeMembership(membership: MembershipChange): Promise<void> {
+    await this.caller.request({ kind: 'udp-membership', handle: this.handle, membership });
+  }
+
+  changeMembershipBlocking(membership: MembershipChange, options?: BlockingOptions): void {
+    this.caller.requestBlocking({ kind: 'udp-membership', handle: this.handle, membership }, options);
+  }
+
+  async setMulticastInterface(multicastInterface: string): Promise<void> {
+    await this.caller.request({ kind: 'udp-configure', handle: this.handle, settings: { multicastInterface } });
+    this.#settings.multicastInterface = multicastInterface;
   }
 
   #command(data: Uint8Array, to: Endpoint | null): Command {

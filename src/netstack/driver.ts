@@ -5,16 +5,20 @@ import type { Clock } from '../sim/clock.ts';
 import { asyncDispose } from '../sockets/dispose.ts';
 import { macrotask, realClock } from '../sockets/real-clock.ts';
 import type { Channel, HasChannel } from './channel.ts';
-import { DOORBELL, DRIVEN, STACK_WAITS } from './control.ts';
-import { Netstack, type NetstackConfig } from './netstack.ts';
+import { DOORBELL, DRIVEN, STACK_WAITS, WAITS } from './control.ts';
+import { whenRung } from './doorbell.ts';
+import { Netstack } from './netstack.ts';
+import type { NetstackConfig } from './netstack-config.ts';
 import { Pipe, PipeDev } from './pipe.ts';
 import { Spin } from './spin.ts';
 
 /** The longest a blocking driver stays away from the thread's event loop, on which ports and signals are served. */
 const BLOCK_MS = 100;
+/** The longest look before such a driver stops, in ms. */
+const LOOK_MS = 0.04;
 /** Turns in a row from microtasks; then the engine's other work has its turn. */
 const MICROTASKS_MAX = 64;
-/** Microtasks that a call of `Posix` takes to go on. */
+/** Microtasks that a call of `Posix` takes to go on; of other calls those that take more go on with the next yield. */
 const POSIX_TICKS = 8;
 
 /** Drives one netstack and its device. */
@@ -59,6 +63,7 @@ export class Driver implements HasChannel {
 
   #begin(): void {
     this.#isStopped = false;
+    this.netstack.holdsBack = true;
     const { control } = this.netstack;
     if (control !== null) Atomics.store(control.i32, DRIVEN, 1);
   }
@@ -83,6 +88,7 @@ export class Driver implements HasChannel {
     netstack.processCommands();
     const more = netstack.pollDeviceIo(now, this.device);
     if (more || netstack.pollAt(now) <= now) this.#wake();
+    if (!this.#isScheduled) netstack.tellHeldBack();
     this.#arm(now);
     this.#listen();
   }
@@ -101,23 +107,14 @@ export class Driver implements HasChannel {
 
   /** Has the doorbell that other threads ring wake this one. */
   #listen(): void {
-    const { control } = this.netstack;
-    const { waitAsync } = Atomics as unknown as {
-      waitAsync?: (view: Int32Array, index: number, value: number) => { async: boolean; value: Promise<string> };
-    };
-    if (this.#isListening || control === null || waitAsync === undefined) return;
-    const { bell } = control;
-    Atomics.store(bell, STACK_WAITS, 1);
-    const seen = Atomics.load(bell, DOORBELL);
-    if (this.netstack.pollAt(this.#clock.now()) <= this.#clock.now()) this.#wake();
+    const { netstack } = this;
+    if (this.#isListening || netstack.control === null) return;
     this.#isListening = true;
-    const woken = (): void => {
+    whenRung(netstack.control.bell, () => {
       this.#isListening = false;
       this.#turn();
-    };
-    const waiting = waitAsync(bell, DOORBELL, seen);
-    if (waiting.async) void waiting.value.then(woken);
-    else queueMicrotask(woken);
+    });
+    if (netstack.isAsked || netstack.pollAt(this.#clock.now()) <= this.#clock.now()) this.#wake();
   }
 
   /**
@@ -132,7 +129,7 @@ export class Driver implements HasChannel {
     if (bells[0] === null) throw new TypeError('driver: expected a netstack with shared memory to block on');
     if (bells.some((bell) => bell !== bells[0])) throw new TypeError('driver: expected netstacks with one doorbell');
     for (const driver of drivers) driver.#beginBlocking();
-    const spin = new Spin();
+    const spin = new Spin(LOOK_MS);
     let yieldAt = realClock.now() + BLOCK_MS;
     while (drivers.some((driver) => driver.#isBlocking)) {
       const now = realClock.now();
@@ -142,7 +139,7 @@ export class Driver implements HasChannel {
         continue;
       }
       turnBlocking(drivers, now, yieldAt, spin);
-      if (!drivers.some(({ netstack }) => netstack.hasPosix)) continue;
+      if (!drivers.some(({ netstack }) => netstack.hasPromises)) continue;
       for (let tick = 0; tick < POSIX_TICKS; tick++) await undefined;
     }
   }
@@ -176,6 +173,8 @@ export class Driver implements HasChannel {
     if (this.#isStopped) return;
     this.#isStopped = true;
     this.netstack.onWork = null;
+    this.netstack.holdsBack = false;
+    this.netstack.tellHeldBack();
     const { control } = this.netstack;
     if (control !== null) {
       Atomics.store(control.i32, DRIVEN, 0);
@@ -211,7 +210,10 @@ function turnBlocking(drivers: readonly Driver[], now: number, yieldAt: number, 
   let at = yieldAt;
   for (const driver of drivers) at = Math.min(at, driver.turnAt(now));
   if (at <= now || drivers.some(({ hasWork }) => hasWork)) return;
-  spin.wait(bell, DOORBELL, seen, at - now, () => void Atomics.store(bell, STACK_WAITS, 1));
+  for (const { netstack } of drivers) netstack.tellHeldBack();
+  if (spin.look(bell, DOORBELL, seen)) return;
+  Atomics.store(bell, STACK_WAITS, WAITS);
+  spin.wait(bell, DOORBELL, seen, at - now);
   Atomics.store(bell, STACK_WAITS, 0);
 }
 

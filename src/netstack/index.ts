@@ -15,6 +15,7 @@ export type {
   RawCommand,
   Response,
   ResponseTo,
+  ServiceCommand,
   StackCommand,
   StreamOpened,
   TcpCommand,
@@ -36,8 +37,21 @@ export {
 } from './create-socket.ts';
 export { Driver, piped, pipedPair } from './driver.ts';
 export type { Request } from './mailbox.ts';
-export { Netstack, type NetstackConfig } from './netstack.ts';
+export { Netstack } from './netstack.ts';
+export type { NetstackConfig } from './netstack-config.ts';
 export { PacketQueue, Pipe, PipeDev, type PipeDevOptions } from './pipe.ts';
 export { ChannelPosix } from './posix.ts';
 export { type ChannelResolverOptions, resolverOver } from './resolve.ts';
+export {
+  type ChannelPingManyOptions,
+  type ChannelPingOptions,
+  configuration,
+  configurationBlocking,
+  configured,
+  configuredBlocking,
+  ping,
+  pingBlocking,
+  resolve,
+  resolveBlocking,
+} from './service-calls.ts';
 export { type SpawnConfig, SpawnedNetstack, spawn } from './spawn.ts';

@@ -11,6 +11,8 @@ import type { Caller } from './caller.ts';
 import { ChannelSocket } from './channel-socket.ts';
 import { endpointOf } from './command-stream.ts';
 import type { Handle, RingPlace, StreamOpened } from './commands.ts';
+import { noteOf } from './handles.ts';
+import { copyBytes } from './shared-copy.ts';
 import type { SharedLink } from './shared-link.ts';
 import {
   HEADER_BYTES,
@@ -59,7 +61,7 @@ export class RingStream extends ChannelSocket implements StreamBackend {
     this.#txAt = offset + HEADER_BYTES;
     this.#rxAt = this.#txAt + bytes;
     this.#bytes = bytes;
-    caller.streams.set(handle, (events) => this.#onEvent(events));
+    caller.streams.set(noteOf(handle), (events) => this.#onEvent(events));
   }
 
   #load(word: number): number {
@@ -68,7 +70,7 @@ export class RingStream extends ChannelSocket implements StreamBackend {
 
   /** What stands in the rings belongs to the stack again: nothing may be read of it. */
   get #isOver(): boolean {
-    return this.isReleased || this.#isGone;
+    return this.isReleased || this.#isGone || this.#link.isOver;
   }
 
   get error(): ErrorCode | null {
@@ -105,8 +107,8 @@ export class RingStream extends ChannelSocket implements StreamBackend {
     const o = tail >= bytes ? tail - bytes : tail;
     const first = Math.min(count, bytes - o);
     const u8 = this.#u8;
-    u8.set(from === 0 && first === data.length ? data : data.subarray(from, from + first), this.#txAt + o);
-    if (first < count) u8.set(data.subarray(from + first, from + count), this.#txAt);
+    copyBytes(u8, this.#txAt + o, from === 0 && first === data.length ? data : data.subarray(from, from + first));
+    if (first < count) copyBytes(u8, this.#txAt, data.subarray(from + first, from + count));
     Atomics.store(this.#i32, this.#w + TX_TAIL, movedBy(tail, count, bytes));
     return count;
   }
@@ -125,8 +127,8 @@ export class RingStream extends ChannelSocket implements StreamBackend {
     const o = head >= bytes ? head - bytes : head;
     const first = Math.min(count, bytes - o);
     const u8 = this.#u8;
-    target.set(u8.subarray(this.#rxAt + o, this.#rxAt + o + first));
-    if (first < count) target.set(u8.subarray(this.#rxAt, this.#rxAt + count - first), first);
+    copyBytes(target, 0, u8.subarray(this.#rxAt + o, this.#rxAt + o + first));
+    if (first < count) copyBytes(target, first, u8.subarray(this.#rxAt, this.#rxAt + count - first));
     Atomics.store(this.#i32, this.#w + RX_HEAD, movedBy(head, count, bytes));
     if (used - count <= bytes >> 1 && this.#load(RX_BLOCKED) === 1) {
       Atomics.store(this.#i32, this.#w + RX_BLOCKED, 0);
@@ -174,6 +176,13 @@ export class RingStream extends ChannelSocket implements StreamBackend {
     this.#leave('tcp-close');
   }
 
+  async releaseLingering(lingerMs: number): Promise<void> {
+    if (this.isReleased) return;
+    this.forget();
+    this.caller.streams.delete(noteOf(this.#handle));
+    await this.caller.request({ kind: 'tcp-close', handle: this.#handle, lingerMs }).catch(() => {});
+  }
+
   abort(): void {
     if (this.isReleased) return;
     this.#leave('tcp-abort');
@@ -181,7 +190,7 @@ export class RingStream extends ChannelSocket implements StreamBackend {
 
   #leave(kind: 'tcp-close' | 'tcp-abort'): void {
     this.forget();
-    this.caller.streams.delete(this.#handle);
+    this.caller.streams.delete(noteOf(this.#handle));
     this.caller.tell({ kind, handle: this.#handle });
   }
 

@@ -14,14 +14,11 @@ import {
   type Control,
   PENDING,
   type Slot,
-  STATE,
-  STATE_FREE,
-  STATE_RESERVED,
   WANTS_ROOM,
 } from './control.ts';
 import type { Request } from './mailbox.ts';
 import { type Encoded, encode, type Message, RecordRing, type Taken } from './record-ring.ts';
-import { StreamRings } from './stream-rings.ts';
+import { HeldBack, StreamRings } from './stream-rings.ts';
 
 /** Both rings of a stream together take at most this part of the free memory, as a shift: one 32nd. */
 const SHARE_SHIFT = 5;
@@ -43,6 +40,8 @@ class SlotServer implements Answers, Taken {
   readonly #commands: RecordRing;
   readonly #answers: RecordRing;
   #held: Held[] = [];
+  /** Sends the client a message, where it waits for one. */
+  post: (() => void) | null = null;
   #mustRing = false;
   #taken: Request | null = null;
 
@@ -78,7 +77,7 @@ class SlotServer implements Answers, Taken {
   }
 
   note(handle: number): void {
-    const entry = this.client.entries.get(handle);
+    const entry = this.client.entries.noted(handle);
     entry?.notify(0);
   }
 
@@ -116,7 +115,11 @@ class SlotServer implements Answers, Taken {
     if (this.#held.length > 0) Atomics.store(this.#control.i32, this.slot.word + ANSWERS_WAIT, 1);
     if (!this.#mustRing) return;
     this.#mustRing = false;
-    this.#control.ringClient(this.slot.word);
+    this.ring();
+  }
+
+  ring(): void {
+    this.#control.ringClient(this.slot.word, this.post);
   }
 
   #put({ id, encoded, events }: Held): boolean {
@@ -132,7 +135,7 @@ class SlotServer implements Answers, Taken {
     }
     i32[word + WANTS_ROOM] = 0;
     i32[word + ANSWERS_WAIT] = 0;
-    Atomics.store(i32, word + STATE, STATE_FREE);
+    this.#control.release(this.slot.index);
   }
 }
 
@@ -142,6 +145,7 @@ export class Slots {
   readonly #streamBytes: number;
   readonly #servers: (SlotServer | null)[];
   readonly #rings = new Set<StreamRings>();
+  readonly #heldBack = new HeldBack();
   /** Slots with commands that were not all taken. */
   #pending = 0;
 
@@ -162,19 +166,19 @@ export class Slots {
     return this.#servers.reduce((count, server) => count + (server?.client.entries.count ?? 0), 0);
   }
 
-  /** Keeps a slot for the thread that a channel is shared with, and gives what ends it; null when all are taken. */
-  reserve(): { readonly index: number; readonly end: () => void } | null {
-    const { i32 } = this.control;
-    for (let index = 0; index < this.control.slotCount; index++) {
-      const { word } = this.control.slot(index);
-      if (Atomics.compareExchange(i32, word + STATE, STATE_FREE, STATE_RESERVED) !== STATE_FREE) continue;
-      const server = this.#serve(index);
-      const end = (): void => {
-        if (this.#servers[index] === server) this.end(index);
-      };
-      return { index, end };
-    }
-    return null;
+  /**
+   * The slot is a thread's whose end is watched: gives what is to be called then, or null where the slot is another's.
+   * @param post - sends that thread a message
+   */
+  watch(index: number, post: () => void): (() => void) | null {
+    if (!(Number.isInteger(index) && index >= 0 && index < this.control.slotCount)) return null;
+    const server = this.#servers[index] ?? this.#serve(index);
+    if (server.post !== null) return null;
+    server.post = post;
+    server.ring(); // it may have waited for a message already
+    return () => {
+      if (this.#servers[index] === server) this.end(index);
+    };
   }
 
   #serve(index: number): SlotServer {
@@ -194,7 +198,7 @@ export class Slots {
     if (memory.freeBytes - bytes < memory.bytes >>> 1) return null;
     const offset = memory.alloc(bytes);
     if (offset === 0) return null;
-    const rings = new StreamRings(memory, offset, (gone) => this.#rings.delete(gone));
+    const rings = new StreamRings(memory, offset, this.#heldBack, (gone) => this.#rings.delete(gone));
     this.#rings.add(rings);
     return rings;
   }
@@ -237,8 +241,18 @@ export class Slots {
     server.free();
   }
 
+  set holdsBack(holds: boolean) {
+    this.#heldBack.isWanted = holds;
+  }
+
+  /** Has the clients told of what was held back; false: nothing was. */
+  tellHeldBack(): boolean {
+    return this.#heldBack.tell();
+  }
+
   /** Puts out what clients are to be told, and gives back the slots of those that left. */
-  flush(): void {
+  flush(now = 0): void {
+    this.#heldBack.look(now);
     for (const [index, server] of this.#servers.entries()) {
       if (server === null) continue;
       server.flush();
@@ -249,6 +263,6 @@ export class Slots {
   /** The stack ends. */
   close(): void {
     for (const rings of [...this.#rings]) rings.free();
-    for (const server of this.#servers) if (server !== null) this.control.ringClient(server.slot.word);
+    for (const server of this.#servers) if (server !== null) server.ring();
   }
 }

@@ -45,6 +45,42 @@ export const usedOf = (head: number, tail: number, bytes: number): number =>
 export const movedBy = (position: number, count: number, bytes: number): number =>
   position + count >= 2 * bytes ? position + count - 2 * bytes : position + count;
 
+/** Less than this is told at once: somebody waits for an answer, not for bulk. */
+const HOLD_MIN = 1 << 13;
+/** Part of a ring, as a shift, that is told at once: one quarter. */
+const HOLD_SHIFT = 2;
+/** No news waits longer than this, in ms. */
+const HOLD_MS = 0.1;
+
+/**
+ * Rings whose client waits for bytes, and has some, while the stack has more to do that may bring more: one wake-up for all
+ * of it.
+ */
+export class HeldBack {
+  /** Whether somebody will call {@link tell}. */
+  isWanted = false;
+  readonly #rings: StreamRings[] = [];
+  #since = 0;
+
+  add(rings: StreamRings): void {
+    this.#rings.push(rings);
+  }
+
+  /** After each turn of the stack: what has waited for long is told. */
+  look(now: number): void {
+    if (this.#rings.length === 0) this.#since = now;
+    else if (now - this.#since >= HOLD_MS) this.tell();
+  }
+
+  /** Tells all of it; false: there was none. */
+  tell(): boolean {
+    if (this.#rings.length === 0) return false;
+    for (const rings of this.#rings) rings.tellReadable();
+    this.#rings.length = 0;
+    return true;
+  }
+}
+
 export class StreamRings {
   readonly place: RingPlace;
   readonly #memory: Memory;
@@ -52,19 +88,22 @@ export class StreamRings {
   readonly #txAt: number;
   readonly #rxAt: number;
   readonly #bytes: number;
+  readonly #heldBack: HeldBack;
   readonly #onFree: (rings: StreamRings) => void;
   #entry: StreamEntry | null = null;
   #isShut = false;
+  #isHeldBack = false;
   #isFreed = false;
 
   /** @param offset - of a block of the memory, which the rings own from now on */
-  constructor(memory: Memory, offset: number, onFree: (rings: StreamRings) => void) {
+  constructor(memory: Memory, offset: number, heldBack: HeldBack, onFree: (rings: StreamRings) => void) {
     this.#memory = memory;
     this.#bytes = (memory.sizeOf(offset) - HEADER_BYTES) >> 1;
     this.place = { offset, bytes: this.#bytes };
     this.#w = offset >> 2;
     this.#txAt = offset + HEADER_BYTES;
     this.#rxAt = this.#txAt + this.#bytes;
+    this.#heldBack = heldBack;
     this.#onFree = onFree;
     memory.i32.fill(0, this.#w, this.#w + (HEADER_BYTES >> 2));
   }
@@ -98,9 +137,37 @@ export class StreamRings {
     if (this.#moveOut(entry) && Atomics.exchange(i32, w + TX_WAITS, 0) === 1) events |= WRITABLE;
     const hasMoved = this.#moveIn(entry);
     const hasEnded = this.#tellState(entry);
-    if ((hasMoved || hasEnded) && Atomics.exchange(i32, w + RX_WAITS, 0) === 1) events |= READABLE;
+    if (hasEnded || (hasMoved && !this.#mayHoldBack())) {
+      if (Atomics.exchange(i32, w + RX_WAITS, 0) === 1) events |= READABLE;
+    }
     if (hasEnded && Atomics.exchange(i32, w + TX_WAITS, 0) === 1) events |= WRITABLE;
     if (events !== 0) entry.client.answers.event?.(entry.handle, events);
+  }
+
+  /** Whether the client, if it waits, can wait for more: the ring holds some, not much, and more is on its way. */
+  #mayHoldBack(): boolean {
+    if (this.#isHeldBack) return this.#used < this.#bytes >> HOLD_SHIFT;
+    const used = this.#used;
+    if (!this.#heldBack.isWanted || used < HOLD_MIN || used >= this.#bytes >> HOLD_SHIFT) return false;
+    this.#isHeldBack = true;
+    this.#heldBack.add(this);
+    return true;
+  }
+
+  /** Bytes that the client has not read. */
+  get #used(): number {
+    const { i32 } = this.#memory;
+    return usedOf(Atomics.load(i32, this.#w + RX_HEAD), i32[this.#w + RX_TAIL]!, this.#bytes);
+  }
+
+  /** Tells the client, if it waits, what was held back. */
+  tellReadable(): void {
+    this.#isHeldBack = false;
+    const entry = this.#entry;
+    if (entry === null || this.#isFreed) return;
+    if (Atomics.exchange(this.#memory.i32, this.#w + RX_WAITS, 0) === 1) {
+      entry.client.answers.event?.(entry.handle, READABLE);
+    }
   }
 
   /** Takes what the client wrote; says whether three quarters of the ring are free again. */

@@ -7,6 +7,19 @@ import type { Medium } from '../wire/link-type.ts';
 
 export type { Medium };
 
+/**
+ * Told of frames that go no further, for whoever records them (`PcapWriter.explain`). Frames stay the caller's, and
+ * nothing is done with them.
+ */
+export interface FrameNotes {
+  /** A frame of `length` bytes did not leave, and why. @param frame - 0: there was no memory to make it in */
+  refused(frame: number, length: number, why: string, now: number): void;
+  /** A frame that the device gave was lost between it and the stack. */
+  lost(frame: number, why: string): void;
+  /** The stack looks at `frame` now, which the device gave some time ago; 0: at none. */
+  handed(frame: number): void;
+}
+
 export interface Device {
   /** Whether frames begin with an Ethernet header or with the IP header. */
   readonly medium: Medium;
@@ -19,6 +32,8 @@ export interface Device {
   readonly offload: boolean;
   /** The memory the device's frames live in, where it brings one; a stack without one of its own adopts it. */
   readonly memory: Memory | null;
+  /** Where to tell of frames that go no further; most devices have none. A wrapper has that of the device inside. */
+  readonly notes?: FrameNotes | null;
 
   /**
    * Called once, when a stack takes the device: all its frames live in `memory` from now on.

@@ -9,14 +9,16 @@
  * The wrapper takes no super-segments (`offload` is false), so that on the way out every fault acts on one wire-sized
  * frame. A super-segment received from a device that makes them passes as one frame. @module
  */
+import { frameLength } from '../memory/frame.ts';
 import type { Memory } from '../memory/memory.ts';
-import type { Device, Medium } from './device.ts';
+import type { Device, FrameNotes, Medium } from './device.ts';
 import {
   type FaultSettings,
   type FaultStats,
   Faults,
   HELD_FRAMES_DEFAULT,
   HeldFrames,
+  type LossHook,
   NO_FAULTS,
   noFaultStats,
   resolveFaults,
@@ -45,6 +47,7 @@ export class FaultInjector implements Device {
   readonly mtu: number;
   readonly offload = false;
   readonly memory: Memory | null;
+  readonly notes: FrameNotes | null;
   /** What was done to frames of both directions. */
   readonly stats: FaultStats = noFaultStats();
   readonly #inner: Device;
@@ -59,12 +62,16 @@ export class FaultInjector implements Device {
     this.medium = inner.medium;
     this.mtu = inner.mtu;
     this.memory = inner.memory;
+    this.notes = inner.notes ?? null;
     this.#inner = inner;
     const random = new Random(options.seed ?? 1);
     const held = options.heldFramesMax ?? HELD_FRAMES_DEFAULT;
     // Each direction has numbers of its own, so that more traffic in one does not change what happens in the other.
-    this.#rx = new Line(this.medium, this.stats, random.fork(), held);
-    this.#tx = new Line(this.medium, this.stats, random.fork(), held);
+    const { medium, stats, notes } = this;
+    this.#rx = new Line(medium, stats, random.fork(), held, (_, frame, why) => notes?.lost(frame, why));
+    this.#tx = new Line(medium, stats, random.fork(), held, (memory, frame, why, now) =>
+      notes?.refused(frame, frameLength(memory, frame), why, now),
+    );
     this.configure(options);
   }
 
@@ -94,10 +101,14 @@ export class FaultInjector implements Device {
     if (memory === null || this.#closed) return 0;
     this.#now = now;
     this.#flush(now);
+    this.notes?.handed(0);
     // Only as far as needed: with no delay a frame is due at once, and the rest stays with the device inside.
     for (;;) {
       const due = this.#rx.held.take(now);
-      if (due !== 0) return due;
+      if (due !== 0) {
+        this.notes?.handed(due);
+        return due;
+      }
       const frame = this.#inner.receive(now);
       if (frame === 0) return 0;
       this.#rx.faults.put(memory, frame, now);
@@ -158,8 +169,8 @@ class Line {
   readonly held: HeldFrames;
   readonly faults: Faults;
 
-  constructor(medium: Medium, stats: FaultStats, random: Random, framesMax: number) {
+  constructor(medium: Medium, stats: FaultStats, random: Random, framesMax: number, onLoss: LossHook) {
     this.held = new HeldFrames(framesMax);
-    this.faults = new Faults({ medium, stats, random, sink: this.held });
+    this.faults = new Faults({ medium, stats, random, sink: this.held, onLoss });
   }
 }

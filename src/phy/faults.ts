@@ -183,12 +183,19 @@ export interface FaultSink {
 /** Told of a frame over `sizeBytesMax`, which is given back after the call: where a router would send an ICMP error. */
 export type OversizedHook = (memory: Memory, frame: number, now: number) => void;
 
+/** Why a frame was lost: by chance or a cut wire, for its size, or for want of room. */
+export type FaultLoss = 'fault-lost' | 'fault-too-large' | 'fault-queue-full';
+
+/** Told of each frame that is lost, which is given back after the call. */
+export type LossHook = (memory: Memory, frame: number, why: FaultLoss, now: number) => void;
+
 export interface FaultsOptions {
   readonly medium: Medium;
   readonly stats: FaultStats;
   readonly random: Random;
   readonly sink: FaultSink;
   readonly onOversized?: OversizedHook | undefined;
+  readonly onLoss?: LossHook | undefined;
 }
 
 /** The faults of one direction, and what they remember. */
@@ -199,6 +206,7 @@ export class Faults {
   readonly #random: Random;
   readonly #sink: FaultSink;
   readonly #onOversized: OversizedHook | null;
+  readonly #onLoss: LossHook | null;
   readonly #waiting = new Departures();
   #lastAt = Number.NEGATIVE_INFINITY; // release of the last frame that was not held back: none is released before it
   #rateFreeAt = Number.NEGATIVE_INFINITY; // when all bytes admitted so far have passed at the rate
@@ -210,6 +218,7 @@ export class Faults {
     this.#random = options.random;
     this.#sink = options.sink;
     this.#onOversized = options.onOversized ?? null;
+    this.#onLoss = options.onLoss ?? null;
   }
 
   /** Whether frames may have to wait. */
@@ -227,12 +236,12 @@ export class Faults {
     if (frameLength(memory, frame) > settings.sizeBytesMax) {
       this.#stats.oversized++;
       this.#onOversized?.(memory, frame, now);
-      memory.free(frame);
+      this.#lose(memory, frame, 'fault-too-large', now);
       return;
     }
     if (settings.down || this.#isLost(settings)) {
       this.#stats.dropped++;
-      memory.free(frame);
+      this.#lose(memory, frame, 'fault-lost', now);
       return;
     }
     if (this.#random.chance(settings.corrupt)) this.#corrupt(memory, frame);
@@ -248,6 +257,11 @@ export class Faults {
     }
     this.#stats.duplicated++;
     this.#release(memory, copy, now, isLate);
+  }
+
+  #lose(memory: Memory, frame: number, why: FaultLoss, now: number): void {
+    this.#onLoss?.(memory, frame, why, now);
+    memory.free(frame);
   }
 
   /** Gilbert's two states: chance moves between them at each frame, and each has a probability of loss. */
@@ -274,7 +288,7 @@ export class Faults {
     const passed = this.#sink.free > 0 ? this.#passRate(memory, frame, now) : -1;
     if (passed < 0) {
       this.#stats.overflowed++;
-      memory.free(frame);
+      this.#lose(memory, frame, 'fault-queue-full', now);
       return;
     }
     const { reorder, reorderMs } = this.settings;

@@ -10,7 +10,7 @@ export {
   type SocketLike,
   webSocketDevice,
 } from './channel-device.ts';
-export type { Device, Medium } from './device.ts';
+export type { Device, FrameNotes, Medium } from './device.ts';
 export { FaultInjector, type FaultInjectorOptions, type FaultOptions } from './fault-injector.ts';
 export type { FaultSettings, FaultStats, JitterShape } from './faults.ts';
 export { Loopback, type LoopbackOptions } from './loopback.ts';

@@ -320,16 +320,16 @@ for (const { name, options } of REFUSED) {
 
 test('why a frame was dropped stands in the capture, behind the frame that was received last', () => {
   const { memory, inner, writer, sink } = rig();
-  const stats: { onDrop: ((reason: string) => void) | null } = { onDrop: null };
+  const stats: { onDrop: ((reason: string, isInput: boolean) => void) | null } = { onDrop: null };
   writer.explain(stats);
   const [first, second, third] = [40, 41, 42].map((length) => frameFrom(memory, new Uint8Array(length).fill(0x45)));
   inner.arrived.push(first!, second!);
   assert.equal(writer.receive(1), first);
   writer.transmit(third!, 2); // the answer to it
-  stats.onDrop!('udp-no-socket');
+  stats.onDrop!('udp-no-socket', true);
   assert.equal(writer.receive(3), second);
   assert.equal(writer.receive(4), 0);
-  stats.onDrop!('nobody is concerned');
+  stats.onDrop!('nobody is concerned', true);
   const packets = [...readCapture(sink.bytes())];
   assert.deepEqual(
     packets.map(({ bytes, direction, nanoseconds, comments }) => [bytes.length, direction, nanoseconds, comments]),

@@ -11,11 +11,12 @@ import { type CaptureFormat, FLAGS_INBOUND, FLAGS_OUTBOUND } from '../pcap/forma
 import { type CaptureSink, CaptureWriter } from '../pcap/writer.ts';
 import { linkTypeOf } from '../wire/link-type.ts';
 import { checksumField, needsChecksum, wireChecksum } from './checksum.ts';
-import type { Device, Medium } from './device.ts';
+import type { Device, FrameNotes, Medium } from './device.ts';
 
-/** Records that wait at most for what becomes of a received frame; beyond it they are written as they are. */
-const HELD_MAX = 256;
+/** Records that wait at most for what becomes of received frames; beyond it the oldest is written as it is. */
+const HELD_MAX = 4096;
 const NO_COMMENTS: readonly string[] = [];
+const NO_BYTES = new Uint8Array(0);
 
 export interface CaptureOptions {
   /** Default `pcapng`. Classic pcap has no names, directions or comments, and one link type a file. */
@@ -127,6 +128,8 @@ function copyFrame(memory: Memory, frame: number, medium: Medium, captured: numb
 
 /** A frame that waits to be written: a copy of what the wire shows of it. */
 interface KeptFrame {
+  /** The frame itself while it is under way to the stack; 0: nothing more is heard of it. */
+  frame: number;
   readonly bytes: Uint8Array;
   readonly original: number;
   readonly inbound: boolean;
@@ -134,9 +137,9 @@ interface KeptFrame {
   readonly comments: string[];
 }
 
-/** Tells of each packet that is dropped, while it is being processed: the `stats` of a stack. */
+/** Tells of each packet that is dropped, and whether it is the frame a device gave last: the `stats` of a stack. */
 export interface DropReporter<Reason extends string = string> {
-  onDrop: ((reason: Reason) => void) | null;
+  onDrop: ((reason: Reason, isInput: boolean) => void) | null;
 }
 
 /** Which frames are recorded, from the stack's view. */
@@ -159,6 +162,7 @@ export class PcapWriter implements Device {
   readonly mtu: number;
   readonly offload: boolean;
   readonly memory: Memory | null;
+  readonly notes: FrameNotes | null;
   readonly capture: Capture;
   readonly #inner: Device;
   readonly #id: number;
@@ -167,6 +171,8 @@ export class PcapWriter implements Device {
   #memory: Memory | null = null;
   #watch: (() => void) | null = null; // asks to be told of drops
   readonly #kept: KeptFrame[] = [];
+  #current: KeptFrame | null = null; // what the stack looks at
+  #isHanded = false; // whether somebody outside tells what the stack looks at, since he holds frames back
 
   /**
    * @param to - a sink, which gets a file of its own, or a {@link Capture} under way, whose options then hold
@@ -186,6 +192,7 @@ export class PcapWriter implements Device {
     this.#tx = mode !== 'rx';
     this.capture = to instanceof Capture ? to : new Capture(to, options);
     this.#id = this.capture.addInterface(inner.medium, name);
+    this.notes = this.capture.format === 'pcap' ? null : this.#takeNotes();
   }
 
   attach(memory: Memory, wake: () => void): void {
@@ -194,25 +201,53 @@ export class PcapWriter implements Device {
   }
 
   /**
-   * From now on writes into the capture why the stack dropped a received frame, as a packet comment (`dropped:
-   * udp-no-socket`) that Wireshark shows. Frames are written a little later then: when the next one is taken. Nothing
+   * From now on writes into the capture what the stack drops and why, as packet comments (`dropped: udp-no-socket`) that
+   * Wireshark shows: of frames received, and of frames that it could not send, which stand there as outgoing ones although
+   * no wire has seen them; one that there was no memory for is a record without bytes. Faults in front of this device say
+   * `fault-lost` and the like. Frames are written a little later then: when it is known what became of those before. Nothing
    * happens in a classic file, which has no comments.
    * @param stats - the `stats` of the stack that has this device; its `onDrop` is used
    * @example writer.explain(host.stack.stats)
    */
   explain<Reason extends string>(stats: DropReporter<Reason>): void {
     if (this.capture.format === 'pcap') return;
-    const note = (reason: Reason): void => {
-      // Only the frame last received is being processed; answers may stand behind it.
-      if (this.#kept[0]?.inbound) this.#kept[0].comments.push(`dropped: ${reason}`);
+    const note = (reason: Reason, isInput: boolean): void => {
+      if (isInput) this.#current?.comments.push(`dropped: ${reason}`);
     };
     this.#watch = () => {
       stats.onDrop = note;
     };
   }
 
+  #takeNotes(): FrameNotes {
+    return {
+      refused: (frame, length, why, now) => this.#recordRefused(frame, length, why, now),
+      lost: (frame, why) => {
+        const kept = this.#find(frame);
+        if (kept === null) return;
+        kept.comments.push(`dropped: ${why}`);
+        kept.frame = 0;
+        this.#release();
+      },
+      handed: (frame) => {
+        this.#isHanded = true;
+        if (this.#current !== null) this.#current.frame = 0;
+        this.#release();
+        this.#current = this.#find(frame);
+        if (this.#current !== null) this.#watch!();
+      },
+    };
+  }
+
+  #find(frame: number): KeptFrame | null {
+    return frame === 0 ? null : (this.#kept.find((kept) => kept.frame === frame) ?? null);
+  }
+
   receive(now: number): number {
-    if (this.#kept.length > 0) this.#release();
+    if (!this.#isHanded && this.#current !== null) {
+      this.#current.frame = 0;
+      this.#release();
+    }
     const frame = this.#inner.receive(now);
     if (frame !== 0 && this.#rx) this.#record(frame, true, now);
     return frame;
@@ -233,17 +268,43 @@ export class PcapWriter implements Device {
       this.capture.write(memory, frame, this.medium, this.#id, inbound, now);
       return;
     }
-    if (this.#kept.length === HELD_MAX) this.#release();
     const original = frameLength(memory, frame);
-    const bytes = new Uint8Array(Math.min(original, this.capture.snaplen));
-    copyFrame(memory, frame, this.medium, bytes.length, bytes, 0);
-    this.#kept.push({ bytes, original, inbound, now, comments: [] });
-    if (inbound) this.#watch();
+    const kept = { frame: inbound ? frame : 0, bytes: this.#copy(frame), original, inbound, now, comments: [] };
+    this.#keep(kept);
+    if (!inbound || this.#isHanded) return;
+    this.#current = kept;
+    this.#watch();
   }
 
-  #release(): void {
-    for (const kept of this.#kept) this.capture.writeKept(kept, this.#id);
-    this.#kept.length = 0;
+  #recordRefused(frame: number, original: number, why: string, now: number): void {
+    if (this.#watch === null || !this.#tx) return;
+    const bytes = frame === 0 ? NO_BYTES : this.#copy(frame);
+    this.#keep({ frame: 0, bytes, original, inbound: false, now, comments: [`dropped: ${why}`] });
+    this.#release();
+  }
+
+  #copy(frame: number): Uint8Array {
+    const memory = this.#memory!;
+    const bytes = new Uint8Array(Math.min(frameLength(memory, frame), this.capture.snaplen));
+    copyFrame(memory, frame, this.medium, bytes.length, bytes, 0);
+    return bytes;
+  }
+
+  #keep(kept: KeptFrame): void {
+    if (this.#kept.length === HELD_MAX) this.capture.writeKept(this.#kept.shift()!, this.#id);
+    this.#kept.push(kept);
+  }
+
+  /** Writes what nothing more is heard of, in order. */
+  #release(all = false): void {
+    const { length } = this.#kept;
+    let count = 0;
+    while (count < length && (all || this.#kept[count]!.frame === 0)) {
+      this.capture.writeKept(this.#kept[count++]!, this.#id);
+    }
+    if (count === length) this.#kept.length = 0;
+    else if (count > 0) this.#kept.splice(0, count);
+    if (this.#current?.frame === 0) this.#current = null;
   }
 
   pollAt(): number {
@@ -251,7 +312,7 @@ export class PcapWriter implements Device {
   }
 
   close(): void {
-    this.#release();
+    this.#release(true);
     this.#inner.close();
   }
 }

@@ -5,7 +5,7 @@
 import { frameEnd, frameStart } from '../memory/frame.ts';
 import type { Memory } from '../memory/memory.ts';
 import { formatFrame } from '../wire/packet.ts';
-import type { Device, Medium } from './device.ts';
+import type { Device, FrameNotes, Medium } from './device.ts';
 
 /** From the stack's view: `rx` came from the wire, `tx` goes to it. */
 export type Direction = 'rx' | 'tx';
@@ -22,6 +22,7 @@ export class Tracer implements Device {
   readonly mtu: number;
   readonly offload: boolean;
   readonly memory: Memory | null;
+  readonly notes: FrameNotes | null;
   readonly #inner: Device;
   readonly #trace: Trace;
   #memory: Memory | null = null;
@@ -31,6 +32,7 @@ export class Tracer implements Device {
     this.mtu = inner.mtu;
     this.offload = inner.offload;
     this.memory = inner.memory;
+    this.notes = inner.notes ?? null;
     this.#inner = inner;
     this.#trace = trace;
   }

@@ -6,7 +6,7 @@ import { frameEnd, frameStart, setFrameBounds } from '../memory/frame.ts';
 import type { Memory } from '../memory/memory.ts';
 import * as ethernet from '../wire/ethernet.ts';
 import * as vlan from '../wire/vlan.ts';
-import type { Device } from './device.ts';
+import type { Device, FrameNotes } from './device.ts';
 import { FrameQueue } from './queue.ts';
 
 /** Frames that wait for the host to look at their LAN; beyond, they are dropped and counted. */
@@ -137,6 +137,7 @@ class VlanDevice implements Device {
   /** Super-segments would be cut by a device that knows of no tags. */
   readonly offload = false;
   readonly memory: Memory | null;
+  readonly notes: FrameNotes | null;
   readonly id: number;
   readonly queue = new FrameQueue(QUEUE_FRAMES);
   readonly #trunk: VlanTrunk;
@@ -146,6 +147,7 @@ class VlanDevice implements Device {
   constructor(trunk: VlanTrunk, inner: Device, id: number, priority: number) {
     this.mtu = inner.mtu;
     this.memory = inner.memory;
+    this.notes = inner.notes ?? null;
     this.id = id;
     this.#trunk = trunk;
     this.#inner = inner;

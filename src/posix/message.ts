@@ -39,6 +39,8 @@ export class Writing {
   readonly flags: number;
   readonly address: SockAddr | null;
   readonly control: readonly ControlMessage[];
+  /** Whether the call waits for what it cannot do at once. */
+  isBlocking = false;
   /** Bytes to send. */
   readonly length: number;
   /** Bytes taken so far: what the call returns. */

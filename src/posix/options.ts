@@ -182,6 +182,9 @@ const ROWS: readonly Option[] = [
   tcp(L.TCP_KEEPCNT, { least: 1, most: 127, setting: 'keepAliveProbesMax' }),
   tcp(L.TCP_SYNCNT, { least: 1, most: 127, setting: 'synRetriesMax' }),
   tcp(L.TCP_LINGER2, { setting: 'finWait2Ms', unit: 1000, adjust: lingerSeconds }),
+  tcp(L.TCP_FASTOPEN, { least: 0, setting: 'fastOpenBacklog' }),
+  tcp(L.TCP_FASTOPEN_CONNECT, { least: 0, most: 1, setting: 'fastOpen' }),
+  tcp(L.TCP_FASTOPEN_NO_COOKIE, { least: 0, most: 1 }),
   tcp(L.TCP_DEFER_ACCEPT, { setting: 'deferAcceptMs', unit: 1000, adjust: deferSeconds }),
   tcp(L.TCP_WINDOW_CLAMP, {
     setting: 'windowClampBytes',

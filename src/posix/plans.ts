@@ -71,13 +71,15 @@ export function receivePlan(description: Description, reading: Reading): Plan<Re
 export function sendPlan(description: Description, writing: Writing): Plan<number> {
   const { socket } = description;
   const timeoutMs = (writing.flags & L.MSG_DONTWAIT) !== 0 ? 0 : timeoutOf(description, L.SO_SNDTIMEO);
+  writing.isBlocking = timeoutMs > 0;
   return {
     sockets: [socket],
     timeoutMs,
     everyTurn: socket.sendsAtOnce,
     attempt: () => (socket.send(writing) ? writing.count : undefined),
     late: () => {
-      if (writing.count === 0) throw new NetError('EAGAIN', 'send');
+      const begins = socket.isConnecting && (writing.flags & L.MSG_FASTOPEN) !== 0;
+      if (writing.count === 0) throw new NetError(begins ? 'EINPROGRESS' : 'EAGAIN', 'send');
       return writing.count;
     },
   };

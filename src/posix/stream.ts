@@ -7,6 +7,7 @@ import { type ErrorCode, NetError } from '../errors.ts';
 import type { Stack } from '../stack.ts';
 import { hasMuchUnsent } from '../tcp/burst.ts';
 import type { Connection } from '../tcp/connection.ts';
+import { isEarly } from '../tcp/fast-open.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import type { TcpSocket } from '../tcp/socket.ts';
 import {
@@ -71,6 +72,8 @@ export class StreamSocket implements PosixSocket {
   /** The connection's own error has been told. */
   #isErrorTold = false;
   #claim: Claim | null = null;
+  /** Where a connect leads that waits for the first send. */
+  #deferred: SockAddr | null = null;
   /** bind() was called; a port that was chosen otherwise is given back with the connection. */
   #isBound = false;
   /** The last send said MSG_MORE. */
@@ -258,8 +261,20 @@ export class StreamSocket implements PosixSocket {
     }
     if (this.#phase === 'connecting') return this.#continueConnect(to);
     if (this.#phase !== 'unconnected') throw new NetError('EISCONN', 'connect', contextOf(to));
-    this.#beginConnect(to, this.#destination(to));
+    const address = this.#destination(to);
+    if (this.options.isOn(L.SOL_TCP, L.TCP_FASTOPEN_CONNECT) && this.#mayDefer(address)) {
+      this.#deferred = to;
+      this.#phase = 'connected';
+      return true;
+    }
+    this.#beginConnect(to, address);
     return false;
+  }
+
+  /** TCP_FASTOPEN_CONNECT: whether the first send can go with the SYN, which waits for it then. */
+  #mayDefer(address: IpAddress): boolean {
+    const { tcp, ip } = this.#shared.stack;
+    return tcp.fastOpen.knows(address, this.#core.settings) && ip.path(address, null) !== null;
   }
 
   /** Where to connect to: the unspecified address means this host. */
@@ -286,7 +301,7 @@ export class StreamSocket implements PosixSocket {
       if (claim !== null) throw new NetError('EADDRNOTAVAIL', 'connect', contextOf(to));
       this.#core.connect(remote, local);
     }
-    this.#phase = 'connecting';
+    if (this.#phase !== 'connected') this.#phase = 'connecting';
     if (claim === null) this.#claimPort(this.#core.local!.address, this.#core.local!.port);
   }
 
@@ -316,6 +331,7 @@ export class StreamSocket implements PosixSocket {
     this.#core = this.#shared.stack.tcpSocket(core.settings);
     this.#core.owner = this;
     this.#phase = 'unconnected';
+    this.#deferred = null;
     this.#shut = 0;
     this.#error = isLost ? 'ECONNRESET' : untold;
     this.#isErrorTold = false;
@@ -353,10 +369,11 @@ export class StreamSocket implements PosixSocket {
 
   send(writing: Writing): boolean {
     const { buffers, flags, length } = writing;
-    if ((flags & (L.MSG_OOB | L.MSG_FASTOPEN)) !== 0) throw new NetError('EOPNOTSUPP', 'send');
+    if ((flags & L.MSG_OOB) !== 0) throw new NetError('EOPNOTSUPP', 'send');
     checkControl(writing);
+    if (this.#opensWith(writing)) return this.#sendWithSyn(writing);
     const state = this.#state;
-    const isOpen = state === ESTABLISHED || state === CLOSE_WAIT;
+    const isOpen = state === ESTABLISHED || state === CLOSE_WAIT || this.#isEarly;
     const isBroken = this.#pendingError !== null || (isOpen && (this.#shutHalves & SENDING) !== 0);
     if (isBroken || (!isOpen && state !== SYN_SENT && state !== SYN_RECEIVED)) {
       if (writing.count > 0) return true;
@@ -367,6 +384,40 @@ export class StreamSocket implements PosixSocket {
     this.#holdBack((flags & L.MSG_MORE) !== 0);
     writing.count += eachFrom(buffers, writing.count, (buffer, start) => this.#core.send(buffer, start));
     return writing.count === length;
+  }
+
+  /** Handed out before its handshake is done: Fast Open. */
+  get #isEarly(): boolean {
+    const c = this.#core.connection;
+    return c !== null && isEarly(c);
+  }
+
+  /** Whether a send opens the connection: MSG_FASTOPEN, a connect that waited for it, or what BSD has. */
+  #opensWith({ flags, address }: Writing): boolean {
+    if (this.#deferred !== null) return true;
+    const { settings } = this.#core;
+    const isAsked =
+      (flags & L.MSG_FASTOPEN) !== 0 || (settings.bsd && settings.fastOpenBacklog > 0 && address !== null);
+    return isAsked && this.#phase === 'unconnected';
+  }
+
+  /** RFC 7413: a SYN with as much as it takes; without a cookie one is asked for, and everything waits for the handshake. */
+  #sendWithSyn(writing: Writing): boolean {
+    const to = this.#deferred ?? writing.address;
+    if (to === null || to.family === L.AF_UNSPEC) throw new NetError('EDESTADDRREQ', 'send');
+    this.#deferred = null;
+    const address = this.#destination(to);
+    configure(this.#core, 'fastOpen', 1);
+    this.#beginConnect(to, address);
+    const c = this.#core.connection!;
+    // What waits for the handshake anyway leaves with its end.
+    let room = writing.isBlocking || c.settings.bsd ? c.txBytes : this.#shared.stack.tcp.fastOpen.room(c);
+    writing.count = eachFrom(writing.buffers, 0, (buffer, start) => {
+      const count = this.#core.send(buffer, start, Math.min(buffer.length, start + room));
+      room -= count;
+      return count;
+    });
+    return c.settings.bsd;
   }
 
   /** MSG_MORE is TCP_CORK until the next send without it. */
@@ -435,7 +486,8 @@ export class StreamSocket implements PosixSocket {
     let mask = 0;
     if (shut === BOTH || state === CLOSED) mask |= L.POLLHUP;
     if ((shut & RECEIVING) !== 0) mask |= L.POLLIN | L.POLLRDNORM | L.POLLRDHUP;
-    if (state !== SYN_SENT && state !== SYN_RECEIVED) {
+    if (this.#deferred !== null) return L.POLLOUT | L.POLLWRNORM;
+    if (state !== SYN_SENT && (state !== SYN_RECEIVED || this.#isEarly)) {
       const least = this.options.number(L.SOL_SOCKET, L.SO_RCVLOWAT);
       if (this.#core.recvQueue() >= least) mask |= L.POLLIN | L.POLLRDNORM;
       if ((shut & SENDING) !== 0 || this.#isWritable()) mask |= L.POLLOUT | L.POLLWRNORM;
@@ -477,6 +529,9 @@ export class StreamSocket implements PosixSocket {
     if (option.level === L.SOL_IPV6 && option.name === L.IPV6_V6ONLY && this.#claim !== null) {
       throw new NetError('EINVAL', 'setsockopt');
     }
+    const isFastOpen = option.name === L.TCP_FASTOPEN || option.name === L.TCP_FASTOPEN_CONNECT;
+    const isFresh = this.#state === CLOSED || (this.isListening && option.name === L.TCP_FASTOPEN);
+    if (option.level === L.SOL_TCP && isFastOpen && !isFresh) throw new NetError('EINVAL', 'setsockopt');
     const isClamp = option.level === L.SOL_TCP && option.name === L.TCP_WINDOW_CLAMP;
     if (isClamp && value === 0 && this.#state !== CLOSED) throw new NetError('EINVAL', 'setsockopt');
     if (option.level === L.SOL_SOCKET && option.name === L.SO_BINDTODEVICE && value !== '') {

@@ -21,6 +21,8 @@ export function applyOption(core: TcpSocket, options: OptionStore, option: Optio
   const { connection } = core;
   if (isTcp(option, L.TCP_QUICKACK)) {
     if (connection !== null && connection.acks !== null) setQuickAck(connection, value as number);
+  } else if (isTcp(option, L.TCP_FASTOPEN_NO_COOKIE)) {
+    configure(core, 'fastOpenCookie', value === 0 ? 1 : 0);
   } else if (isTcp(option, L.TCP_WINDOW_CLAMP) && core.settings.linux) {
     applyClamp(core, value as number);
   } else if (isKeepAlive || isTcp(option, L.TCP_KEEPIDLE)) applyKeepAlive(core, options);

@@ -17,7 +17,6 @@ import { LearnedNames } from './names.ts';
 import { Policy, type PolicyFunction } from './policy.ts';
 import { Relay, type RelayOptions } from './relay.ts';
 import { machineResolver } from './resolver.ts';
-import { splice } from './splice.ts';
 
 /** The addresses of the network, as slirp has had them for decades. */
 export const NETWORK = {
@@ -57,7 +56,7 @@ export interface GatewayUse {
   readonly bytes: number;
 }
 
-export interface GatewayOptions extends Pick<RelayOptions, 'onFlow' | 'bytesMax' | 'tcp' | 'udp' | 'upstream'> {
+export interface GatewayOptions extends Pick<RelayOptions, 'onFlow' | 'limits' | 'tcp' | 'udp' | 'upstream'> {
   /** The wire to the guest. On Ethernet it is served DHCP and router advertisements. */
   readonly device: Device;
   readonly policy?: Policy | PolicyFunction | undefined;
@@ -89,7 +88,7 @@ export class Gateway {
 
   private constructor(options: GatewayOptions) {
     this.#options = options;
-    const { device, policy, onFlow, bytesMax, tcp, udp, upstream } = options;
+    const { device, policy, onFlow, limits, tcp, udp, upstream } = options;
     const own = [...NETWORK.router, ...NETWORK.resolver].map((text) => `${text}/${text.includes(':') ? 64 : 24}`);
     const isEthernet = device.medium === 'ethernet';
     this.host = createHost({
@@ -107,7 +106,7 @@ export class Gateway {
       names: this.#names,
       redirect: (address) => this.#redirect(address),
       onFlow,
-      bytesMax,
+      limits,
       tcp,
       udp,
       upstream,
@@ -211,11 +210,7 @@ export class Gateway {
   async #lead(socket: Socket, open: OpenFlow, guestPort: number): Promise<void> {
     try {
       const stream = await this.host.tcp.connect({ host: NETWORK.guest[0], port: guestPort, timeout: PUBLISH_MS });
-      const counts = { out: 0, in: 0 };
-      const result = await splice(stream, socket, counts);
-      // What the stack's side sends is what the guest sends.
-      Object.assign(open.counts, counts);
-      open.end(result ?? 'closed');
+      await this.relay.join(stream, socket, open);
     } catch (error) {
       socket.resetAndDestroy();
       open.end(error instanceof NetError ? error.code : 'EIO');

@@ -355,7 +355,7 @@ export class Raw implements RawTransport {
   #frame(path: Path, length: number): number {
     if (path.iface.device.room() <= 0) return 0;
     const frame = allocFrame(this.context.memory, length);
-    if (frame === 0) this.context.stats.drop('no-memory');
+    if (frame === 0) path.iface.refuse('no-memory', length);
     return frame;
   }
 

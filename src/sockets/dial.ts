@@ -1,8 +1,9 @@
 /** Connecting to one address. By name: `happy-eyeballs.ts`. @module */
 import { NetError } from '../errors.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
+import type { TcpSocket } from '../tcp/socket.ts';
 import type { IpAddress } from '../wire/address.ts';
-import type { Loop } from './loop.ts';
+import type { StackLoop } from './loop.ts';
 import { TcpStream } from './tcp-stream.ts';
 
 /** How to connect; what is left out is the stack's choice. */
@@ -13,10 +14,17 @@ export interface DialOptions {
   /** Milliseconds. */
   readonly timeout?: number | undefined;
   readonly tcp?: Partial<TcpSettings> | undefined;
+  /** The first bytes to send, see `ConnectOptions`. */
+  readonly data?: Uint8Array | undefined;
 }
 
 /** Connects; cancelling, or the timeout, leaves nothing behind. @throws NetError, or the signal's reason */
-export async function dial(loop: Loop, address: IpAddress, port: number, options: DialOptions): Promise<TcpStream> {
+export async function dial(
+  loop: StackLoop,
+  address: IpAddress,
+  port: number,
+  options: DialOptions,
+): Promise<TcpStream> {
   loop.touch();
   const socket = loop.stack.tcpSocket(options.tcp);
   const { localAddress, localPort } = options;
@@ -27,14 +35,24 @@ export async function dial(loop: Loop, address: IpAddress, port: number, options
       ...(localPort === undefined ? {} : { port: localPort }),
     },
   );
+  if (options.data !== undefined) queueAll(socket, options.data);
   const stream = new TcpStream(loop, socket);
   loop.wake();
   await established(loop, stream, options.timeout, options.signal);
   return stream;
 }
 
+/** @throws RangeError where the send buffer has no room for all of it */
+function queueAll(socket: TcpSocket, data: Uint8Array): void {
+  const taken = socket.send(data);
+  if (taken === data.length) return;
+  socket.abort();
+  socket.release();
+  throw new RangeError(`connect: expected data of at most ${taken} bytes, the send buffer, got ${data.length}`);
+}
+
 function established(
-  loop: Loop,
+  loop: StackLoop,
   stream: TcpStream,
   timeout: number | undefined,
   signal: AbortSignal | undefined,

@@ -14,6 +14,7 @@ import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
 import * as wire from '../wire/tcp.ts';
 import { type CongestionControl, SSTHRESH_MAX } from './congestion/controller.ts';
+import type { FastOpenState } from './fast-open.ts';
 import type { Listener } from './listener.ts';
 import { beginProbing } from './mtu-probe.ts';
 import { AckState } from './quick-ack.ts';
@@ -96,6 +97,8 @@ export class Connection implements Flow, Timed {
   trace: Trace | null = null;
   /** The listener this came from, while it waits to be accepted. */
   listener: Listener | null = null;
+  /** Fast Open, where it was asked for: fast-open.ts. */
+  fastOpen: FastOpenState | null = null;
   /** Called once when the connection leaves the stack's table: closed, in TIME-WAIT, or never accepted. */
   onGone: (() => void) | null = null;
   state = CLOSED;

@@ -14,6 +14,7 @@ import type { Packet } from '../iface/packet.ts';
 import { allocFrame } from '../memory/frame.ts';
 import type { IpAddress } from '../wire/address.ts';
 import { PROTOCOL_TCP, pseudoHeaderSum } from '../wire/ip.ts';
+import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
 import * as wire from '../wire/tcp.ts';
 import { MSS_DEFAULT_V4, MSS_DEFAULT_V6, mssOf } from './connection.ts';
@@ -61,9 +62,13 @@ export class SynCookies {
     const { memory, stats } = context;
     const { source: remote, destination: local } = packet;
     const path = ip.path(remote, local);
-    const frame = path === null ? 0 : allocFrame(memory, ipv6.HEADER_LENGTH + wire.HEADER_LENGTH_MAX);
-    if (path === null || frame === 0) {
-      stats.drop(path === null ? 'no-route' : 'no-memory');
+    if (path === null) {
+      stats.drop('no-route');
+      return;
+    }
+    const frame = allocFrame(memory, ipv6.HEADER_LENGTH + wire.HEADER_LENGTH_MAX);
+    if (frame === 0) {
+      path.iface.refuse('no-memory', (remote.isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH) + wire.HEADER_LENGTH);
       return;
     }
     // Without timestamps there is no place for the other options, so they are not agreed on.

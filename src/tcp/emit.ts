@@ -13,6 +13,7 @@ import { fold, swap } from '../wire/octets.ts';
 import * as wire from '../wire/tcp.ts';
 import { type Connection, UNSET } from './connection.ts';
 import { codepoint, segmentFlags, synAckFlags, synFlags } from './ecn.ts';
+import { type FastOpenState, isEarly } from './fast-open.ts';
 import { ackSent } from './quick-ack.ts';
 import { offeredWindow } from './receive.ts';
 import { timestampNow } from './rtt.ts';
@@ -38,7 +39,7 @@ export function emitSegment(c: Connection, seq: Seq, length: number, flags: numb
   const header = wire.HEADER_LENGTH + (c.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0) + (sacks > 0 ? 4 + 8 * sacks : 0);
   const frame = allocFrame(memory, ipLength + header + length);
   if (frame === 0) {
-    c.context.stats.drop('no-memory');
+    c.path.iface.refuse('no-memory', ipLength + header + length);
     return false;
   }
   const ip = frame + HEADROOM;
@@ -137,21 +138,24 @@ function emitSacks(c: Connection, option: number, count: number): void {
 export function emitSyn(c: Connection, flags: number): boolean {
   const { memory } = c.context;
   const ipLength = c.ipHeaderLength;
-  const frame = allocFrame(memory, ipLength + wire.HEADER_LENGTH_MAX);
+  const fast = fastOpenOf(c, flags);
+  const text = fast === null || (flags & wire.ACK) !== 0 ? 0 : fast.synBytes;
+  const frame = allocFrame(memory, ipLength + wire.HEADER_LENGTH_MAX + text);
   if (frame === 0) {
-    c.context.stats.drop('no-memory');
+    c.path.iface.refuse('no-memory', ipLength + wire.HEADER_LENGTH);
     return false;
   }
   const p = frame + HEADROOM + ipLength;
   const isAnswer = (flags & wire.ACK) !== 0;
   // Linux sends the SYN that crossed another again, with an ACK: all it offered.
-  const isReply = isAnswer && (c.listener !== null || !c.settings.linux);
+  const isPassive = c.listener !== null || isEarly(c);
+  const isReply = isAnswer && (isPassive || !c.settings.linux);
   // RFC 7323 §2.2, §3.2, RFC 2018 §2: a SYN-ACK carries an option only if the SYN did.
   const { settings } = c;
   const timestamps = isReply ? c.useTimestamps : settings.timestamps;
   const sack = isReply ? c.useSack : settings.sack;
   const scale = (isReply ? c.peerScales : settings.windowScaling) ? (isReply ? c.rcvShift : shiftOf(settings)) : -1;
-  const header =
+  let header =
     wire.HEADER_LENGTH +
     (settings.synOptions === 'freebsd' ? wire.emitSynOptionsPadded : wire.emitSynOptions)(
       memory.dv,
@@ -163,24 +167,40 @@ export function emitSyn(c: Connection, flags: number): boolean {
       timestampNow(c),
       isAnswer ? c.tsRecent : 0,
     );
+  if (fast !== null && fast.option !== null) {
+    const padding = settings.synOptions === 'freebsd' ? wire.PAD_END : wire.PAD_NOP;
+    header += wire.emitFastOpen(memory.dv, p + header, fast.option, fast.isExperimental, padding);
+  }
+  if (text > 0) {
+    c.tx!.copyOut(0, p + header, text);
+    c.bytesSent += text;
+    c.dataSegsOut++;
+  }
   // RFC 7323 §2.2: the window of a SYN is never scaled.
   const wnd = Math.min(settings.linux ? c.rxBytes : settings.receiveBufferBytes, 0xffff);
   const ecn = isAnswer ? synAckFlags(c) : synFlags(c);
   wire.emit(memory.dv, p, c.portsOut, c.iss, isAnswer ? c.rcvNxt : 0, header, flags | ecn, wnd);
-  c.rcvAdv = seqAdd(c.rcvNxt, settings.linux && c.listener === null ? c.rxBytes : wnd);
+  c.rcvAdv = seqAdd(c.rcvNxt, settings.linux && !isPassive ? c.rxBytes : wnd);
   acknowledged(c);
-  if (c.listener === null || !settings.linux) c.segsOut++; // Linux counts no SYN-ACK of a listener's
-  if (c.trace !== null) traceOut(c, c.iss, flags | ecn, 0, wnd);
+  if (!isPassive || !settings.linux) c.segsOut++; // Linux counts no SYN-ACK of a listener's
+  if (c.trace !== null) traceOut(c, c.iss, flags | ecn, text, wnd);
   c.context.stats.tcpSegmentsOut++;
-  finish(c.tcp.ip, c, frame, header);
+  finish(c.tcp.ip, c, frame, header, text);
   return true;
 }
 
-/** Completes the checksum of a segment without payload and sends it. */
-function finish(ip: Ip, c: Connection, frame: number, header: number): void {
+/** Only the first SYN or SYN-ACK speaks of Fast Open: who did not answer it may have choked on that. */
+function fastOpenOf(c: Connection, flags: number): FastOpenState | null {
+  if (c.sndMax !== c.iss) return null;
+  if ((flags & wire.ACK) === 0 && c.settings.fastOpen) c.fastOpen = c.tcp.fastOpen.begin(c);
+  return c.fastOpen;
+}
+
+/** Completes the checksum of a SYN with `text` bytes behind its header, and sends it. */
+function finish(ip: Ip, c: Connection, frame: number, header: number, text: number): void {
   const p = frame + HEADROOM + c.ipHeaderLength;
-  wire.complete(c.context.memory, p, p + header, c.pseudoSum);
-  ip.send(c.path, frame, header, PROTOCOL_TCP, c.remote, c.settings.ttl, c.settings.tos & ~3);
+  wire.complete(c.context.memory, p, p + header + text, c.pseudoSum);
+  ip.send(c.path, frame, header + text, PROTOCOL_TCP, c.remote, c.settings.ttl, c.settings.tos & ~3);
 }
 
 /** Sends a RST for a connection we give up: RFC 9293 §3.10.5, <SEQ=SND.NXT><CTL=RST>, with an ACK. */
@@ -232,9 +252,13 @@ export function emitBare(
   const remote = packet.source;
   const local = packet.destination;
   const path = tcp.ip.path(remote, local);
-  const frame = path === null ? 0 : allocFrame(memory, ipv6.HEADER_LENGTH + wire.HEADER_LENGTH_MAX);
-  if (path === null || frame === 0) {
-    tcp.context.stats.drop(path === null ? 'no-route' : 'no-memory');
+  if (path === null) {
+    tcp.context.stats.drop('no-route');
+    return;
+  }
+  const frame = allocFrame(memory, ipv6.HEADER_LENGTH + wire.HEADER_LENGTH_MAX);
+  if (frame === 0) {
+    path.iface.refuse('no-memory', (remote.isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH) + wire.HEADER_LENGTH);
     return;
   }
   const p = tcp.ip.payloadOffset(frame, remote);

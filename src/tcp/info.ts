@@ -144,7 +144,8 @@ const optionsOf = (c: Connection): number =>
   (c.useSack ? OPT_SACK : 0) |
   (c.peerScales ? OPT_WSCALE : 0) |
   (c.ecn !== 0 ? OPT_ECN : 0) |
-  (c.ecnSeen ? OPT_ECN_SEEN : 0);
+  (c.ecnSeen ? OPT_ECN_SEEN : 0) |
+  (c.fastOpen?.isAccepted ? OPT_SYN_DATA : 0);
 
 /** What is known of `c` now. Walks what is under way: for tools, not for every segment. */
 export function infoOf(c: Connection): TcpInfo {

@@ -6,12 +6,14 @@
 import type { Packet } from '../iface/packet.ts';
 import * as wire from '../wire/tcp.ts';
 import { arriveAck } from './ack.ts';
+import { releaseAcknowledged } from './ack-in-order.ts';
 import { answerOld, challenge } from './answer.ts';
 import { rcvRoundDone, startRightSizing } from './autotune.ts';
 import { ANSWER_MS, type Connection, OPEN, UNSET } from './connection.ts';
 import { agreeOnSyn, agreeOnSynAck, arriveCodepoint } from './ecn.ts';
 import { emitBare, emitReset, emitSegment, resetStray } from './emit.ts';
 import { CLOSED_EVENT, CONNECTED, READABLE, SENT, WRITABLE } from './events.ts';
+import { isEarly, leaveEarly } from './fast-open.ts';
 import { limitPacing } from './pacing.ts';
 import { dataArrived, decideAck } from './quick-ack.ts';
 import {
@@ -24,8 +26,9 @@ import {
   scheduleAck,
   updateTsRecent,
 } from './receive.ts';
+import { retransmissionTimeout } from './recovery.ts';
 import { rttOfHandshake } from './rtt.ts';
-import { finAcknowledged } from './send.ts';
+import { finAcknowledged, repeatSyn } from './send.ts';
 import { type Seq, seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt } from './seq.ts';
 import { CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, mayReceiveIn, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from './state.ts';
 import { deferRetries, retrySoon, rtoAfterHandshake, startKeepAlive } from './timers.ts';
@@ -53,7 +56,7 @@ export function segmentArrives(c: Connection, segment: wire.Segment, packet: Pac
   c.lastReceivedAt = c.context.nowMs;
   if ((flags & (RST | SYN)) !== 0) {
     if ((flags & RST) !== 0) arriveReset(c, segment);
-    else if (c.state === SYN_RECEIVED && c.listener !== null)
+    else if (c.state === SYN_RECEIVED && c.listener !== null && !isEarly(c))
       c.tcp.remove(c, null); // back to LISTEN: fourth
     else if (c.settings.insecureSyn) resetBySyn(c, packet);
     else challenge(c); // RFC 5961 §4.2: a SYN in the window is answered, never obeyed
@@ -132,8 +135,7 @@ function arriveSynAgain(c: Connection, segment: wire.Segment): boolean {
   if ((segment.flags & ACK) === 0) {
     if (c.settings.linux && !mayAnswerSyn(c)) return false;
     c.isTiming = false; // Karn's algorithm
-    c.sndNxt = c.iss;
-    c.tcp.ready(c);
+    repeatSyn(c);
     return false;
   }
   if (c.settings.linux) reportDuplicate(c, c.irs, c.rcvNxt);
@@ -151,7 +153,7 @@ function mayAnswerSyn(c: Connection): boolean {
     return false;
   }
   c.answeredAt = c.context.nowMs;
-  c.retransmitAt = UNSET;
+  if (!isEarly(c)) c.retransmitAt = UNSET;
   return true;
 }
 
@@ -171,7 +173,7 @@ function arriveReset(c: Connection, segment: wire.Segment): void {
   c.context.stats.tcpResetsIn++;
   if (c.state === SYN_RECEIVED) {
     // A passive open goes back to LISTEN without a word to the user; an active one was refused.
-    c.tcp.remove(c, c.listener === null ? 'ECONNREFUSED' : null);
+    c.tcp.remove(c, isEarly(c) ? 'ECONNRESET' : c.listener === null ? 'ECONNREFUSED' : null);
   } else {
     // RFC 9293 §3.9.2, MUST-12: the user can tell a reset from an end. After our own FIN nothing is lost by it.
     const isLate = c.state === CLOSING || c.state === LAST_ACK;
@@ -218,12 +220,14 @@ function arriveInSynSent(c: Connection, segment: wire.Segment, packet: Packet): 
   if (hasAck) {
     c.sndUna = ack;
     if (c.settings.linux) c.bytesAcked++; // it counts the SYN
+    if (c.fastOpen !== null) synTextAnswered(c, segment, ack);
     rttOfHandshake(c, segment.hasTimestamps, segment.tsEcr);
     if (seqLt(c.sndNxt, ack)) c.sndNxt = ack; // the SYN was about to be sent again
     c.transition('receive-syn-ack');
     c.ackNow = true;
     established(c);
-    if (!c.settings.linux) textOfSyn(c, segment, packet); // without Fast Open Linux lets it come again
+    // Without Fast Open Linux lets it come again.
+    if (!c.settings.linux || (c.fastOpen !== null && c.fastOpen.option !== null)) textOfSyn(c, segment, packet);
   } else {
     c.transition('receive-syn'); // simultaneous open: MUST-10
     c.sndNxt = c.iss;
@@ -261,6 +265,37 @@ function takeEarlyText(c: Connection): void {
   c.socket?.report(READABLE);
 }
 
+/** RFC 7413 §4.2.2: the SYN-ACK acknowledges the text of our SYN, or that was not taken, and is sent again as any. */
+function synTextAnswered(c: Connection, segment: wire.Segment, ack: Seq): void {
+  const textAcked = seqDiff(ack, c.iss) - 1;
+  c.tcp.fastOpen.synAckArrived(c, segment, textAcked > 0);
+  c.bytesAcked += textAcked;
+  releaseAcknowledged(c, ack);
+  c.delivered += textAcked;
+  if (c.fastOpen!.synBytes > textAcked) c.totalRetrans++;
+  c.sndNxt = c.sndMax = ack;
+}
+
+/**
+ * RFC 7413 §4.2.1: the text of a SYN with a good cookie is taken, and may be answered before the handshake is done. False where
+ * there is no room for it: it comes again then.
+ */
+export function takeSynText(c: Connection, segment: wire.Segment): boolean {
+  const length = Math.min(segment.length, c.rxBytes);
+  if (length > 0) {
+    if (!c.rxRing().reserve(length)) return false;
+    c.rx!.store(0, segment.payload, length);
+    c.rx!.length += length;
+    c.rcvNxt = seqAdd(c.rcvNxt, length);
+    c.bytesReceived += length;
+    c.lastDataInAt = c.context.nowMs;
+    c.fastOpen!.isAccepted = true;
+  }
+  if (c.settings.linux) c.fitMss();
+  beginSending(c);
+  return true;
+}
+
 /** Takes what the peer's SYN says: its sequence number, window and options. */
 export function learnSyn(c: Connection, segment: wire.Segment): void {
   const { settings } = c;
@@ -282,6 +317,16 @@ export function learnSyn(c: Connection, segment: wire.Segment): void {
   c.sndWl2 = segment.ack as Seq;
 }
 
+/** Text may be sent: the window begins. */
+function beginSending(c: Connection): void {
+  c.sndSml = c.tailStart = c.pushedEnd = seqAdd(c.iss, 1);
+  c.congestion.init(c);
+  limitPacing(c);
+  c.recovery = OPEN;
+  c.dupAcks = 0;
+  c.recover = c.rackDsackRound = c.cwndUsageSeq = c.iss; // RFC 6582 §3.2 (1)
+}
+
 /** The handshake is done. */
 function established(c: Connection): void {
   const synTimeouts = c.retransmits;
@@ -291,15 +336,16 @@ function established(c: Connection): void {
     c.fitMss(); // now that there is a window
     c.rcvAdv = seqAdd(c.rcvNxt, c.rxBytes);
   }
-  c.sndSml = c.tailStart = c.pushedEnd = c.sndUna;
-  c.congestion.init(c);
-  limitPacing(c);
+  if (isEarly(c)) {
+    leaveEarly(c);
+    // What was sent with a SYN-ACK that had to be sent again was lost as well, as Linux has it.
+    if (synTimeouts > 0 && c.sent !== null) retransmissionTimeout(c);
+  } else {
+    beginSending(c);
+  }
   // RFC 6928 §2: after more than one lost SYN the initial window is one segment.
   if (synTimeouts > 1) c.cwnd = c.mss;
   c.initialCwnd = c.cwnd;
-  c.recovery = OPEN;
-  c.dupAcks = 0;
-  c.recover = c.rackDsackRound = c.cwndUsageSeq = c.iss; // RFC 6582 §3.2 (1)
   c.probes = 0;
   startKeepAlive(c);
   startRightSizing(c);
@@ -327,7 +373,8 @@ function completeHandshake(c: Connection, segment: wire.Segment, packet: Packet)
     answerStray(c, packet, segment);
     return false;
   }
-  if (c.listener !== null && ((isBare(segment) && defersAccept(c)) || !c.listener.admit(c))) return false;
+  if (c.listener !== null && !isEarly(c) && ((isBare(segment) && defersAccept(c)) || !c.listener.admit(c)))
+    return false;
   c.transition('receive-syn-ack');
   rttOfHandshake(c, segment.hasTimestamps, segment.tsEcr);
   c.sndUna = seqAdd(c.iss, 1);

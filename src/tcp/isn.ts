@@ -8,15 +8,28 @@ import { type Seq, seq } from './seq.ts';
 /** RFC 6528 §3: the clock M ticks every 4 microseconds. */
 const TICKS_PER_MS = 250;
 
+/** The other byte order of an int32. */
+export const swapBytes = (n: number): number =>
+  ((n & 0xff) << 24) | ((n & 0xff00) << 8) | ((n >>> 8) & 0xff00) | (n >>> 24);
+
 /** SipHash-2-4 over int32 words, in 32-bit halves. Aumasson and Bernstein, 2012. */
 export class SipHash {
   readonly #key: Int32Array;
   // v0..v3 as (low, high) pairs.
   readonly #v = new Int32Array(8);
 
+  /** The high 32 bits of the last hash. */
+  high = 0;
+
   /** @param random - gives uniform uint32 */
   constructor(random: () => number) {
     this.#key = Int32Array.from({ length: 4 }, () => random() | 0);
+  }
+
+  /** @param key - 32 hexadecimal digits: 16 bytes in their order */
+  static withKey(key: string): SipHash {
+    const words = Array.from({ length: 4 }, (_, i) => swapBytes(Number.parseInt(key.slice(8 * i, 8 * i + 8), 16)));
+    return new SipHash(() => words.shift()!);
   }
 
   /** The low 32 bits of the hash of `words`. */
@@ -37,6 +50,7 @@ export class SipHash {
     this.#compress(rest, words.length << 26); // the length in bytes, in the top byte
     v[4]! ^= 0xff;
     for (let i = 0; i < 4; i++) this.#round();
+    this.high = v[1]! ^ v[3]! ^ v[5]! ^ v[7]!;
     return v[0]! ^ v[2]! ^ v[4]! ^ v[6]!;
   }
 

@@ -9,7 +9,7 @@ import { Connection, UNSET } from './connection.ts';
 import { COOKIE_MS } from './cookie.ts';
 import { agreeOnSyn } from './ecn.ts';
 import { ACCEPTABLE } from './events.ts';
-import { learnSyn, segmentArrives } from './input.ts';
+import { learnSyn, segmentArrives, takeSynText } from './input.ts';
 import { timestampNow } from './rtt.ts';
 import { type Seq, seqAdd, seqGt } from './seq.ts';
 import type { TcpSettings } from './settings.ts';
@@ -23,6 +23,15 @@ import { ISS_STEP } from './time-wait.ts';
 export const BACKLOG_DEFAULT = 511;
 /** Half-open connections of a listener, at least; a SYN beyond the limit is answered with a cookie, or dropped. */
 const SYN_QUEUE_MIN = 256;
+/**
+ * Who intercepts has no cookies: with a queue full of SYNs of nobody, none of anybody would be taken until they are given
+ * up, a minute later. So the oldest makes room, once it has been answered for so long that a host on the link would have
+ * said so, or has waited for its decision longer than most take. If it was somebody after all, his SYN comes again.
+ */
+const STALE_ANSWERED_MS = 250;
+const STALE_HELD_MS = 3000;
+/** So many of the oldest are looked at for one. */
+const STALE_LOOKS = 16;
 
 export class Listener {
   readonly tcp: Tcp;
@@ -41,7 +50,10 @@ export class Listener {
   readonly ipv6Only: boolean;
   /** When the last SYN cookie was sent, ms. */
   #cookieAt = Number.NEGATIVE_INFINITY;
-  readonly #halfOpen = new Set<Connection>();
+  /** With the time when they came, or were answered; in that order. */
+  readonly #halfOpen = new Map<Connection, number>();
+  /** Handed out, or waiting to be, before their handshake is done. */
+  readonly #early = new Set<Connection>();
   #accepted: Connection[] = [];
 
   constructor(
@@ -87,7 +99,7 @@ export class Listener {
       stats.drop('tcp-accept-queue-full');
       return false;
     }
-    const isFull = this.#halfOpen.size >= Math.max(this.backlog, SYN_QUEUE_MIN);
+    const isFull = this.#halfOpen.size >= Math.max(this.backlog, SYN_QUEUE_MIN) && !this.#dropStale();
     if (this.#wantsCookie(isFull) && after === null && !tcp.isMemoryShort()) {
       this.#cookieAt = tcp.context.nowMs;
       tcp.cookies.answer(packet, segment, this.settings);
@@ -101,9 +113,30 @@ export class Listener {
     if (c === null) return false;
     // A sequence number above those of a connection that is in TIME-WAIT: RFC 9293 §3.6.1, MAY-2.
     if (after !== null && !seqGt(c.iss, after)) tcp.setIss(c, seqAdd(after, ISS_STEP));
+    if (this.settings.fastOpenBacklog > 0 && this.onSyn === null) this.#openFast(c, segment);
     if (this.onSyn === null) tcp.ready(c);
     else this.#hold(c, this.onSyn, new SynRequest(c, packet, segment));
     return c.state !== CLOSED;
+  }
+
+  /** Whether one of the oldest half-open connections has made room. */
+  #dropStale(): boolean {
+    if (this.port !== 0) return false; // it listens, and has cookies or an application that decides
+    const { nowMs, stats } = this.tcp.context;
+    let looks = 0;
+    for (const [c, at] of this.#halfOpen) {
+      if (looks++ === STALE_LOOKS) return false;
+      if (nowMs - at < (c.handshakeAt === UNSET ? STALE_ANSWERED_MS : STALE_HELD_MS)) continue;
+      stats.drop('tcp-syn-queue-full');
+      this.tcp.remove(c, null);
+      return true;
+    }
+    return false;
+  }
+
+  /** The SYN of `c` is answered from now on: it is the youngest again. */
+  answered(c: Connection): void {
+    if (this.#halfOpen.delete(c)) this.#halfOpen.set(c, this.tcp.context.nowMs);
   }
 
   /** A cookie accepts before the user is asked: a listener that decides about SYNs drops those it has no room for. */
@@ -130,9 +163,35 @@ export class Listener {
     agreeOnSyn(c, syn.flags, packet.ds);
     c.transition('receive-syn');
     c.listener = this;
-    this.#halfOpen.add(c);
+    this.#halfOpen.set(c, tcp.context.nowMs);
     stats.tcpPassiveOpens++;
     return c;
+  }
+
+  /** RFC 7413 §4.2.1: the cookie of a SYN is good: its text is taken, and the connection waits to be accepted at once. */
+  #openFast(c: Connection, syn: wire.Segment): void {
+    const { fastOpen, context } = this.tcp;
+    if (!fastOpen.judge(c, syn)) return;
+    if (this.#early.size >= this.settings.fastOpenBacklog) {
+      context.stats.tcpFastOpenOverflows++;
+      c.fastOpen = null; // as if it had not been asked for
+      return;
+    }
+    if (!takeSynText(c, syn)) {
+      fastOpen.refuse(c);
+      return;
+    }
+    context.stats.tcpFastOpenPassive++;
+    c.fastOpen!.early = this;
+    this.#early.add(c);
+    this.#halfOpen.delete(c);
+    this.#accepted.push(c);
+    this.socket.report(ACCEPTABLE);
+  }
+
+  /** The handshake of `c` is done, or `c` is gone. */
+  leaveEarly(c: Connection): void {
+    this.#early.delete(c);
   }
 
   /** Keeps the SYN unanswered until the user has decided; what comes of it meanwhile is absorbed. */
@@ -209,7 +268,7 @@ export class Listener {
 
   /** Resets everything that waits. */
   close(): void {
-    const waiting = [...this.#halfOpen, ...this.#accepted];
+    const waiting = [...this.#halfOpen.keys(), ...this.#accepted];
     this.#accepted = [];
     this.#halfOpen.clear();
     for (const c of waiting) {

@@ -6,6 +6,7 @@ import * as wire from '../wire/tcp.ts';
 import { sendBursts } from './burst.ts';
 import { type Connection, CWR, RECOVERY, UNSET } from './connection.ts';
 import { emitSegment, emitSyn } from './emit.ts';
+import { isEarly } from './fast-open.ts';
 import { CHRONO_BUFFER, CHRONO_BUSY, CHRONO_WINDOW, setChrono } from './info.ts';
 import { probePath } from './mtu-probe.ts';
 import { isPaced, paceAfter } from './pacing.ts';
@@ -94,6 +95,8 @@ export function output(c: Connection): number {
 
 function outputHandshake(c: Connection): number {
   if (c.sndNxt !== c.iss) {
+    // RFC 7413 §4.2.1: "the server MAY send data" before the handshake is done.
+    if (isEarly(c) && (c.tx !== null || c.finQueued)) sendData(c);
     if (c.ackNow) emitSegment(c, c.sndNxt, 0, wire.ACK);
     return IDLE;
   }
@@ -102,11 +105,28 @@ function outputHandshake(c: Connection): number {
     startRetransmitTimer(c);
     return IDLE;
   }
-  c.sndNxt = seqAdd(c.iss, 1);
-  if (c.sndMax === c.iss) startTiming(c);
-  c.sndMax = c.sndNxt;
+  const isFirst = c.sndMax === c.iss;
+  // The text of a SYN goes once: what is sent again is the SYN alone (RFC 7413 §4.2.1).
+  const text = isFirst && c.fastOpen !== null ? c.fastOpen.synBytes : 0;
+  c.sndNxt = seqAdd(c.iss, 1 + text);
+  if (isFirst) {
+    startTiming(c);
+    c.sndMax = c.sndNxt;
+    if (isEarly(c)) c.sndUna = c.sndNxt; // the SYN-ACK has a timer, and no part in what is under way
+  }
   startRetransmitTimer(c);
   return IDLE;
+}
+
+/** Sends the SYN or SYN-ACK again. */
+export function repeatSyn(c: Connection): void {
+  if (!isEarly(c)) {
+    c.sndNxt = c.iss;
+    c.tcp.ready(c);
+    return;
+  }
+  emitSyn(c, wire.SYN | wire.ACK);
+  startRetransmitTimer(c);
 }
 
 /** The most payload of one segment on this path: the MSS, or that of a super-segment. */
@@ -126,7 +146,7 @@ function sendData(c: Connection): number {
   if (c.sndNxt !== begin) {
     if (!linux && c.sndNxt !== before) noteSent(c, before);
     validateWindow(c);
-    if (!armProbe(c)) startRetransmitTimer(c);
+    if (!isSynchronized(c.state) || !armProbe(c)) startRetransmitTimer(c);
   }
   return stopped === STARVED ? noteAppLimited(c) : stopped;
 }

@@ -134,6 +134,20 @@ export interface TcpSettings {
   readonly deferAcceptMs: number;
   /** TCP_THIN_LINEAR_TIMEOUTS: the first six timeouts of a flow of few segments are not doubled. Default false. */
   readonly thinLinearTimeouts: boolean;
+  /**
+   * RFC 7413, for who connects: what is queued before the SYN leaves goes with it, if the server has given a cookie, and else
+   * one is asked for. The text may reach the server's application twice. Default false.
+   */
+  readonly fastOpen: boolean;
+  /** For a listener: how many connections may be handed out before their handshake is done. Default 0: none. */
+  readonly fastOpenBacklog: number;
+  /** Whether cookies are asked for; without them anybody may open connections under others' addresses. Default true. */
+  readonly fastOpenCookie: boolean;
+  /**
+   * The key of a listener's cookies, 32 hexadecimal digits, for servers that share an address; after a comma maybe a former one,
+   * whose cookies are still good. Default '': one is drawn when the stack is made.
+   */
+  readonly fastOpenKey: string;
   /** Spreads segments over the round trip, for algorithms that do not do it themselves. Default false. */
   readonly pacing: boolean;
   /** Bytes a second, at most; 0: no limit. */
@@ -216,6 +230,10 @@ export const TCP_DEFAULTS: TcpSettings = {
   notSentLowBytes: 0,
   deferAcceptMs: 0,
   thinLinearTimeouts: false,
+  fastOpen: false,
+  fastOpenBacklog: 0,
+  fastOpenCookie: true,
+  fastOpenKey: '',
   pacing: false,
   maxPacingRate: 0,
   congestion: cubic,
@@ -242,6 +260,7 @@ const MAY_BE_ZERO: readonly string[] = [
   'userTimeoutMs',
   'connectTimeoutMs',
 ];
+const FAST_OPEN_KEYS = /^([\da-f]{32}(,[\da-f]{32})?)?$/i;
 /** The least MSS a user may ask for: Linux's. */
 const MSS_MAX_LEAST = 88;
 
@@ -296,6 +315,11 @@ function checkSetting(name: string, value: unknown): void {
   const choices = CHOICES[name];
   if (choices !== undefined && !choices.includes(value as string)) {
     throw new RangeError(`${name}: expected ${choices.join(', ')}, got ${value}`);
+  }
+  if (name === 'fastOpenKey' && !FAST_OPEN_KEYS.test(value as string)) {
+    throw new RangeError(
+      `fastOpenKey: expected 32 hexadecimal digits, or two such keys and a comma between, got '${value}'`,
+    );
   }
   if (typeof value !== 'number') return;
   if (name === 'mssMax' && value !== 0 && !(value >= MSS_MAX_LEAST && value <= 0xffff)) {

@@ -20,6 +20,7 @@ import { Connection, UNSET } from './connection.ts';
 import { SynCookies } from './cookie.ts';
 import { emitReset, emitSegment, resetStray } from './emit.ts';
 import { CLOSED_EVENT, READABLE, WRITABLE } from './events.ts';
+import { FastOpen, isEarly, leaveEarly } from './fast-open.ts';
 import { segmentArrives } from './input.ts';
 import { Secrets } from './isn.ts';
 import type { Listener } from './listener.ts';
@@ -62,6 +63,7 @@ export class Tcp implements StreamTransport {
   readonly #secrets: Secrets;
   readonly challenges = new ChallengeLimit();
   #cookies: SynCookies | null = null;
+  #fastOpen: FastOpen | null = null;
   /** Connections that live on without a user. */
   #orphans = 0;
   readonly #segment = new wire.Segment();
@@ -255,6 +257,12 @@ export class Tcp implements StreamTransport {
     return this.#cookies;
   }
 
+  /** Made when the first is needed. */
+  get fastOpen(): FastOpen {
+    this.#fastOpen ??= new FastOpen(this);
+    return this.#fastOpen;
+  }
+
   setIss(c: Connection, iss: Seq): void {
     c.iss = iss;
     c.sndUna = iss;
@@ -438,7 +446,9 @@ export class Tcp implements StreamTransport {
     c.tx?.release();
     // Out-of-order bytes will never be in order now; in-order ones may still be read.
     c.reassembly = null;
-    const isHandedOut = c.socket !== null || (c.listener?.keepsReset === true && isSynchronized(c.state));
+    const isDone = isSynchronized(c.state) || isEarly(c);
+    const isHandedOut = c.socket !== null || (c.listener?.keepsReset === true && isDone);
+    if (c.fastOpen !== null) leaveEarly(c);
     if (c.readable === 0 || !isHandedOut) c.rx?.release();
     else this.unread.add(c);
     if (c.onGone !== null) c.onGone();

@@ -8,7 +8,7 @@ import { onPace } from './pacing.ts';
 import { delayMissed } from './quick-ack.ts';
 import { countTimeout, endTimeouts, onReorderingTimer, retransmissionTimeout } from './recovery.ts';
 import { backedOffRto } from './rtt.ts';
-import { restartRetransmitTimer, startRetransmitTimer } from './send.ts';
+import { repeatSyn, restartRetransmitTimer, startRetransmitTimer } from './send.ts';
 import { seqAdd, seqDiff } from './seq.ts';
 import type { TcpSettings } from './settings.ts';
 import { CLOSED, isSynchronized, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from './state.ts';
@@ -117,8 +117,7 @@ function onRetransmit(c: Connection): void {
     startRetransmitTimer(c); // the peer has our SYN-ACK
     return;
   }
-  c.sndNxt = c.iss;
-  c.tcp.ready(c);
+  repeatSyn(c);
 }
 
 /** Timeouts of the SYN-ACK that fit into the time a listener waits for text. */

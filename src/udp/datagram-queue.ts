@@ -32,10 +32,27 @@ export class Source {
   }
 }
 
+/** What several queues may hold together. */
+export class SharedBytes {
+  /** Memory they hold, in whole blocks. */
+  bytes = 0;
+  /** From so many on they take no more; the last one taken may have needed a block beyond it. */
+  readonly bytesMax: number;
+  /** Told of each datagram that found no room, inside `poll`: it must not close a socket there. */
+  readonly onFull: () => void;
+
+  constructor(bytesMax: number, onFull: () => void) {
+    this.bytesMax = bytesMax;
+    this.onFull = onFull;
+  }
+}
+
 export class DatagramQueue {
   readonly #memory: Memory;
   readonly #ring: Ring;
   count = 0;
+  /** Null: it has its own bound only. Set while it is empty. */
+  shared: SharedBytes | null = null;
 
   /** @param capacityBytes - a power of two; each datagram counts 32 bytes more than its payload */
   constructor(memory: Memory, capacityBytes: number) {
@@ -46,7 +63,14 @@ export class DatagramQueue {
   /** Appends the `length` bytes at `p` that came with `packet`; false when there is no room: drop it. */
   push(packet: Packet, port: number, p: number, length: number): boolean {
     const ring = this.#ring;
+    const { shared } = this;
+    if (shared !== null && shared.bytes >= shared.bytesMax) {
+      shared.onFull();
+      return false;
+    }
+    const held = ring.heldBytes;
     if (!ring.reserve(ring.length + RECORD_BYTES + length)) return false;
+    if (shared !== null) shared.bytes += ring.heldBytes - held;
     const { i32 } = this.#memory;
     const w = SCRATCH >> 2;
     i32[w + LENGTH] = length;
@@ -80,7 +104,7 @@ export class DatagramQueue {
     const ring = this.#ring;
     ring.advance(RECORD_BYTES + source.length);
     this.count--;
-    if (this.count === 0) ring.release();
+    if (this.count === 0) this.#release();
     return copied;
   }
 
@@ -107,7 +131,17 @@ export class DatagramQueue {
 
   /** Drops everything and gives the memory back. */
   clear(): void {
-    this.#ring.release();
+    this.#release();
     this.count = 0;
+  }
+
+  #release(): void {
+    if (this.shared !== null) this.shared.bytes -= this.#ring.heldBytes;
+    this.#ring.release();
+  }
+
+  /** Memory held. */
+  get heldBytes(): number {
+    return this.#ring.heldBytes;
   }
 }

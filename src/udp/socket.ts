@@ -17,7 +17,7 @@ import { checkPort } from '../wire/ip.ts';
 import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
 import * as wire from '../wire/udp.ts';
-import { DatagramQueue, type Source } from './datagram-queue.ts';
+import { DatagramQueue, type SharedBytes, type Source } from './datagram-queue.ts';
 import type { Udp } from './udp.ts';
 
 /** What a UDP socket reports: datagrams to read or an error to take; room to send after there was none. */
@@ -343,6 +343,16 @@ export class UdpSocket implements Changed, Flow {
   /** What may wait for the reader. @param bytes - a power of two */
   setReceiveBytes(bytes: number): void {
     this.#queue.setCapacity(bytes);
+  }
+
+  /** Has what waits count to what several sockets may hold; called before the first datagram. */
+  shareBytes(shared: SharedBytes): void {
+    this.#queue.shared = shared;
+  }
+
+  /** Memory that waiting datagrams hold. */
+  get heldBytes(): number {
+    return this.#queue.heldBytes;
   }
 
   /** What was reported about the peer and not told yet, or null. */

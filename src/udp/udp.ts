@@ -9,7 +9,7 @@ import type { PathMtuDiscovery } from '../iface/path-mtu.ts';
 import { collide, drawPort, serves } from '../iface/ports.ts';
 import type { Path } from '../iface/routes.ts';
 import type { UdpTransport } from '../iface/transport.ts';
-import { allocFrame, CHECKSUM_PARTIAL, setFrameOffload } from '../memory/frame.ts';
+import { allocFrame, CHECKSUM_PARTIAL, HEADROOM, setFrameOffload } from '../memory/frame.ts';
 import type { IpAddress } from '../wire/address.ts';
 import { PROTOCOL_UDP, pseudoHeaderSum } from '../wire/ip.ts';
 import * as ipv6 from '../wire/ipv6.ts';
@@ -161,7 +161,7 @@ export class Udp implements UdpTransport {
     if (iface.device.room() <= 0 || (!fits && this.ip.fragmenter.isBusy(iface))) return false;
     const frame = allocFrame(memory, ipv6.HEADER_LENGTH + total);
     if (frame === 0) {
-      stats.drop('no-memory');
+      iface.refuse('no-memory', this.ip.payloadOffset(0, to) - HEADROOM + total);
       return false;
     }
     const p = this.ip.payloadOffset(frame, to);

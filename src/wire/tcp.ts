@@ -1,6 +1,6 @@
 /**
  * TCP header and options: RFC 9293 §3.1-3.2, RFC 7323 (window scale, timestamps), RFC 2018 (SACK).
- * Missing on purpose: urgent data is delivered in line (RFC 6093), Fast Open and MD5 options are skipped. @module
+ * RFC 7413 (Fast Open). Missing on purpose: urgent data is delivered in line (RFC 6093), MD5 options are skipped. @module
  */
 import { fold, halves, type Octets, swap } from './octets.ts';
 
@@ -35,10 +35,17 @@ const OPTION_WINDOW_SCALE = 3;
 const OPTION_SACK_PERMITTED = 4;
 const OPTION_SACK = 5;
 const OPTION_TIMESTAMPS = 8;
+const OPTION_FAST_OPEN = 34;
+/** RFC 6994: experiments share a kind, and differ in a magic number; RFC 7413's was this one before it had a kind. */
+const OPTION_EXPERIMENT = 254;
+const FAST_OPEN_MAGIC = 0xf989;
 const LENGTH_MSS = 4;
 const LENGTH_WINDOW_SCALE = 3;
 const LENGTH_SACK_PERMITTED = 2;
 const LENGTH_TIMESTAMPS = 10;
+/** RFC 7413 §4.1.1: a cookie has an even number of bytes. */
+const FAST_OPEN_COOKIE_MIN = 4;
+const FAST_OPEN_COOKIE_MAX = 16;
 /** RFC 7323 §2.3: a shift over 14 counts as 14. */
 export const WINDOW_SCALE_MAX = 14;
 /** RFC 7323 Appendix A: the layout nearly every sender uses, NOP NOP and the option. */
@@ -97,6 +104,10 @@ export class Segment {
   /** Offset of the first SACK block, and how many there are. */
   sackBlocks = 0;
   sackCount = 0;
+  /** Fast Open, of a SYN: offset of the cookie and its bytes, 0: one is asked for, -1: no such option. */
+  fastOpenCookie = 0;
+  fastOpenLength = -1;
+  isFastOpenExperimental = false;
   /** Payload bytes of each wire segment this one was merged from; 0 where it was one. */
   gsoSize = 0;
 }
@@ -121,6 +132,8 @@ export function parse(dv: DataView, p: number, end: number, segment: Segment): v
     if ((segment.flags & SYN) === 0) return;
   }
   segment.hasTimestamps = false;
+  segment.fastOpenLength = -1;
+  segment.isFastOpenExperimental = false;
   parseOptions(dv, p + HEADER_LENGTH, p + header, segment);
 }
 
@@ -154,7 +167,47 @@ function parseOption(dv: DataView, p: number, kind: number, length: number, segm
     segment.windowScale = Math.min(dv.getUint8(p + 2), WINDOW_SCALE_MAX);
   } else if (kind === OPTION_SACK_PERMITTED && length === LENGTH_SACK_PERMITTED) {
     segment.sackPermitted = true;
+  } else if (kind === OPTION_FAST_OPEN) {
+    noteFastOpen(segment, p + 2, length - 2, false);
+  } else if (kind === OPTION_EXPERIMENT && length >= 4 && dv.getUint16(p + 2) === FAST_OPEN_MAGIC) {
+    noteFastOpen(segment, p + 4, length - 4, true);
   }
+}
+
+/** RFC 7413 §4.1.1: "Options with invalid Cookie field lengths or without the SYN flag set MUST be ignored". */
+function noteFastOpen(segment: Segment, p: number, length: number, isExperimental: boolean): void {
+  if ((segment.flags & SYN) === 0 || (length & 1) !== 0) return;
+  if (length !== 0 && (length < FAST_OPEN_COOKIE_MIN || length > FAST_OPEN_COOKIE_MAX)) return;
+  segment.fastOpenCookie = p;
+  segment.fastOpenLength = length;
+  segment.isFastOpenExperimental = isExperimental;
+}
+
+/** The cookie of a SYN that has one, in an array of its own. */
+export const fastOpenCookie = (u8: Uint8Array, { fastOpenCookie: p, fastOpenLength }: Segment): Uint8Array =>
+  u8.slice(p, p + fastOpenLength);
+
+/** What fills up the last word of options: Linux has NOPs, FreeBSD ends of options. */
+export type Padding = typeof OPTION_NOP | typeof OPTION_END;
+export const PAD_NOP = OPTION_NOP;
+export const PAD_END = OPTION_END;
+
+/** Writes a Fast Open option at `p`, and `padding` behind it; returns its length, a multiple of 4. */
+export function emitFastOpen(
+  dv: DataView,
+  p: number,
+  cookie: Uint8Array,
+  isExperimental: boolean,
+  padding: Padding,
+): number {
+  const head = isExperimental ? 4 : 2;
+  const length = head + cookie.length;
+  dv.setUint8(p, isExperimental ? OPTION_EXPERIMENT : OPTION_FAST_OPEN);
+  dv.setUint8(p + 1, length);
+  if (isExperimental) dv.setUint16(p + 2, FAST_OPEN_MAGIC);
+  for (let i = 0; i < cookie.length; i++) dv.setUint8(p + head + i, cookie[i]!);
+  for (let i = length; (i & 3) !== 0; i++) dv.setUint8(p + i, padding);
+  return (length + 3) & ~3;
 }
 
 /**

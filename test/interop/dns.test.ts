@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { avahi } from './avahi.ts';
 import { Namespace, type Running, skipReason } from './namespace.ts';
 import { LINUX, MAIN, OURS } from './server.ts';
 
@@ -192,43 +193,13 @@ describe('dig, asking our server', { skip: skipReason('dnsmasq', 'dig', 'tshark'
   );
 });
 
-/** dbus and avahi-daemon, which know nothing of those of the machine. */
-async function avahi(space: Namespace, folder: string, name: string): Promise<void> {
-  const bus = join(folder, 'bus');
-  const every = ['method_call', 'signal', 'method_return', 'error']
-    .map((type) => `<allow send_type="${type}"/><allow receive_type="${type}"/>`)
-    .join('');
-  writeFileSync(
-    join(folder, 'bus.conf'),
-    '<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" ' +
-      '"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">' +
-      `<busconfig><type>system</type><listen>unix:path=${bus}</listen><auth>EXTERNAL</auth>` +
-      `<policy context="default"><allow user="*"/><allow own="*"/>${every}</policy></busconfig>`,
-  );
-  const config = join(folder, 'avahi.conf');
-  const publish = '[publish]\npublish-hinfo=no\npublish-workstation=no\n';
-  writeFileSync(config, `[server]\nhost-name=${name}\nuse-ipv4=yes\nuse-ipv6=no\nallow-interfaces=tap0\n${publish}`);
-  const dbus = space.spawn(
-    'dbus-daemon',
-    `--config-file=${join(folder, 'bus.conf')}`,
-    '--nofork',
-    '--nopidfile',
-    '--print-address',
-  );
-  await dbus.line(/unix:path/);
-  // `ip netns exec` gives each program mounts of its own: a /run where no other daemon has left its pid.
-  const start = `mount -t tmpfs none /run && exec avahi-daemon -f ${config} --no-drop-root --no-chroot --no-rlimits`;
-  const daemon = space.spawn('env', `DBUS_SYSTEM_BUS_ADDRESS=unix:path=${bus}`, 'sh', '-c', start);
-  await daemon.errorLine(/Server startup complete/);
-}
-
 describe('avahi, both ways', { skip: skipReason('avahi-daemon', 'avahi-resolve', 'dbus-daemon', 'tshark') }, () => {
   test('names, services and goodbyes', options, () =>
     inSpace(async (space, folder) => {
       const pcap = join(folder, 'mdns.pcap');
       const child = space.spawn(process.execPath, CHILD, 'mdns', 'ours', pcap);
       await child.line(/ready/);
-      await avahi(space, folder, 'linuxbox');
+      await avahi(space, folder, 'linuxbox', 'tap0');
       const env = ['env', `DBUS_SYSTEM_BUS_ADDRESS=unix:path=${join(folder, 'bus')}`] as const;
       const printed = async (...args: string[]): Promise<string> => (await space.must(...env, ...args)).stdout.trim();
       assert.equal(await printed('avahi-resolve', '-4', '-n', 'ours.local'), `ours.local\t${OURS}`);
@@ -257,7 +228,7 @@ describe('avahi, both ways', { skip: skipReason('avahi-daemon', 'avahi-resolve',
 
   test('a name that avahi has: ours gets a number', options, () =>
     inSpace(async (space, folder) => {
-      await avahi(space, folder, 'same');
+      await avahi(space, folder, 'same', 'tap0');
       await new Promise((resume) => setTimeout(resume, 1200)); // until it has probed
       const child = space.spawn(process.execPath, CHILD, 'mdns', 'same');
       assert.deepEqual(JSON.parse(await child.line(/name/)), { name: 'same-2.local' });
@@ -269,7 +240,7 @@ describe('avahi, both ways', { skip: skipReason('avahi-daemon', 'avahi-resolve',
 
   test('ethertype resolve --mdns; a client without mDNS (dig) gets an answer too', options, () =>
     inSpace(async (space, folder) => {
-      await avahi(space, folder, 'linuxbox');
+      await avahi(space, folder, 'linuxbox', 'tap0');
       const args = ['--mdns', '--tap', 'tap0', '--address', `${OURS}/24`];
       const { stdout } = await space.must(process.execPath, MAIN, 'resolve', 'linuxbox.local', '--type', 'A', ...args);
       assert.equal(stdout.trim(), LINUX);

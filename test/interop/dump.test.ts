@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -18,7 +18,9 @@ import { Capture, PcapWriter, pipePair } from '../../src/phy/index.ts';
 import { Dissection, dissect } from '../../src/wire/dissect.ts';
 import { octetsOf } from '../../src/wire/octets.ts';
 import * as control from '../packets-control.ts';
+import { avahi } from './avahi.ts';
 import { Namespace, type Running, skipReason } from './namespace.ts';
+import { OURS, Server } from './server.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
 const options = { timeout: 60_000 };
@@ -50,17 +52,38 @@ interface Row {
   dns?: Record<string, unknown>;
   mdns?: Record<string, unknown>;
   dhcp?: Record<string, unknown>;
+  ethernet?: Record<string, unknown>;
+  vlan?: { ids: number[]; priorities: number[] };
+  igmp?: Record<string, number>;
+  http?: { line: string };
+  tls?: { serverName: string };
 }
 const hex = (value: unknown, digits: number): string => `0x${Number(value).toString(16).padStart(digits, '0')}`;
 const FIELDS: Record<string, (row: Row) => unknown> = {
   'frame.number': (row) => row.number,
   'frame.len': (row) => row.length,
+  'eth.src': ({ ethernet }) => ethernet?.source,
+  'eth.dst': ({ ethernet }) => ethernet?.destination,
+  'eth.type': ({ ethernet }) => ethernet?.type,
+  'vlan.id': ({ vlan }) => vlan?.ids[0],
+  'vlan.priority': ({ vlan }) => vlan?.priorities[0],
   'ip.src': ({ ipv4 }) => ipv4?.source,
   'ip.dst': ({ ipv4 }) => ipv4?.destination,
   'ip.id': ({ ipv4 }) => ipv4 && hex(ipv4.id, 4),
   'ip.frag_offset': ({ ipv4 }) => ipv4 && Number(ipv4.fragmentOffset) / 8,
+  'ip.proto': ({ ipv4 }) => ipv4?.protocol,
+  'ip.len': ({ ipv4 }) => ipv4?.length,
+  'ip.hdr_len': ({ ipv4 }) => ipv4?.headerLength,
+  'ip.ttl': ({ ipv4 }) => ipv4?.ttl,
+  'ip.dsfield': ({ ipv4 }) => ipv4?.ds,
+  'ip.flags.df': ({ ipv4 }) => ipv4 && Number(ipv4.dontFragment),
+  'ip.flags.mf': ({ ipv4 }) => ipv4 && Number(ipv4.moreFragments),
   'ipv6.src': ({ ipv6 }) => ipv6?.source,
   'ipv6.dst': ({ ipv6 }) => ipv6?.destination,
+  'ipv6.plen': ({ ipv6 }) => ipv6?.length,
+  'ipv6.hlim': ({ ipv6 }) => ipv6?.hopLimit,
+  'ipv6.fraghdr.offset': ({ ipv6 }) =>
+    ipv6?.fragmentOffset !== undefined ? Number(ipv6.fragmentOffset) / 8 : undefined,
   'arp.src.proto_ipv4': ({ arp }) => arp?.sender,
   'arp.dst.proto_ipv4': ({ arp }) => arp?.target,
   'tcp.srcport': ({ tcp }) => tcp?.sourcePort,
@@ -70,18 +93,39 @@ const FIELDS: Record<string, (row: Row) => unknown> = {
   'tcp.ack': ({ tcp }) => tcp?.relativeAck,
   'tcp.seq_raw': ({ tcp }) => tcp?.seq,
   'tcp.len': ({ tcp }) => tcp?.length,
+  'tcp.ack_raw': ({ tcp }) => tcp?.ack,
+  'tcp.hdr_len': ({ tcp }) => tcp?.headerLength,
+  'tcp.window_size_value': ({ tcp }) => tcp?.window,
   'udp.srcport': ({ udp }) => udp?.sourcePort,
   'udp.dstport': ({ udp }) => udp?.destinationPort,
   'udp.length': ({ udp }) => udp && udp.length! + 8,
   'icmp.type': ({ icmp }) => icmp?.type,
+  'icmp.code': ({ icmp }) => icmp?.code,
+  'icmp.seq': ({ icmp }) => icmp?.seq,
   'icmpv6.type': ({ icmpv6 }) => icmpv6?.type,
+  'icmpv6.code': ({ icmpv6 }) => icmpv6?.code,
+  'icmpv6.echo.sequence_number': ({ icmpv6 }) => icmpv6?.seq,
+  'icmpv6.nd.ns.target_address': ({ icmpv6 }) => (icmpv6?.type === 135 ? icmpv6.target : undefined),
+  'igmp.type': ({ igmp }) => igmp && hex(igmp.type, 2),
   'dns.id': ({ dns, mdns }) => (dns ?? mdns) && hex((dns ?? mdns)!.id, 4),
+  'dns.flags.response': ({ dns, mdns }) => (dns ?? mdns) && Number((dns ?? mdns)!.response),
+  'dns.count.answers': ({ dns, mdns }) =>
+    (dns ?? mdns) && (((dns ?? mdns)!.answers as string[] | undefined)?.length ?? 0),
   'dhcp.id': ({ dhcp }) => dhcp?.xid,
+  'dhcp.ip.your': ({ dhcp }) => dhcp?.your,
+  'http.request.method': ({ http }) => /^([A-Z]+) /.exec(http?.line ?? '')?.[1],
+  'http.response.code': ({ http }) => /^HTTP\/1\.\d (\d+)/.exec(http?.line ?? '')?.[1],
+  'tls.handshake.extensions_server_name': ({ tls }) => tls?.serverName,
 };
+/** What errors quote of transports. */
+const QUOTED = /^(tcp|udp|dns|dhcp|http|tls)\./;
 
-/** Compares every field of every packet of a file; returns the rows. */
-function assertSame(file: string): Row[] {
-  const names = Object.keys(FIELDS);
+/**
+ * Compares every field of every packet of a file; returns the rows.
+ * @param isClean - nothing was sent twice, or seen at two places: of such segments tshark does not look at the text
+ */
+function assertSame(file: string, isClean = false): Row[] {
+  const names = Object.keys(FIELDS).filter((name) => isClean || !/^(http|tls)\./.test(name));
   const settings = ['ip.defragment:FALSE', 'ipv6.defragment:FALSE', 'tcp.desegment_tcp_streams:FALSE'];
   const tshark = run(
     'tshark',
@@ -94,11 +138,12 @@ function assertSame(file: string): Row[] {
   const rows = ours.lines.map((line) => JSON.parse(line) as Row);
   assert.equal(rows.length, tshark.lines.length, 'packets');
   for (const [i, line] of tshark.lines.entries()) {
-    const want = Object.fromEntries(names.map((name, k) => [name, line.split('\t')[k] ?? '']));
+    const values = line.split('\t').map((value) => ({ True: '1', False: '0' })[value] ?? value);
+    const want = Object.fromEntries(names.map((name, k) => [name, values[k] ?? '']));
     const got = Object.fromEntries(names.map((name) => [name, String(FIELDS[name]!(rows[i]!) ?? '')]));
     // What an error quotes tshark lists as if it were sent; where the packet has none of its own it comes first.
     if (rows[i]!.icmp !== undefined || rows[i]!.icmpv6 !== undefined) {
-      for (const name of names.filter((field) => /^(tcp|udp|dns|dhcp)\./.test(field))) want[name] = got[name]!;
+      for (const name of names.filter((field) => QUOTED.test(field))) want[name] = got[name]!;
     }
     assert.deepEqual(got, want, `packet ${i + 1}`);
   }
@@ -117,7 +162,7 @@ function assertOpens(file: string, packets: number): void {
 }
 
 describe('dump: traffic of programs', {
-  skip: skipReason('tshark', 'tcpdump', 'curl', 'ping', 'nc', 'capinfos'),
+  skip: skipReason('tshark', 'tcpdump', 'curl', 'ping', 'nc', 'capinfos', 'socat'),
 }, () => {
   const file = inFolder('programs.pcap');
   let left: Namespace;
@@ -145,8 +190,8 @@ describe('dump: traffic of programs', {
   });
 
   test('every field of every packet is as tshark has it', options, () => {
-    const rows = assertSame(file);
-    for (const name of ['arp', 'icmp', 'icmpv6', 'udp', 'tcp'] as const) {
+    const rows = assertSame(file, true);
+    for (const name of ['arp', 'icmp', 'icmpv6', 'udp', 'tcp', 'igmp', 'http', 'tls'] as const) {
       assert.ok(
         rows.some((row) => row[name] !== undefined),
         `some ${name}`,
@@ -222,6 +267,7 @@ describe('dump: traffic of programs', {
     const ageSeconds = Date.now() / 1000 - packets[0]!.seconds;
     assert.ok(ageSeconds >= 0 && ageSeconds < 60, `captured ${ageSeconds} s ago`);
     assert.deepEqual([...packets.at(-1)!.bytes], [...control.VLAN]);
+    assert.deepEqual(assertSame(written).at(-1)!.vlan, { ids: [5], priorities: [3], type: '0x0800' });
   });
 
   test('live: an interface that is not there, and one that goes away', options, async () => {
@@ -242,7 +288,7 @@ async function sendFrame(space: Namespace, name: string, frame: Uint8Array): Pro
   await space.must(process.execPath, script, name, Buffer.from(frame).toString('hex'));
 }
 
-/** Pings whole and in fragments, HTTP over both families, datagrams to an open and a closed port. */
+/** Pings whole and in fragments, HTTP over both families, TLS, datagrams to a closed port, a group. */
 async function traffic(left: Namespace, right: Namespace): Promise<void> {
   const answer = inFolder('answer');
   writeFileSync(answer, `HTTP/1.0 200 OK\r\nContent-Length: 100000\r\n\r\n${'x'.repeat(100_000)}`);
@@ -256,15 +302,22 @@ async function traffic(left: Namespace, right: Namespace): Promise<void> {
     await server.end(2_000, 'SIGTERM');
     await left.exec('sh', '-c', `echo hello | nc -u -q 0 -w 1 ${address} 9`);
   }
+  const tls = right.spawn('nc', '-l', '10.0.0.2', '443');
+  await untilListening(right, 443);
+  await left.exec('curl', '-sk', '-m', '1', '--resolve', 'site.test:443:10.0.0.2', 'https://site.test/');
+  await tls.end(2_000, 'SIGTERM');
+  const member = left.spawn('socat', '-u', 'UDP4-RECV:5000,ip-add-membership=224.1.2.3:left', '-');
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  await member.end(2_000, 'SIGTERM');
 }
 
-async function untilListening(space: Namespace): Promise<void> {
+async function untilListening(space: Namespace, port = 80): Promise<void> {
   for (let tries = 0; tries < 100; tries++) {
-    const { stdout } = await space.exec('ss', '-Hltn', 'sport = :80');
+    const { stdout } = await space.exec('ss', '-Hltn', `sport = :${port}`);
     if (stdout.trim() !== '') return;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  throw new Error('nothing listens on port 80');
+  throw new Error(`nothing listens on port ${port}`);
 }
 
 describe('dump: names and leases', { skip: skipReason('tshark', 'tcpdump', 'dnsmasq', 'dig', 'dhclient') }, () => {
@@ -304,6 +357,75 @@ describe('dump: names and leases', { skip: skipReason('tshark', 'tcpdump', 'dnsm
       JSON.stringify(rows.map((r) => r.dns)),
     );
     assert.ok(rows.some(({ icmpv6 }) => icmpv6?.type === 134 && icmpv6.prefixes !== undefined));
+  });
+});
+
+describe('dump: mDNS', {
+  skip: skipReason('tshark', 'tcpdump', 'avahi-daemon', 'avahi-resolve', 'dbus-daemon'),
+}, () => {
+  test('what avahi says is as tshark has it', options, async () => {
+    await using one = await Namespace.create();
+    await using other = await Namespace.create();
+    await one.connect(other, 'eth0', 'eth1');
+    const file = inFolder('mdns.pcap');
+    const capture = one.spawn('tcpdump', '-n', '-i', 'eth0', '-w', file, '-U', '--immediate-mode');
+    await capture.errorLine(/listening/);
+    for (const [space, iface, id] of [
+      [one, 'eth0', 1],
+      [other, 'eth1', 2],
+    ] as const) {
+      await space.must('ip', 'addr', 'add', `10.0.0.${id}/24`, 'dev', iface);
+      await space.must('ip', 'route', 'add', '224.0.0.0/4', 'dev', iface);
+      mkdirSync(inFolder(iface));
+      const run = await avahi(space, inFolder(iface), iface, iface);
+      if (id === 1) continue;
+      space.spawn(...run, 'avahi-publish', '-s', 'A printer', '_ipp._tcp', '631', 'rp=queue');
+      assert.match((await space.must(...run, 'avahi-resolve', '-4', '-n', 'eth0.local')).stdout, /10\.0\.0\.1/);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1500)); // until the service was probed for and announced
+    await capture.end(5_000, 'SIGINT');
+    const rows = assertSame(file);
+    const answers = rows.flatMap(({ mdns }) => (mdns?.answers as string[] | undefined) ?? []);
+    assert.ok(
+      answers.some((text) => text.startsWith('eth0.local A 10.0.0.1')),
+      answers.join('\n'),
+    );
+    assert.ok(
+      answers.some((text) => /_ipp\._tcp\.local (SRV|PTR)/.test(text)),
+      answers.join('\n'),
+    );
+  });
+});
+
+describe('dump: a lossy transfer', { skip: skipReason('tshark', 'tcpdump', 'curl') }, () => {
+  test('of curl, both ways: every segment is as tshark has it, those sent again too', options, async () => {
+    const server = await Server.start([
+      '--tap',
+      'tap0',
+      '--drop',
+      '3',
+      '--reorder',
+      '2',
+      '--duplicate',
+      '1',
+      '--delay',
+      '2',
+    ]);
+    try {
+      const file = inFolder('lossy.pcap');
+      const { space } = server;
+      const capture = space.spawn('tcpdump', '-n', '-i', 'tap0', '-w', file, '-U', '--immediate-mode');
+      await capture.errorLine(/listening/);
+      const script = `curl -sS -m 30 http://${OURS}/bytes/1000000 | curl -sS -m 30 -T - http://${OURS}/sum`;
+      const { stdout } = await space.must('sh', '-c', script);
+      assert.equal(JSON.parse(stdout).bytes, 1_000_000);
+      await capture.end(5_000, 'SIGINT');
+      const segments = assertSame(file).filter(({ tcp }) => (tcp?.length ?? 0) > 0);
+      const numbers = segments.map(({ ipv4, tcp }) => `${ipv4!.source} ${tcp!.sourcePort} ${tcp!.seq}`);
+      assert.ok(new Set(numbers).size < numbers.length, 'some were sent again');
+    } finally {
+      await server.dispose();
+    }
   });
 });
 

@@ -16,6 +16,7 @@ import {
   parseRule,
   parseUpstream,
 } from '../../src/proxy/index.ts';
+import { spoofedSyn } from '../any-ip.ts';
 import { bytesOf, readAll, text } from '../hosts.ts';
 
 const options = { timeout: 30_000 };
@@ -104,30 +105,6 @@ async function helloOf(servername: string): Promise<Uint8Array> {
     });
   });
   tlsConnect({ port, host: '127.0.0.1', servername }).on('error', () => {});
-  return bytes;
-}
-
-/** The SYN of a host that does not exist. */
-function spoofedSyn(sourcePort: number, port: number): Uint8Array {
-  const bytes = new Uint8Array(40);
-  const dv = new DataView(bytes.buffer);
-  dv.setUint16(0, 0x4500);
-  dv.setUint16(2, 40);
-  dv.setUint16(8, 0x4006);
-  bytes.set([10, 0, 2, 150, 10, 0, 2, 2], 12);
-  dv.setUint16(20, sourcePort);
-  dv.setUint16(22, port);
-  dv.setUint32(24, sourcePort * 7);
-  dv.setUint16(32, 0x5002);
-  dv.setUint16(34, 65_535);
-  const sum = (from: number, start: number): number => {
-    let total = start;
-    for (let at = from; at < (from === 0 ? 20 : 40); at += 2) total += dv.getUint16(at);
-    while (total > 0xffff) total = (total & 0xffff) + (total >> 16);
-    return ~total & 0xffff;
-  };
-  dv.setUint16(10, sum(0, 0));
-  dv.setUint16(36, sum(12, 6 + 20));
   return bytes;
 }
 
@@ -340,31 +317,55 @@ describe('gateway: TCP', options, () => {
     const { guest, gateway } = await rig({ udp: { flowsMax: 32 } });
     const port = await serve((socket) => socket.pipe(socket));
     const stream = await open(guest, port);
+    let [heldMost, serving] = [0, true];
+    const heapBefore = process.memoryUsage().rss;
+    /** A flow that goes on meanwhile: the milliseconds its answers took. */
+    const waits: number[] = [];
+    const served = (async () => {
+      while (serving) {
+        const sentAt = performance.now();
+        await stream.write(bytesOf('served'));
+        assert.equal(text(await stream.read()), 'served');
+        waits.push(performance.now() - sentAt);
+        heldMost = Math.max(heldMost, gateway.host.memory.usedBytes);
+        await pause(5);
+      }
+    })();
     const raw = await guest.raw.open({ family: 4, protocol: 6, headerIncluded: true });
     for (let i = 0; i < 2000; i++) {
-      await raw.send(spoofedSyn(1024 + i, port), ROUTER);
-      if (i % 100 === 0) await pause(1);
+      await raw.send(spoofedSyn(1024 + i, port, [10, 0, 2, 150], [10, 0, 2, 2]), ROUTER);
+      if (i % 20 === 0) await pause(1);
     }
-    await raw.close();
     assert.ok(gateway.relay.tcp.count <= 600, `${gateway.relay.tcp.count} connections`);
     assert.ok((gateway.host.stats.drops['tcp-syn-queue-full'] ?? 0) > 0);
+    await pause(300); // until those that were taken are answered, and it shows that nobody is there
+    const another = await open(guest, port);
+    await another.write(bytesOf('new'));
+    assert.equal(text(await another.read()), 'new');
+    await another.close();
+    await raw.close();
     const sink = createSocket('udp4');
     await new Promise<void>((resolve) => sink.bind(0, '127.0.0.1', resolve));
     closers.push(() => void sink.close());
-    await pause(300); // until those that were taken are connected
+    const to = { host: ROUTER, port: sink.address().port };
     const descriptors = (): number => readdirSync('/proc/self/fd').length;
     const before = descriptors();
     const sockets = await Promise.all(Array.from({ length: 300 }, () => guest.udp.bind()));
-    for (const udp of sockets) {
-      await udp.send(bytesOf('flood'), { host: ROUTER, port: sink.address().port });
-      if (udp.port % 16 === 0) await pause(1);
+    for (const [i, udp] of sockets.entries()) {
+      for (let k = 0; k < 10; k++) await udp.send(new Uint8Array(1200), to);
+      if (i % 16 === 0) await pause(1);
     }
     await pause(100);
     assert.equal(gateway.relay.udp.count, 32);
-    assert.equal(gateway.relay.udp.stats.opened, 300);
+    assert.equal(gateway.relay.udp.stats.opened - gateway.relay.udp.stats.evicted, 32);
+    assert.ok(gateway.relay.udp.stats.opened >= 300);
     assert.ok(descriptors() <= before + 40, 'descriptors are given back');
-    await stream.write(bytesOf('served'));
-    assert.equal(text(await stream.read()), 'served');
+    serving = false;
+    await served;
+    const grown = (process.memoryUsage().rss - heapBefore) >> 20;
+    const longest = Math.max(...waits);
+    assert.ok(waits.length > 10 && longest < 3000, `${waits.length} answers, the longest took ${longest} ms`);
+    assert.ok(heldMost < 16 * MIB && grown < 200, `${heldMost} bytes of the stack, ${grown} MiB of the process`);
     await stream.close();
     await Promise.all(sockets.map((udp) => udp.close()));
   });
@@ -434,16 +435,93 @@ describe('gateway: TCP', options, () => {
     for (const text of ['', 'socks4://a:1', 'http://a', 'http://a:0', 'http://:1'])
       assert.throws(() => parseUpstream(text), /upstream/);
   });
+});
 
-  test('a limit of bytes resets', async () => {
-    const { guest, records, quiet } = await rig({ bytesMax: 100_000 });
+/** A port where each datagram is answered with itself. */
+async function echoDatagrams(): Promise<number> {
+  const server = createSocket('udp4');
+  server.on('message', (data, { port, address }) => server.send(data, port, address));
+  await new Promise<void>((resolve) => server.bind(0, '127.0.0.1', resolve));
+  closers.push(() => void server.close());
+  return server.address().port;
+}
+
+describe('gateway: limits', options, () => {
+  test('a rate drops datagrams, and counts them; bytes end the flow, and its source is told', async () => {
+    const { guest, gateway, records } = await rig({ limits: { flow: { bytesPerSecond: 20_000, bytes: 50_000 } } });
+    const port = await echoDatagrams();
+    const socket = await guest.udp.connect({ host: ROUTER, port });
+    for (let i = 0; i < 60; i++) await socket.send(new Uint8Array(1000)); // the burst is a second's
+    await pause(200);
+    const { dropped } = gateway.relay.limiter.stats;
+    assert.ok(dropped >= 30 && dropped <= 42, `${dropped} of 60 were dropped`);
+    const first = await socket.receive();
+    assert.equal(first.data.length, 1000, 'the others went through');
+    let refused = '';
+    for (let i = 0; i < 100 && refused === ''; i++) {
+      await pause(20);
+      await socket.send(new Uint8Array(1000)).catch((error: { code: string }) => {
+        refused = error.code;
+      });
+    }
+    assert.equal(refused, 'ECONNREFUSED');
+    const { result, reason, bytesIn, bytesOut } = records.at(-1)!;
+    assert.deepEqual([result, reason], ['EDQUOT', 'the limit of 50000 bytes a flow is reached']);
+    assert.ok(bytesIn + bytesOut <= 50_000 && bytesIn + bytesOut > 48_000);
+    await socket.close();
+  });
+
+  test('the bytes of all: the flow that reaches them is reset, and none begins any more', async () => {
+    const { guest, gateway, records, quiet } = await rig({
+      policy: new Policy({ limits: { all: { bytes: 30_000 } } }),
+    });
     const port = await serve((socket) => socket.pipe(socket));
+    const bystander = await open(guest, port);
+    await bystander.write(new Uint8Array(1000));
     const stream = await open(guest, port);
-    const writing = stream.write(new Uint8Array(MIB)).catch(() => {});
-    await assert.rejects(readAll(stream), { code: 'ECONNRESET' });
-    await writing;
+    await assert.rejects(Promise.all([stream.write(new Uint8Array(MIB)), readAll(stream)]), { code: 'ECONNRESET' });
+    await assert.rejects(open(guest, port), { code: 'ECONNREFUSED' });
+    const { verdict, reason } = records.at(-1)!;
+    assert.deepEqual([verdict, reason], ['deny', 'the limit of 30000 bytes of all flows is reached']);
+    await assert.rejects(guest.ping('198.51.100.1', { timeout: 300 }));
+    assert.ok(gateway.relay.limiter.stats.ended >= 2);
+    const more = bystander.write(new Uint8Array(10)).then(() => readAll(bystander));
+    await assert.rejects(more, { code: 'ECONNRESET' }, 'its next byte would be over');
     await quiet();
-    assert.equal(records.pop()?.result, 'EMSGSIZE');
+  });
+
+  test('a function gives a flow limits of its own, and a published port has those of each flow', async () => {
+    const { guest, gateway, records, quiet } = await rig({
+      policy: ({ port }) => ({ verdict: 'allow', reason: 'it may', limits: port === small ? { bytes: 10 } : {} }),
+      limits: { flow: { bytes: 5000 } },
+      publish: [{ port: 0, guestPort: 8080 }],
+    });
+    const small = await serve((socket) => socket.pipe(socket));
+    const large = await serve((socket) => socket.pipe(socket));
+    const one = await open(guest, small);
+    await assert.rejects(Promise.all([one.write(bytesOf('more than ten bytes')), readAll(one)]), {
+      code: 'ECONNRESET',
+    });
+    const two = await open(guest, large);
+    await two.write(new Uint8Array(20_000));
+    await two.end();
+    assert.equal((await readAll(two)).length, 20_000, 'none at all');
+    await two.close();
+    await quiet();
+    const listener = await guest.tcp.listen({ port: 8080 });
+    const client = netConnect({ port: gateway.published[0]!.port, host: '127.0.0.1' });
+    client.write(new Uint8Array(20_000));
+    await listener.accept();
+    const code = await new Promise((resolve) => client.once('error', (e) => resolve((e as { code?: string }).code)));
+    assert.equal(code, 'ECONNRESET');
+    assert.deepEqual(
+      records.map(({ direction, result }) => [direction, result]),
+      [
+        ['out', 'EDQUOT'],
+        ['out', 'closed'],
+        ['in', 'EDQUOT'],
+      ],
+    );
   });
 });
 
@@ -540,11 +618,12 @@ describe('gateway: policy', options, () => {
       'icmp:*:1',
       'sni=',
       'a*b.c',
+      '::::',
     ]) {
       assert.throws(() => parseRule(text), { name: 'TypeError', message: /^rule / }, text);
     }
     assert.throws(() => new Policy({ allow: 'x' as never }), /allow: expected an array/);
-    assert.throws(() => new Policy({ alow: [] } as never), /expected default, allow, deny, got "alow"/);
+    assert.throws(() => new Policy({ alow: [] } as never), /expected default, allow, deny, limits, got "alow"/);
   });
 });
 

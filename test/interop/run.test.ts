@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { createHost } from '../../src/index.ts';
+import { readCapture } from '../../src/pcap/index.ts';
 import { qemuDevice } from '../../src/qemu/index.ts';
 import type { Account } from './machine.ts';
 import { Namespace, skipReason } from './namespace.ts';
@@ -125,6 +126,18 @@ describe('run', { skip: skip() }, () => {
     );
     assert.ok(records[0].bytesIn > bytes.length && records[2].bytesOut > bytes.length);
     assert.ok(readFileSync(pcap).length > 3 * bytes.length);
+  });
+
+  test('a spoilt wire, and what it lost in the capture', options, async () => {
+    const pcap = join(folder, 'spoilt.pcapng');
+    const flags = ['--host-loopback', '--delay', '20', '--drop', '10', '--seed', '5', '--pcap', pcap];
+    const script = 'ping -c 10 -i 0.05 -W 2 10.0.2.2';
+    const { stdout } = await run(flags, 'sh', '-c', `${script}; curl -sS -m 20 http://10.0.2.2:${port}/`);
+    assert.match(stdout, /hello$/);
+    const times = [...stdout.matchAll(/time=([\d.]+) ms/g)].map((match) => Number(match[1]));
+    assert.ok(times.length > 3 && times.every((ms) => ms >= 40), `${times}`);
+    const packets = [...readCapture(readFileSync(pcap))];
+    assert.ok(packets.some(({ comments }) => comments[0] === 'dropped: fault-lost'));
   });
 
   test('names, and ping', options, async () => {
@@ -253,12 +266,17 @@ describe('run', { skip: skip() }, () => {
 describe('proxy --qemu', () => {
   test('a machine on the socket is served, and again when either has come anew', options, async () => {
     const folder = mkdtempSync(join(tmpdir(), 'et-qemu-'));
-    const [path, stats] = [join(folder, 'net.sock'), join(folder, 'stats')];
+    const [path, stats, pcap] = ['net.sock', 'stats', 'guests.pcapng'].map((name) => join(folder, name)) as [
+      string,
+      string,
+      string,
+    ];
     const server = createHttp((_request, response) => response.end('served'));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as { port: number };
     const proxy = async (): Promise<ChildProcess> => {
-      const child = spawn(process.execPath, [MAIN, 'proxy', '--qemu', path, '--host-loopback', '--stats', stats]);
+      const flags = ['--qemu', path, '--host-loopback', '--stats', stats, '--pcap', pcap, '--delay', '5'];
+      const child = spawn(process.execPath, [MAIN, 'proxy', ...flags]);
       await new Promise((resolve) => child.stdout.once('data', resolve));
       return child;
     };
@@ -286,6 +304,12 @@ describe('proxy --qemu', () => {
     await guest();
     await end(child);
     assert.ok(!existsSync(path));
+    const recorded = [...readCapture(readFileSync(pcap))];
+    const machines = [...new Set(recorded.map((packet) => packet.interface))];
+    assert.deepEqual(
+      machines.map(({ name }) => name),
+      ['guest', 'guest'],
+    );
     child = await proxy();
     await guest();
     const second = await ethertype('proxy', '--qemu', path);

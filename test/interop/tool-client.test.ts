@@ -1,9 +1,10 @@
 /** `ethertype ping`, `trace` and `get` against Linux, and scanners against `ethertype server`. @module */
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { readCapture } from '../../src/pcap/index.ts';
 import { Namespace, type Result, skipReason } from './namespace.ts';
 import { LINUX, MAIN, OURS, Server } from './server.ts';
 
@@ -134,6 +135,37 @@ describe('the tool as a client', { skip: skipReason('ping') }, () => {
     }
     const usage = await run('get', 'tap', 'ftp://10.0.0.1/');
     assert.equal(usage.code, 2);
+  });
+
+  test('ping and get over a spoilt wire: the delay is felt, and the capture tells what was lost', options, async () => {
+    const pcap = join(folder, 'spoilt.pcapng');
+    const spoilt = ['--delay', '15', '--bad-enter', '20', '--bad-leave', '50', '--seed', '3', '--pcap', pcap];
+    const ping = await run('ping', 'tap', '--json', '-c', '20', '-i', '0.02', '-W', '1', ...spoilt, LINUX);
+    const { sent, received, replies } = JSON.parse(ping.stdout);
+    assert.ok(sent === 20 && received > 0 && received < 20, ping.stdout);
+    for (const { timeMs } of replies) assert.ok(timeMs >= 30, `${timeMs} ms`);
+    const lost = [...readCapture(readFileSync(pcap))].filter(({ comments }) => comments[0] === 'dropped: fault-lost');
+    for (const way of ['in', 'out'])
+      assert.ok(
+        lost.some(({ direction }) => direction === way),
+        way,
+      );
+    const got = await run('get', 'tun', '--delay', '15', '--drop', '5', `http://[${LINUX_V6}]/chunks`);
+    assert.equal(got.stdout, 'x'.repeat((299 * 300) / 2), got.stderr);
+  });
+
+  test('ping with a scenario: its times count from the first request', options, async () => {
+    const scenario = join(folder, 'scenario.json');
+    const schedule = [
+      { atMs: 0, tx: { delayMs: 25 } },
+      { atMs: 400, tx: { down: true } },
+      { atMs: 800, tx: { down: false, delayMs: 0 } },
+    ];
+    writeFileSync(scenario, JSON.stringify({ schedule }));
+    const flags = ['--json', '-c', '24', '-i', '0.05', '-W', '1', '--scenario', scenario];
+    const { replies, received } = JSON.parse((await run('ping', 'tap', ...flags, LINUX)).stdout);
+    assert.ok(received > 8 && received < 20, `${received} came back`);
+    assert.ok(replies[0].timeMs >= 25 && replies.at(-1).timeMs < 20, JSON.stringify(replies));
   });
 
   test('ping: nobody there, Ctrl-C, --json', options, async () => {

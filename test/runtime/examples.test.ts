@@ -74,6 +74,16 @@ describe("smoltcp's examples", () => {
       for (const path of files) assert.ok(existsSync(new URL(path, root)), path);
       const commands = [...ours!.matchAll(/`ethertype (\w+)[^`]*`/g)].map(([, command]) => command!);
       assert.ok(files.length + commands.length > 0 || ours!.startsWith('none'), ours);
+      // One of the tests that the row names is about it: it runs what the row names.
+      const texts = [...tests!.matchAll(/\(\.\.\/([\w/.-]+\.ts)\)/g)].map(([, path]) =>
+        readFileSync(new URL(path!, root), 'utf8'),
+      );
+      const whats = [...commands, ...[...ours!.matchAll(/examples\/([\w-]+)\.ts/g)].map(([, example]) => example!)];
+      for (const what of whats)
+        assert.ok(
+          texts.some((text) => new RegExp(`\\b${what}\\b`).test(text)),
+          what,
+        );
       for (const command of commands) {
         const main = fileURLToPath(new URL('dist/src/cli/main.js', root));
         const { stdout } = await run(process.execPath, [main, command, '--help']);

@@ -47,6 +47,8 @@ export class Half {
   /** Time, first and last byte of each segment that is new; of each that is not. */
   readonly data = new Series(3);
   readonly again = new Series(3);
+  /** Of those that came to nobody, what {@link Flow.messages} does not keep. */
+  readonly lost = new Series(3);
   readonly acked = new Series();
   /** The end of the window that the other side grants. */
   readonly edge = new Series();
@@ -240,6 +242,9 @@ export class Flow {
     const old = this.#last[this.#lastAt];
     if (old !== undefined) {
       this.messagesLeftOut++;
+      const { atMs, seq, length, isForward, arrivedMs } = old;
+      if (arrivedMs === null && length > 0)
+        (isForward ? this.forward : this.backward).lost.push(atMs, seq, seq + length);
       this.#forget(old);
     }
     message.key = key;

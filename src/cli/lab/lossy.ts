@@ -53,7 +53,7 @@ export async function lossyTransfer(bench: Bench): Promise<Result<'lossy', Lossy
 }
 
 async function inNetwork(bench: Bench, clock: VirtualClock): Promise<Result<'lossy', LossyDetails>> {
-  const { seed, lossPercent, scenario } = bench.options;
+  const { seed, lossPercent, scenario, faults: more = {} } = bench.options;
   const random = new Random(seed);
   const network = await Network.build(DEFAULT_NETWORK, {
     clock,
@@ -70,7 +70,7 @@ async function inNetwork(bench: Bench, clock: VirtualClock): Promise<Result<'los
     // The hosts find each other before the loss begins: three ARP requests in vain would end the attempt to connect.
     await network.ready();
     for (const family of FAMILIES) await alice.ping(network.addressOf(SERVER, family));
-    const faults = { ...LINK, drop: lossPercent / 100 };
+    const faults = { ...LINK, ...more, drop: lossPercent / 100 };
     cable.configure(faults);
     const target = cableTarget(cable, faults);
     const player = new ScenarioPlayer(clock, scenario ?? { changes: [], repeatMs: null }, () => [target]);
@@ -94,21 +94,26 @@ async function inNetwork(bench: Bench, clock: VirtualClock): Promise<Result<'los
     const virtualMs = clock.now();
     player.stop();
     cable.configure({}); // or closing would have to wait for what may be lost
-    const details = detailsOf(lossPercent, network, done);
+    const details = detailsOf(lossPercent, faults, network, done);
     return { name: 'lossy', ok: details.alike, virtualMs, ...lines(details), details, lan: await network.close() };
   } finally {
     await network.close();
   }
 }
 
-function detailsOf(lossPercent: number, network: Network, done: readonly Transfer[]): LossyDetails {
+function detailsOf(
+  lossPercent: number,
+  { delayMs = 0, rateBitsPerSecond = Number.POSITIVE_INFINITY }: FaultOptions,
+  network: Network,
+  done: readonly Transfer[],
+): LossyDetails {
   const { tcpSegmentsOut, tcpRetransmits, tcpFastRetransmits, tcpTimeouts } = network.host('alice').stats;
   const bytes = done.reduce((total, { receivedBytes }) => total + receivedBytes, 0);
   const transferMs = done.reduce((total, { ms }) => total + ms, 0);
   return {
     lossPercent,
-    roundTripMs: 2 * ONE_WAY_MS,
-    rateBitsPerSecond: RATE_BITS_PER_SECOND,
+    roundTripMs: 2 * delayMs,
+    rateBitsPerSecond,
     bytes,
     alike: done.every(({ alike }) => alike),
     transferMs,

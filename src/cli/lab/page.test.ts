@@ -1,20 +1,21 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import vm from 'node:vm';
 import type { DeclaredAccount } from './declared.ts';
 import { Flow } from './flow.ts';
 import { Observer } from './observer.ts';
 import { pageOf } from './page.ts';
-import { choosePackets, extent, type PageData, type Plot, pathOf, plotSvg, short, ticks } from './page-client.ts';
+import { choosePackets, type PageData, valueAt } from './page-client.ts';
+import { extent, figure, type Plot, pathOf, plotSvg, short, ticks } from './page-plot.ts';
 
-const plot: Plot = {
+const plot = {
   title: 'Things',
   unit: 'bytes',
+  height: 240,
   lines: [
     { name: 'a', color: 'red', kind: 'steps', points: [0, 10, 50, 20, 100, 30] },
     { name: 'b', color: 'blue', kind: 'bars', points: [10, 0, 40, 90, 5, 6] },
   ],
-};
+} satisfies Plot;
 
 test('lab/page: ticks are round numbers', () => {
   assert.deepEqual(ticks(0, 10, 5), [0, 2, 4, 6, 8, 10]);
@@ -39,9 +40,14 @@ test('lab/page: paths are steps, bars and dots', () => {
   assert.equal(path(1), 'M10.0 0.0V-1.0M90.0 5.0V4.0');
   assert.equal(pathOf({ ...plot.lines[0]!, kind: 'line' }, id, id), 'M0.0 10.0L50.0 20.0L100.0 30.0');
   assert.equal(pathOf({ ...plot.lines[0]!, kind: 'dots' }, id, id), 'M0.0 10.0h0M50.0 20.0h0M100.0 30.0h0');
-  const svg = plotSvg(plot, 0, 100, 960, 240);
+  assert.equal(pathOf({ ...plot.lines[1]!, kind: 'marks' }, id, id), 'M10.0 20.0h0M90.0 5.5h0');
+  assert.equal(
+    pathOf({ ...plot.lines[1]!, kind: 'crosses', points: [90, 5, 6] }, id, id),
+    'M90.0 5.5m-3.5-3.5l7 7m0-7l-7 7',
+  );
+  const svg = plotSvg(plot, 0, 100, 960);
   assert.match(svg, /^<svg [^>]*viewBox="0 0 960 240".*<\/svg><\/svg>$/);
-  assert.equal(svg.match(/<path fill="none" stroke="(red|blue)"/g)?.length, 2);
+  assert.equal(svg.match(/<path class="line (red|blue) (steps|bars)"/g)?.length, 2);
   assert.doesNotMatch(svg, /NaN|Infinity|undefined/);
 });
 
@@ -55,13 +61,35 @@ test('lab/page: packets are chosen by time, flow and text', () => {
   const chosen = (from: number, until: number, flow: number, text: string, max = 9) =>
     choosePackets(packets, from, until, flow, text, max);
   assert.equal(chosen(0, 9, 0, '').count, 4);
-  assert.deepEqual(chosen(2, 3, 0, '').lines, [
-    '       2.000  bob               TCP one',
-    '       3.000  alice             TCP two',
-  ]);
+  assert.deepEqual(chosen(2, 3, 0, '').lines, ['       2.000  bob    TCP one', '       3.000  alice  TCP two']);
   assert.equal(chosen(0, 9, 1, '').count, 2);
   assert.equal(chosen(0, 9, 0, 'alice').count, 3);
-  assert.deepEqual(chosen(0, 9, 0, '', 1), { lines: ['       1.000  alice             ARP, who-has'], count: 4 });
+  assert.deepEqual(chosen(0, 9, 0, '', 1), {
+    lines: ['       1.000  alice  ARP, who-has'],
+    times: [1],
+    count: 4,
+  });
+});
+
+test('lab/page: what lines say of a time', () => {
+  const [steps, bars] = plot.lines;
+  const at = (t: number): string => valueAt(steps!, t, 1, 'bytes');
+  assert.deepEqual([at(-1), at(0), at(49), at(50), at(1e9)], ['', '10', '10', '20', '30']);
+  const near = (t: number): string => valueAt(bars!, t, 5, 'bytes');
+  assert.deepEqual([near(4), near(5), near(14), near(16), near(86)], ['', '0 to 40', '0 to 40', '', '5 to 6']);
+  const dots = { ...steps!, kind: 'dots', points: [10, 20.126, 20, 1234567] } as const;
+  assert.equal(valueAt(dots, 11, 5, 'ms'), '20.13 ms');
+  assert.equal(valueAt(dots, 19, 5, 'bytes'), '1,234,567');
+  assert.equal(valueAt({ ...dots, points: [] }, 19, 5, 'ms'), '');
+});
+
+test('lab/page: a legend that hides lines', () => {
+  const all = figure(plot, 0, 100, 400, new Set());
+  const one = figure(plot, 0, 100, 400, new Set(['Things b']));
+  const names = (text: string): string[] => [...text.matchAll(/data-name="(\w)"/g)].map((match) => match[1]!);
+  assert.deepEqual([names(all), names(one)], [['a', 'b'], ['a']]);
+  assert.match(one, /data-key="Things b" aria-pressed="false"/);
+  assert.match(all, /time, s<\/text>/);
 });
 
 /** A page with one flow, and a packet whose line would end a script. */
@@ -92,58 +120,6 @@ test('lab/page: the page needs no network, and nothing in it escapes', () => {
   assert.equal(text.match(/<script/g)?.length, 2);
   assert.equal(text.match(/<\/script>/g)?.length, 2);
   assert.match(text, /<title>x &amp; &quot;y&quot;\.json/);
-  assert.match(text, /a&lt;b ::1\/64/);
-  assert.equal(
-    text.split('<script')[0]!.match(/<svg viewBox/g)?.length,
-    3,
-    'the plots are there before any script runs',
-  );
-});
-
-type Listener = (event: object) => void;
-
-/** As much of a document as the page uses. */
-class FakeElement {
-  value = '';
-  textContent = '';
-  innerHTML = '';
-  readonly listeners: Record<string, Listener> = {};
-  addEventListener(type: string, listener: Listener): void {
-    this.listeners[type] = listener;
-  }
-}
-
-test('lab/page: its script shows the flow, zooms where it is dragged, and filters', () => {
-  const [, json, script] = /id="data">([\s\S]*?)<\/script>\s*<script>([\s\S]*?)<\/script>/.exec(page())!;
-  const names = ['data', 'flow', 'filter', 'plots', 'packets', 'count', 'range'];
-  const elements = Object.fromEntries(names.map((name) => [name, new FakeElement()]));
-  const { data, flow, filter, plots, packets, count, range } = elements as Record<string, FakeElement>;
-  data!.textContent = json!;
-  flow!.value = '1';
-  vm.runInNewContext(script!, { document: { getElementById: (id: string) => elements[id] } });
-  assert.equal(range!.textContent, '1.0000 to 1.0100 s');
-  assert.equal(plots!.innerHTML.match(/<svg viewBox/g)?.length, 3);
-  assert.match(packets!.textContent, /<\/script><script>alert/, 'as text');
-  assert.equal(count!.textContent, '1 packets');
-
-  const box = { left: 0, width: 960 };
-  const at = (clientX: number) => ({
-    clientX,
-    preventDefault: () => {},
-    target: { closest: () => ({ getBoundingClientRect: () => box }) },
-  });
-  plots!.listeners.mousedown!(at(64 + 886 / 2));
-  plots!.listeners.mouseup!(at(64 + 886));
-  assert.equal(range!.textContent, '1.0050 to 1.0100 s');
-  assert.equal(count!.textContent, '0 packets');
-  plots!.listeners.dblclick!({});
-  assert.equal(count!.textContent, '1 packets');
-
-  flow!.value = '0';
-  flow!.listeners.change!({});
-  assert.equal(count!.textContent, '2 packets');
-  assert.equal(plots!.innerHTML, '');
-  filter!.value = 'ARP';
-  filter!.listeners.input!({});
-  assert.equal(packets!.textContent.trim(), '2000.000  b                 ARP');
+  assert.match(text, /a&lt;b<td>::1\/64/);
+  assert.equal(text.split('<script')[0]!.match(/<figure>/g)?.length, 3, 'the plots are there before any script runs');
 });

@@ -1,4 +1,5 @@
 /** What a phase of the lab is. @module */
+import type { FaultSettings } from '../../phy/faults.ts';
 import type { Capture } from '../../phy/pcap-writer.ts';
 import type { Scenario } from '../scenario.ts';
 import type { NetworkAccount } from './network.ts';
@@ -9,6 +10,8 @@ export interface LabOptions {
   readonly seed: number;
   /** Loss of the lossy phase, each way. */
   readonly lossPercent: number;
+  /** What else its link does, in place of what it does by itself. */
+  readonly faults?: FaultSettings;
   /** Faults of the lossy phase over time; null: the loss alone. */
   readonly scenario: Scenario | null;
   /** Bytes of the bulk transfer, at most. */

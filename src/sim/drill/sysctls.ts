@@ -48,6 +48,32 @@ const choice = (name: string, ...values: readonly string[]): Variable => {
     return chosen === undefined ? null : { [name]: chosen };
   };
 };
+
+/** Bits of tcp_fastopen: who listens gives and takes cookies; neither side asks for them; every listener does. */
+const FAST_OPEN_SERVER = 2;
+const FAST_OPEN_NO_COOKIES = 0x4 | 0x200;
+const FAST_OPEN_LISTENERS = 0x400;
+/** Linux's somaxconn. */
+const LISTENERS_BACKLOG = 4096;
+
+const fastOpen: Variable = (value) => {
+  const bits = Number(value);
+  if (!Number.isInteger(bits)) return null;
+  const isAll = (bits & FAST_OPEN_SERVER) !== 0 && (bits & FAST_OPEN_LISTENERS) !== 0;
+  return {
+    fastOpenCookie: (bits & FAST_OPEN_NO_COOKIES) === 0,
+    ...(isAll ? { fastOpenBacklog: LISTENERS_BACKLOG } : {}),
+  };
+};
+
+/** Four words, each with its lowest byte first. */
+const fastOpenKey: Variable = (value) => {
+  const key = value
+    .split(',')
+    .map((text) => text.split('-').map((word) => (word.padStart(8, '0').match(/../g) ?? []).reverse().join('')));
+  return { fastOpenKey: key.map((words) => words.join('')).join(',') };
+};
+
 const SYN_COOKIES = choice('synCookies', 'never', 'auto', 'always');
 
 const LINUX: Readonly<Record<string, Variable>> = {
@@ -85,6 +111,9 @@ const LINUX: Readonly<Record<string, Variable>> = {
   tcp_notsent_lowat: (value) =>
     /^\d+$/.test(value) ? { notSentLowBytes: Number(value) >= 2 ** 31 ? 0 : Number(value) } : null,
   tcp_thin_linear_timeouts: flag('thinLinearTimeouts'),
+  tcp_fastopen: fastOpen,
+  tcp_fastopen_key: fastOpenKey,
+  tcp_fastopen_blackhole_timeout_sec: () => ({}),
   tcp_challenge_ack_limit: whole('challengeAcksMax'),
   tcp_invalid_ratelimit: whole('invalidRateLimitMs'),
   tcp_shrink_window: flag('shrinkWindow'),
@@ -101,6 +130,8 @@ const FREEBSD: Readonly<Record<string, Variable>> = {
   'ecn.maxretries': whole('ecnRetriesMax'),
   recvspace: whole('receiveBufferBytes'),
   sendspace: whole('sendBufferBytes'),
+  'fastopen.client_enable': () => ({}),
+  'fastopen.server_enable': () => ({}),
   rexmit_initial: whole('rtoInitialMs'),
   rexmit_min: whole('rtoMinMs'),
   rexmit_drop_options: flag('synDropOptions'),
