@@ -15,7 +15,7 @@ import type { IpAddress } from '../wire/address.ts';
 import { concat, HELLO_BYTES_MAX, serverName } from './client-hello.ts';
 import { endpoint, type FlowRecord, OpenFlow } from './flow-log.ts';
 import { type FlowGate, Limiter, type LimitSet, OVER_LIMIT, type Way } from './limits.ts';
-import { dial, dialDatagrams, dialMachine, pingFromMachine, refusalOf } from './machine.ts';
+import { dial, dialDatagrams, dialMachine, pingFromMachine, refusalOf, reset } from './machine.ts';
 import type { LearnedNames } from './names.ts';
 import { type Decision, decide, Policy, type PolicyFunction } from './policy.ts';
 import type { FlowFacts, FlowProtocol } from './rules.ts';
@@ -222,7 +222,7 @@ export class Relay {
       this.#join(stream, socket, open, options);
       return;
     }
-    socket.resetAndDestroy();
+    reset(socket);
     open.end('ECONNABORTED');
   }
 

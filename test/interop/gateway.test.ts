@@ -216,6 +216,31 @@ describe('gateway: TCP', { timeout: 120_000 }, () => {
     await quiet();
   });
 
+  test('a host that ends, and resets at the same moment, leaves no socket of the machine', async () => {
+    const { guest, quiet } = await rig();
+    let open = 0;
+    const port = await serve((socket) => {
+      open++;
+      socket.on('close', () => open--);
+      socket.write('unread');
+      socket.resume();
+      // Whoever is gone answers this with another reset; without it Node does not look any more, after the end.
+      socket.on('end', () => setTimeout(() => socket.write('more'), 50));
+    });
+    for (let i = 0; i < 120; i++) {
+      const stream = await guest.tcp.connect({ host: ROUTER, port });
+      await stream.write(bytesOf('x'));
+      await pause(2);
+      void stream.end();
+      // Now, or a little later in the same turn: some are when the machine's socket has begun to end, and has not yet.
+      for (let turn = i % 12; turn > 0; turn--) await new Promise<void>((resolve) => process.nextTick(resolve));
+      stream.abort();
+    }
+    await quiet();
+    for (let i = 0; i < 200 && open > 0; i++) await pause(10);
+    assert.equal(open, 0);
+  });
+
   test('who does not read holds up who writes, both ways, and memory stays bounded', async () => {
     const { guest, gateway, quiet } = await rig();
     let paused: Socket | null = null;
