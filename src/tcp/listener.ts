@@ -113,7 +113,7 @@ export class Listener {
     if (c === null) return false;
     // A sequence number above those of a connection that is in TIME-WAIT: RFC 9293 §3.6.1, MAY-2.
     if (after !== null && !seqGt(c.iss, after)) tcp.setIss(c, seqAdd(after, ISS_STEP));
-    if (this.settings.fastOpenBacklog > 0 && this.onSyn === null) this.#openFast(c, segment);
+    if (this.#earlyMax > 0 && this.onSyn === null) this.#openFast(c, segment);
     if (this.onSyn === null) tcp.ready(c);
     else this.#hold(c, this.onSyn, new SynRequest(c, packet, segment));
     return c.state !== CLOSED;
@@ -168,11 +168,15 @@ export class Listener {
     return c;
   }
 
+  get #earlyMax(): number {
+    return Math.min(this.settings.fastOpenBacklog, this.settings.fastOpenBacklogMax);
+  }
+
   /** RFC 7413 §4.2.1: the cookie of a SYN is good: its text is taken, and the connection waits to be accepted at once. */
   #openFast(c: Connection, syn: wire.Segment): void {
     const { fastOpen, context } = this.tcp;
     if (!fastOpen.judge(c, syn)) return;
-    if (this.#early.size >= this.settings.fastOpenBacklog) {
+    if (this.#early.size >= this.#earlyMax) {
       context.stats.tcpFastOpenOverflows++;
       c.fastOpen = null; // as if it had not been asked for
       return;

@@ -141,6 +141,8 @@ export interface TcpSettings {
   readonly fastOpen: boolean;
   /** For a listener: how many connections may be handed out before their handshake is done. Default 0: none. */
   readonly fastOpenBacklog: number;
+  /** No listener has more than that. Default 4096; 0: none hands out anything early. */
+  readonly fastOpenBacklogMax: number;
   /** Whether cookies are asked for; without them anybody may open connections under others' addresses. Default true. */
   readonly fastOpenCookie: boolean;
   /**
@@ -232,6 +234,7 @@ export const TCP_DEFAULTS: TcpSettings = {
   thinLinearTimeouts: false,
   fastOpen: false,
   fastOpenBacklog: 0,
+  fastOpenBacklogMax: 4096,
   fastOpenCookie: true,
   fastOpenKey: '',
   pacing: false,

@@ -462,11 +462,13 @@ export class Tcp implements StreamTransport {
     // RFC 5927 §4.1: only an error about data that is under way can be genuine.
     const quoted = seq(wire.sequence(dv, p));
     const isAhead = c.settings.linux ? seqGt(quoted, c.sndMax) : seqGe(quoted, c.sndMax); // Linux takes SND.NXT too
-    if (!seqLe(c.sndUna, quoted) || isAhead) return;
+    const isSyn = isEarly(c) && quoted === c.iss; // our SYN-ACK has no part in what is under way
+    if (!isSyn && (!seqLe(c.sndUna, quoted) || isAhead)) return;
     // MUST-56 would have unreachables never end a connection. Before the handshake they do here, as RFC 5461 §4.1 allows
     // and Linux does: the user should not wait minutes for what is known. Afterwards they are only remembered.
-    if (isSynchronized(c.state)) c.softError = code;
-    else if (c.listener === null) this.remove(c, code);
+    // One that was handed out early counts as open once it is accepted, as on Linux.
+    if (isSynchronized(c.state) || (isEarly(c) && c.listener === null)) c.softError = code;
+    else if (c.listener === null || isEarly(c)) this.remove(c, code);
     else if (endsHandshake) this.remove(c, null);
   }
 

@@ -3,6 +3,7 @@ import * as wire from '../wire/tcp.ts';
 import { type Connection, UNSET } from './connection.ts';
 import { emitReset, emitSegment } from './emit.ts';
 import { WRITABLE } from './events.ts';
+import { isEarly } from './fast-open.ts';
 import { suspectBlackHole } from './mtu-probe.ts';
 import { onPace } from './pacing.ts';
 import { delayMissed } from './quick-ack.ts';
@@ -95,7 +96,7 @@ function onRetransmit(c: Connection): void {
     c.state === SYN_SENT
       ? settings.synRetriesMax + settings.synLinearTimeouts // as Linux counts them
       : c.state === SYN_RECEIVED
-        ? settings.synAckRetriesMax
+        ? settings.synAckRetriesMax + (settings.linux && isEarly(c) ? 1 : 0) // as Linux counts them
         : retriesMax(settings);
   // RFC 9293 §3.8.3 (c): R2 is reached.
   if (c.retransmits >= limit && !probesShrunkWindow(c)) {

@@ -59,10 +59,10 @@ const LISTENERS_BACKLOG = 4096;
 const fastOpen: Variable = (value) => {
   const bits = Number(value);
   if (!Number.isInteger(bits)) return null;
-  const isAll = (bits & FAST_OPEN_SERVER) !== 0 && (bits & FAST_OPEN_LISTENERS) !== 0;
   return {
     fastOpenCookie: (bits & FAST_OPEN_NO_COOKIES) === 0,
-    ...(isAll ? { fastOpenBacklog: LISTENERS_BACKLOG } : {}),
+    fastOpenBacklog: (bits & FAST_OPEN_LISTENERS) !== 0 ? LISTENERS_BACKLOG : 0,
+    fastOpenBacklogMax: (bits & FAST_OPEN_SERVER) !== 0 ? LISTENERS_BACKLOG : 0,
   };
 };
 
