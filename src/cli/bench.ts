@@ -82,8 +82,8 @@ export const command: Command = {
 
 Measures bulk on one connection and on many, round trips, connections a second, datagrams, and what idle connections
 cost in memory and speed, each figure and its peer in turn. Prints medians, and the median of the ratios of paired
-runs. The TUN figures need root and iperf3; they use a network namespace that the command makes and removes. So do those of
-ethertype run, beside whichever of slirp4netns and passt is installed: they need iperf3 and user namespaces.
+runs. The TUN figures need root and iperf3; they use a network namespace that the command makes and removes. So do
+those of ethertype run, beside whichever of slirp4netns and passt is installed: they need iperf3 and user namespaces.
 
   --ipv6       only the rows of IPv6
   --proxy      only the rows of ethertype run: bulk both ways, connections, round trips, of at least a second each

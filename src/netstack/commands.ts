@@ -98,6 +98,8 @@ export type UdpCommand =
       readonly handle: Handle;
       readonly host?: string | undefined;
       readonly port?: number | undefined;
+      /** The address of ours to send from. */
+      readonly localHost?: string | undefined;
       readonly data: Uint8Array;
     }
   /** Answered with the oldest datagram; what is beyond `max` bytes is lost, and `length` tells. */
@@ -224,6 +226,8 @@ export type Response =
       readonly data: Uint8Array;
       readonly address: string;
       readonly port: number;
+      /** The address it was sent to. */
+      readonly localAddress: string;
       /** Of the whole datagram, which `data` may be the beginning of. */
       readonly length: number;
       readonly ttl: number;

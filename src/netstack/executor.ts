@@ -196,10 +196,11 @@ export class Executor {
     >;
     switch (command.kind) {
       case 'udp-send': {
-        const { host, port, data } = command;
+        const { host, port, localHost, data } = command;
         checkData(data);
         const to = host === undefined ? null : { address: this.#address(host, 'send'), port: checkPort(port ?? 0, 1) };
-        if (!entry.send(call as never, () => entry.socket.send(data, to))) this.#to.waitsForRoom(entry as never);
+        const from = localHost === undefined ? null : this.#address(localHost, 'send');
+        if (!entry.send(call as never, () => entry.socket.send(data, to, from))) this.#to.waitsForRoom(entry as never);
         return null;
       }
       case 'udp-receive':

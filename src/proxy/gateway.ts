@@ -13,6 +13,7 @@ import type { TcpSettings } from '../tcp/settings.ts';
 import { Cidr, IpAddress } from '../wire/address.ts';
 import { NXDOMAIN } from '../wire/dns.ts';
 import { endpoint, OpenFlow } from './flow-log.ts';
+import { reset } from './machine.ts';
 import { LearnedNames } from './names.ts';
 import { Policy, type PolicyFunction } from './policy.ts';
 import { Relay, type RelayOptions } from './relay.ts';
@@ -212,7 +213,7 @@ export class Gateway {
       const stream = await this.host.tcp.connect({ host: NETWORK.guest[0], port: guestPort, timeout: PUBLISH_MS });
       await this.relay.join(stream, socket, open);
     } catch (error) {
-      socket.resetAndDestroy();
+      reset(socket);
       open.end(error instanceof NetError ? error.code : 'EIO');
     }
   }
@@ -231,7 +232,7 @@ export class Gateway {
     await Promise.all(this.#servers.map((server) => server.close()));
     await this.host.close();
     const led = [...this.#led];
-    for (const [socket] of led) socket.resetAndDestroy();
+    for (const [socket] of led) reset(socket);
     await Promise.all(led.map(([, over]) => over));
   }
 }

@@ -98,6 +98,16 @@ export function dialMachine(host: string, port: number, signal: AbortSignal): Pr
   });
 }
 
+/**
+ * Resets a socket. While its FIN is on its way to the kernel libuv refuses to (uv_tcp_close_reset), and Node would then
+ * neither close it nor end: it is done as soon as that is over, in the next turn of the loop.
+ */
+export function reset(socket: Socket): void {
+  const isShutting = socket.writableEnded && !socket.writableFinished && socket.writableLength === 0;
+  if (!isShutting || socket.destroyed) socket.resetAndDestroy();
+  else socket.once('finish', () => socket.resetAndDestroy());
+}
+
 /** A socket of the machine for datagrams of one peer. @throws what node:dgram says */
 export function dialDatagrams(host: string, port: number): Promise<Datagrams> {
   return new Promise((resolve, reject) => {

@@ -15,7 +15,7 @@ import type { IpAddress } from '../wire/address.ts';
 import { concat, HELLO_BYTES_MAX, serverName } from './client-hello.ts';
 import { endpoint, type FlowRecord, OpenFlow } from './flow-log.ts';
 import { type FlowGate, Limiter, type LimitSet, OVER_LIMIT, type Way } from './limits.ts';
-import { dial, dialDatagrams, dialMachine, pingFromMachine, refusalOf } from './machine.ts';
+import { dial, dialDatagrams, dialMachine, pingFromMachine, refusalOf, reset } from './machine.ts';
 import type { LearnedNames } from './names.ts';
 import { type Decision, decide, Policy, type PolicyFunction } from './policy.ts';
 import type { FlowFacts, FlowProtocol } from './rules.ts';
@@ -222,7 +222,7 @@ export class Relay {
       this.#join(stream, socket, open, options);
       return;
     }
-    socket.resetAndDestroy();
+    reset(socket);
     open.end('ECONNABORTED');
   }
 
@@ -258,7 +258,7 @@ export class Relay {
     }
     const hello = await readHello(stream);
     open.name = hello.name ?? open.name;
-    const { verdict, reason } = await decide(this.#policy, { ...facts, sni: hello.name ?? '' });
+    const { verdict, reason, limits } = await decide(this.#policy, { ...facts, sni: hello.name ?? '' });
     open.reason = reason;
     if (verdict !== 'allow') {
       open.verdict = 'deny';
@@ -269,7 +269,8 @@ export class Relay {
     }
     try {
       const socket = await this.#dialUpstream(address, flow);
-      this.#join(stream, socket, open, { gate, first: hello.bytes });
+      const own = limits === undefined ? gate : this.limiter.open(limits);
+      this.#join(stream, socket, open, { gate: own, first: hello.bytes });
     } catch (error) {
       stream.abort();
       open.end(codeOf(error));

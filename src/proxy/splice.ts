@@ -9,7 +9,7 @@ import { dispose } from '../sockets/dispose.ts';
 import type { TcpStream } from '../sockets/tcp-stream.ts';
 import type { TcpSocket } from '../tcp/socket.ts';
 import { type FlowGate, OVER_LIMIT, type Way } from './limits.ts';
-import type { Intake } from './machine.ts';
+import { type Intake, reset } from './machine.ts';
 
 /** Bytes that went through, both ways. */
 export interface ByteCounts {
@@ -286,7 +286,7 @@ export class Splice {
     if (this.#isOver) return;
     this.#over();
     this.#stream.abort();
-    this.#socket.resetAndDestroy();
+    reset(this.#socket);
     this.#onEnd(code);
   }
 
