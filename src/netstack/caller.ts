@@ -175,12 +175,14 @@ export class Caller {
     if (this.#outbox.length > 0 || !this.#tryPost(command)) {
       throw new NetError('EAGAIN', 'request', { detail: 'the channel is full' });
     }
-    this.ringSoon();
   }
 
   #tryPost(command: Command): boolean {
     try {
-      return this.link.send(0, command);
+      if (!this.link.send(0, command)) return false;
+      this.ringSoon();
+      this.flush();
+      return true;
     } catch (error) {
       throw errorOf(errorResponse(error, 'request')); // what the engine says of a command that cannot be posted
     }

@@ -145,7 +145,6 @@ export class Channel implements HasChannel {
   /** Sends a command whose answer nobody needs. @throws NetError EAGAIN when the channel is full; ENETDOWN */
   requestNonblocking(command: Command): void {
     this.#caller.post(command);
-    this.#caller.flush();
   }
 
   /** Replaces the addresses of the stack's first interface, all or none. */

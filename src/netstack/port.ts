@@ -80,7 +80,7 @@ class EndedPort {
     else port.unref?.();
   }
 
-  post(message: ToStack | ToClient | Said): void {
+  post(message: readonly ToStack[] | readonly ToClient[] | Said): void {
     if (!this.#isClosed) this.port.postMessage(message);
   }
 
@@ -134,12 +134,18 @@ export class WatchedPort {
 export class PortLink implements Link {
   readonly #port: EndedPort;
   readonly #capacity: number;
+  readonly #caller: Caller;
   #underWay = 0;
+  /** What leaves together, with the next {@link ring}. */
+  #batch: ToStack[] = [];
 
   constructor(caller: Caller, port: MessagePort, lease: string, capacity: number) {
     this.#capacity = capacity;
+    this.#caller = caller;
     const onMessage = (data: unknown): void => {
-      const message = data as ToClient | null;
+      for (const message of Array.isArray(data) ? data : [data]) onOne(message as ToClient | null);
+    };
+    const onOne = (message: ToClient | null): void => {
       if (typeof message !== 'object' || message === null) return; // nobody of ours sent that
       if (message.isGone) caller.die(goneError());
       if (typeof message.taken === 'number') {
@@ -162,13 +168,32 @@ export class PortLink implements Link {
 
   send(id: number, command: Command): boolean {
     if (this.#underWay >= this.#capacity) return false;
-    this.#port.post({ id, command });
+    this.#batch.push({ id, command });
     this.#underWay++;
     return true;
   }
 
+  /** Sends all that was handed over since, in one message: one wake-up. */
   ring(): void {
-    // A message rings by itself.
+    const batch = this.#batch;
+    if (batch.length === 0) return;
+    this.#batch = [];
+    try {
+      this.#port.post(batch);
+    } catch {
+      for (const one of batch) this.#postOne(one); // one of them cannot be posted
+    }
+  }
+
+  /** @throws what the engine says, where nobody waits for an answer */
+  #postOne(one: ToStack): void {
+    try {
+      this.#port.post([one]);
+    } catch (error) {
+      this.#underWay--;
+      if (one.id === 0) throw error;
+      this.#caller.settle(one.id, errorResponse(error, 'request'));
+    }
   }
 
   drain(): void {
@@ -206,6 +231,7 @@ export class PortServer {
   readonly #backlogMax: number;
   readonly #onEnd: (server: PortServer) => void;
   #taken = 0;
+  #outgoing: ToClient[] = [];
 
   /** @param onJoin - called when the client shares the channel */
   constructor(
@@ -221,8 +247,8 @@ export class PortServer {
     this.client = new Client({ answer: (id, response) => this.#answer(id, response) });
     const onMessage = (data: unknown): void => {
       const joined = joinedOf(data);
-      if (joined === null) this.#onMessage(data);
-      else onJoin(joined);
+      if (joined !== null) onJoin(joined);
+      else for (const message of Array.isArray(data) ? data : [data]) this.#onMessage(message);
     };
     this.#port = new EndedPort(port, lease, 'stack', onMessage, () => this.#end());
   }
@@ -238,13 +264,13 @@ export class PortServer {
       id < 0
     ) {
       const detail = `expected a command, got ${message === null ? 'null' : typeof message}`;
-      this.#post({ id, response: errorResponse(new NetError('EPROTO', 'request', { detail }), 'request') });
+      this.#port.post([{ id, response: errorResponse(new NetError('EPROTO', 'request', { detail }), 'request') }]);
       return;
     }
     // A client of ours keeps to the capacity; what somebody else floods the port with ends here.
     if (this.#waiting.length >= this.#backlogMax) {
       const error = new NetError('ENOBUFS', 'request', { detail: 'the channel is full' });
-      this.#post({ id, response: errorResponse(error, 'request') });
+      this.#port.post([{ id, response: errorResponse(error, 'request') }]);
       return;
     }
     this.#waiting.push({ id, command: message.command as Command });
@@ -260,20 +286,18 @@ export class PortServer {
     }
   }
 
-  /** Tells the client how many commands were taken since the last time. */
+  /** Sends the client, in one message, its answers and how many commands were taken since the last time. */
   flush(): void {
     this.fill();
-    if (this.#taken === 0) return;
-    this.#post({ taken: this.#taken });
+    if (this.#taken > 0) this.#outgoing.push({ taken: this.#taken });
     this.#taken = 0;
+    if (this.#outgoing.length === 0) return;
+    this.#port.post(this.#outgoing);
+    this.#outgoing = [];
   }
 
   #answer(id: number, response: Response): void {
-    if (id !== 0) this.#post({ id, response });
-  }
-
-  #post(message: ToClient): void {
-    this.#port.post(message);
+    if (id !== 0) this.#outgoing.push({ id, response });
   }
 
   #end(): void {
@@ -284,7 +308,8 @@ export class PortServer {
 
   /** The stack ends. */
   close(): void {
-    this.#post({ isGone: true });
+    this.#outgoing.push({ isGone: true });
+    this.flush();
     this.#port.close();
   }
 }

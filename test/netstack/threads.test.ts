@@ -223,6 +223,35 @@ for (const link of ['this thread', 'a port', 'shared memory'] as const) {
   });
 }
 
+for (const link of ['this thread', 'a port', 'shared memory'] as const) {
+  test(`over ${link}: an idle channel costs nothing, and what many sockets send in one turn is one wake-up`, {
+    timeout: 30_000,
+  }, async () => {
+    const shared = link !== 'a port';
+    const [own, other] = pipedPair({ addresses: [`${OWN}/24`], shared }, { addresses: [`${OTHER}/24`] });
+    const { netstack } = own.run();
+    other.run();
+    const channel = link === 'this thread' ? netstack.commandChannel() : Channel.from(netstack.share());
+    const sockets = await Promise.all(Array.from({ length: 20 }, () => udpBind(channel)));
+    for (const socket of sockets) socket.receive().catch(() => {});
+    await udpBind(channel);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    let turns = 0;
+    const poll = netstack.pollDeviceIo.bind(netstack);
+    netstack.pollDeviceIo = (now, device) => {
+      turns++;
+      return poll(now, device);
+    };
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    assert.equal(turns, 0, 'turns of a stack whose clients wait');
+    await Promise.all(sockets.map((socket) => socket.send(Uint8Array.of(1), { host: OTHER, port: 9 })));
+    assert.ok(turns >= 1 && turns <= 10, `${turns} turns for 20 datagrams`);
+    channel.close();
+    own.close();
+    other.close();
+  });
+}
+
 test('a thread that blocks in accept decides about SYNs', { timeout: 30_000 }, async () => {
   const [own, other] = drivenPair();
   const worker = start('ask-syn', [other.commandChannel().share()]);
