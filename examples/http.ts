@@ -1,6 +1,6 @@
 import { createHost } from 'ethertype';
 import { DnsServer } from 'ethertype/dns';
-import { Driver, Netstack, resolverOver, tcpConnect } from 'ethertype/netstack';
+import { Driver, Netstack, resolve, tcpConnect } from 'ethertype/netstack';
 import { pipePair } from 'ethertype/phy';
 
 // resolve, connect, send, receive, close: the exchange of the small socket layer, over a channel.
@@ -17,10 +17,11 @@ const serving = (async () => {
   await stream.close();
 })();
 
-const driver = new Driver(new Netstack({ addresses: ['10.0.0.2/24'], memory: left.memory }), right).run();
+const config = { addresses: ['10.0.0.2/24'], nameServers: ['10.0.0.1'], memory: left.memory };
+const driver = new Driver(new Netstack(config), right).run();
 const host = 'neverssl.lan';
-const [address] = await resolverOver(driver, { nameServers: ['10.0.0.1'] }).lookup(host);
-const stream = await tcpConnect(driver, { host: `${address}`, port: 80 });
+const [address] = await resolve(driver, host);
+const stream = await tcpConnect(driver, { host: address!, port: 80 });
 await stream.write(new TextEncoder().encode(`GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`));
 let response = '';
 for await (const chunk of stream) response += new TextDecoder().decode(chunk);

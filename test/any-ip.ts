@@ -42,3 +42,32 @@ export function anyIpRig(medium: 'ip' | 'ethernet' = 'ip', own = true): AnyIpRig
   };
   return { clock, proxy, client, close };
 }
+
+/** A packet: the SYN of a host that does not exist; addresses as four bytes. */
+export function spoofedSyn(
+  sourcePort: number,
+  port: number,
+  source: readonly number[],
+  destination: readonly number[],
+): Uint8Array {
+  const bytes = new Uint8Array(40);
+  const dv = new DataView(bytes.buffer);
+  dv.setUint16(0, 0x4500);
+  dv.setUint16(2, 40);
+  dv.setUint16(8, 0x4006);
+  bytes.set([...source, ...destination], 12);
+  dv.setUint16(20, sourcePort);
+  dv.setUint16(22, port);
+  dv.setUint32(24, sourcePort * 7);
+  dv.setUint16(32, 0x5002);
+  dv.setUint16(34, 65_535);
+  const sum = (from: number, start: number): number => {
+    let total = start;
+    for (let at = from; at < (from === 0 ? 20 : 40); at += 2) total += dv.getUint16(at);
+    while (total > 0xffff) total = (total & 0xffff) + (total >> 16);
+    return ~total & 0xffff;
+  };
+  dv.setUint16(10, sum(0, 0));
+  dv.setUint16(36, sum(12, 6 + 20));
+  return bytes;
+}

@@ -4,6 +4,9 @@ import {
   type FlowRecord,
   formatFlow,
   type GatewayOptions,
+  type LimitSet,
+  type Limits,
+  OVER_LIMIT,
   Policy,
   type PolicyDocument,
   type Publication,
@@ -24,13 +27,21 @@ export const GATEWAY_OPTIONS = {
   host: { type: 'string', multiple: true },
   log: { type: 'string' },
   upstream: { type: 'string' },
+  'flow-rate': { type: 'string' },
+  'flow-bytes': { type: 'string' },
+  'all-rate': { type: 'string' },
+  'all-bytes': { type: 'string' },
 } as const;
 
 export const GATEWAY_USAGE = `  --allow RULE             what is allowed; with one, all else is denied; may be repeated, as all of these
   --deny RULE              what is denied, before all that is allowed
                            RULE is [PROTOCOL:]TARGET[:PORTS]: an address, a prefix, a name, *.name, sni=NAME or *, as in
                            10.0.0.0/8, tcp:*.example.org:443, [fd00::1]:80, udp:*:53
-  --policy FILE            the same as JSON: {"default": "deny", "allow": [RULE...], "deny": [RULE...]}
+  --policy FILE            the same as JSON: {"default": "deny", "allow": [RULE...], "deny": [RULE...], "limits":
+                           {"flow": {"bytesPerSecond": N, "bytes": N}, "all": {"bytesPerSecond": N, "bytes": N}}}
+  --flow-rate N            bytes a second of each flow, each way: TCP is held up, datagrams are dropped; 500k, 10M, 1G
+  --flow-bytes N           bytes of each flow, both ways together: then it is reset
+  --all-rate N, --all-bytes N    the same of all flows together; then none begins any more
   --publish HOST:GUEST     a port of the machine's loopback that leads to one of the guest, as 8080:80; ADDRESS:HOST:GUEST
                            listens on another address
   --host-loopback          the router's address leads to the machine's own loopback; else it is refused
@@ -49,6 +60,10 @@ export interface GatewayValues {
   readonly host?: string[] | undefined;
   readonly log?: string | undefined;
   readonly upstream?: string | undefined;
+  readonly 'flow-rate'?: string | undefined;
+  readonly 'flow-bytes'?: string | undefined;
+  readonly 'all-rate'?: string | undefined;
+  readonly 'all-bytes'?: string | undefined;
 }
 
 export interface GatewaySettings {
@@ -73,7 +88,9 @@ export function readGateway(values: GatewayValues): GatewaySettings {
   };
 }
 
-function readPolicy({ allow = [], deny = [], policy }: GatewayValues): Policy {
+function readPolicy(values: GatewayValues): Policy {
+  const { allow = [], deny = [], policy } = values;
+  const ofOptions = readLimits(values);
   for (const [option, rules] of [
     ['allow', allow],
     ['deny', deny],
@@ -88,19 +105,52 @@ function readPolicy({ allow = [], deny = [], policy }: GatewayValues): Policy {
   }
   const document = policy === undefined ? {} : readDocument(policy);
   try {
+    new Policy(document); // what is wrong in the file is said before options stand in for it
     return new Policy({
       ...document,
       allow: [...(document.allow ?? []), ...allow],
       deny: [...(document.deny ?? []), ...deny],
+      ...mergeLimits(document.limits, ofOptions),
     });
   } catch (error) {
     throw new CommandError(`${policy}: ${(error as Error).message}`);
   }
 }
 
+const UNITS: Readonly<Record<string, number>> = { '': 1, k: 1e3, m: 1e6, g: 1e9 };
+
+function readBytes(option: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const match = /^(\d+(?:\.\d+)?)([kmg]?)$/i.exec(text);
+  const bytes = Number(match?.[1]) * UNITS[match?.[2]?.toLowerCase() ?? '']!;
+  if (match !== null && bytes >= 1) return bytes;
+  throw new UsageError(`--${option}: expected bytes, like 500k, 10M or 1G, got ${JSON.stringify(text)}`);
+}
+
+function readLimits(values: GatewayValues): LimitSet {
+  const read = (of: 'flow' | 'all') => ({
+    bytesPerSecond: readBytes(`${of}-rate`, values[`${of}-rate`]),
+    bytes: readBytes(`${of}-bytes`, values[`${of}-bytes`]),
+  });
+  return { flow: read('flow'), all: read('all') };
+}
+
+/** What the options say goes before what the file says. Limits that are none are left to the policy to refuse. */
+function mergeLimits(file: LimitSet | undefined, options: LimitSet): { limits?: LimitSet } {
+  const merge = (of: 'flow' | 'all'): Limits => ({
+    bytesPerSecond: options[of]?.bytesPerSecond ?? file?.[of]?.bytesPerSecond,
+    bytes: options[of]?.bytes ?? file?.[of]?.bytes,
+  });
+  const isSaid = [options.flow, options.all].some((of) => of?.bytesPerSecond !== undefined || of?.bytes !== undefined);
+  if (!isSaid) return file === undefined ? {} : { limits: file };
+  return { limits: { flow: merge('flow'), all: merge('all') } };
+}
+
 function readDocument(path: string): PolicyDocument {
   try {
-    return JSON.parse(readFileSync(path, 'utf8')) as PolicyDocument;
+    const document: unknown = JSON.parse(readFileSync(path, 'utf8'));
+    if (typeof document === 'object' && document !== null) return document as PolicyDocument;
+    throw new Error('expected an object');
   } catch (error) {
     throw new CommandError(`cannot read the policy in ${path}: ${(error as Error).message}`);
   }
@@ -131,13 +181,13 @@ function readHost(text: string): [string, string] {
   return [text.slice(0, at), text.slice(at + 1)];
 }
 
-/** What is said of flows: denied ones to people, all of them to the file of `--log`. */
+/** What is said of flows: those denied, or over a limit, to people; all of them to the file of `--log`. */
 export function flowWriter(file: string | undefined, say: (line: string) => void) {
   const log: WriteStream | null = file === undefined ? null : createWriteStream(file, { flags: 'a' });
   log?.on('error', (error) => say(`the log ends here: ${error.message}`));
   const onFlow = (record: FlowRecord): void => {
     log?.write(`${JSON.stringify(record)}\n`);
-    if (record.verdict === 'deny') say(formatFlow(record));
+    if (record.verdict === 'deny' || record.result === OVER_LIMIT) say(formatFlow(record));
   };
   const close = (): Promise<void> =>
     new Promise((resolve) => (log === null || log.destroyed ? resolve() : log.end(resolve)));

@@ -3,6 +3,7 @@
  * The command line tool: finds the command, and turns what it throws into one line on stderr and an exit code: 0 for
  * success, 1 for a failed operation, 2 for wrong usage. @module
  */
+import { isatty } from 'node:tty';
 import { nearest } from './args.ts';
 import { type Command, UsageError } from './command.ts';
 import { version } from './version.ts';
@@ -79,9 +80,20 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(0);
 });
 
+const STREAMS = [0, 1, 2];
+const terminals = STREAMS.filter((fd) => isatty(fd));
+
+/** At its end Node sets its terminals back, and aborts where one has hung up meanwhile: then it ends as others do. */
+function endWithTerminal(): void {
+  if (terminals.every((fd) => isatty(fd))) return;
+  process.removeAllListeners('SIGHUP');
+  process.kill(process.pid, 'SIGHUP');
+}
+
 const args = process.argv.slice(2);
 try {
   process.exitCode = await run(args);
+  endWithTerminal();
 } catch (error) {
   const isUsage = error instanceof UsageError;
   const known = args[0] !== undefined && Object.hasOwn(COMMANDS, args[0]) ? ` ${args[0]}` : '';

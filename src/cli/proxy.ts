@@ -1,13 +1,14 @@
 /** `ethertype proxy`: the router of an interface or a virtual machine, which relays every flow under rules. @module */
-import type { Server, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Device } from '../phy/index.ts';
 import { Gateway, NETWORK } from '../proxy/index.ts';
-import { listenQemu, qemuDevice } from '../qemu/index.ts';
+import { connectQemu, listenQemu, type QemuPlace, qemuDevice } from '../qemu/index.ts';
 import { readInteger, readOptions } from './args.ts';
 import * as client from './client.ts';
 import { type Command, CommandError, UsageError } from './command.ts';
 import { FAULT_OPTIONS, FAULT_USAGE, readFaults } from './fault-options.ts';
 import { flowWriter, GATEWAY_OPTIONS, GATEWAY_USAGE, type GatewaySettings, readGateway } from './gateway-options.ts';
+import { STATS_USAGE, UseWatch } from './use.ts';
 import { openRecorder, wrap } from './wire.ts';
 
 /** How often the interface is looked after: somebody may delete it. */
@@ -17,7 +18,7 @@ const MTU_MIN = 68;
 const MTU_MAX = 65_535;
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-const usage = `usage: ethertype proxy (--tap NAME | --tun NAME | --qemu PATH) [OPTION]...
+const usage = `usage: ethertype proxy (--tap NAME | --tun NAME | --qemu PATH | --qemu-connect PATH) [OPTION]...
 
 Every flow that comes in on the interface, to whatever address and port, is relayed to the machine's own network as far as
 the rules let it. The router is ${NETWORK.router.join(' and ')}, the resolver ${NETWORK.resolver.join(' and ')}; on Ethernet DHCP gives out
@@ -34,6 +35,10 @@ ${NETWORK.guest[0]} and on, and router advertisements the prefix. It runs until 
   --pcap FILE              records every packet as the wire has it: classic pcap if FILE ends in .pcap, else pcapng,
                            with why the stack dropped it as a comment
   --qemu PATH              the UNIX socket to wait on for a virtual machine, one at a time
+  --qemu-connect PATH      the one where a virtual machine waits (server=on): so it survives a restart of the proxy, which
+                           a QEMU that connects does from 8.0 on, with reconnect=1
+                           PATH may be tcp:HOST:PORT, for a TCP socket (addr.type=inet)
+${STATS_USAGE}
 ${GATEWAY_USAGE}
 
 ${FAULT_USAGE}`;
@@ -43,6 +48,8 @@ const OPTIONS = {
   tap: { type: 'string' },
   tun: { type: 'string' },
   qemu: { type: 'string' },
+  'qemu-connect': { type: 'string' },
+  stats: { type: 'string' },
   'host-address': { type: 'string', multiple: true },
   mtu: { type: 'string' },
   'no-offload': { type: 'boolean' },
@@ -55,6 +62,24 @@ type Values = ReturnType<typeof readOptions<typeof OPTIONS>>['values'];
 const complain = (message: string): void => void process.stderr.write(`ethertype proxy: ${message}\n`);
 
 type Start = (device: Device) => Promise<Gateway>;
+type End = (gateway: Gateway) => Promise<void>;
+
+/** The socket of a virtual machine, and whether that waits on it. */
+interface QemuWay {
+  readonly path: string;
+  readonly waits: boolean;
+}
+
+/** A path, or `tcp:HOST:PORT`. */
+function readPlace(text: string): QemuPlace {
+  if (!text.startsWith('tcp:')) return text;
+  const match = /^tcp:(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (match === null || port < 1 || port > 65_535) {
+    throw new UsageError(`--qemu: expected PATH or tcp:HOST:PORT, got ${JSON.stringify(text)}`);
+  }
+  return { host: match[1] ?? (match[2] || '127.0.0.1'), port };
+}
 
 /** Resolves at the first signal, or when `isOver` gives an error. */
 function untilEnd(isOver: () => Error | null): Promise<Error | null> {
@@ -73,7 +98,7 @@ function untilEnd(isOver: () => Error | null): Promise<Error | null> {
   });
 }
 
-async function proxyInterface(values: Values, start: Start): Promise<void> {
+async function proxyInterface(values: Values, start: Start, end: End): Promise<void> {
   const settings = client.readInterface({ ...values, 'name-server': undefined }, [`${NETWORK.router[0]}/24`]);
   const wire = await client.openWire('proxy', settings);
   const gateway = await start(wire.device);
@@ -82,12 +107,12 @@ async function proxyInterface(values: Values, start: Start): Promise<void> {
   console.log(`ethertype proxy: ${NETWORK.router[0]} on ${wire.tun.name}, MTU ${wire.tun.mtu}`);
   const failure = await untilEnd(() => wire.tun.failure);
   endScenario();
-  await gateway.close();
+  await end(gateway);
   wire.closeCapture();
   if (failure !== null) throw new CommandError(`interface ${wire.tun.name} is gone: ${failure.message}`);
 }
 
-async function proxyQemu(path: string, values: Values, start: Start): Promise<void> {
+async function proxyQemu(way: QemuWay, values: Values, start: Start, end: End): Promise<void> {
   const mtu = readInteger('mtu', values.mtu, MTU_MIN, MTU_MAX);
   const faults = readFaults(values);
   const recorder = openRecorder(values.pcap, complain);
@@ -98,7 +123,8 @@ async function proxyQemu(path: string, values: Values, start: Start): Promise<vo
     current = null;
     old?.endScenario();
     old?.socket.destroy();
-    await (await old?.gateway)?.close();
+    const gateway = await old?.gateway.catch(() => null); // `enter` has told why
+    if (gateway) await end(gateway);
   };
   // A machine that comes anew takes the place of the one before.
   const enter = async (socket: Socket): Promise<void> => {
@@ -115,7 +141,8 @@ async function proxyQemu(path: string, values: Values, start: Start): Promise<vo
     explain(host);
     own.endScenario = beginScenario(host.clock);
   };
-  const server: Server = await listenQemu(path, (socket) => {
+  const open = way.waits ? connectQemu : listenQemu;
+  const source = await open(readPlace(way.path), (socket) => {
     turn = turn
       .then(() => enter(socket))
       .catch((error: unknown) => {
@@ -123,9 +150,9 @@ async function proxyQemu(path: string, values: Values, start: Start): Promise<vo
         socket.destroy();
       });
   });
-  console.log(`ethertype proxy: ${NETWORK.router[0]} behind ${path}`);
+  console.log(`ethertype proxy: ${NETWORK.router[0]} behind ${way.path}`);
   await untilEnd(() => null);
-  server.close();
+  source.close();
   await turn;
   await leave();
   recorder?.close();
@@ -134,21 +161,31 @@ async function proxyQemu(path: string, values: Values, start: Start): Promise<vo
 async function run(args: string[]): Promise<number> {
   const { values } = readOptions(args, OPTIONS);
   const settings: GatewaySettings = readGateway(values);
-  const { qemu, tap, tun } = values;
-  if ([qemu, tap, tun].filter((value) => value !== undefined).length !== 1) {
-    throw new UsageError('expected one of --tap NAME, --tun NAME and --qemu PATH');
+  const { qemu, 'qemu-connect': qemuConnect, tap, tun } = values;
+  if ([qemu, qemuConnect, tap, tun].filter((value) => value !== undefined).length !== 1) {
+    throw new UsageError('expected one of --tap NAME, --tun NAME, --qemu PATH and --qemu-connect PATH');
   }
   const { onFlow, close } = flowWriter(settings.log, complain);
+  const watch = new UseWatch(values.stats);
   const start: Start = async (device) => {
     try {
-      return await Gateway.start({ ...settings.gateway, device, onFlow });
+      const gateway = await Gateway.start({ ...settings.gateway, device, onFlow });
+      watch.start(gateway);
+      return gateway;
     } catch (error) {
       device.close();
       throw error;
     }
   };
-  if (qemu === undefined) await proxyInterface(values, start);
-  else await proxyQemu(qemu, values, start);
+  const end: End = async (gateway) => {
+    watch.end(gateway);
+    await gateway.close();
+    const left = watch.after(gateway);
+    if (left !== null) complain(left);
+  };
+  const path = qemu ?? qemuConnect;
+  if (path === undefined) await proxyInterface(values, start, end);
+  else await proxyQemu({ path, waits: qemu === undefined }, values, start, end);
   await close();
   return 0;
 }

@@ -5,10 +5,11 @@ import { readInteger, readOptions } from './args.ts';
 import { type Command, UsageError } from './command.ts';
 import { FAULT_OPTIONS, FAULT_USAGE, type FaultPlan, readFaults } from './fault-options.ts';
 import { flowWriter, GATEWAY_OPTIONS, GATEWAY_USAGE, type GatewaySettings, readGateway } from './gateway-options.ts';
+import { STATS_USAGE, UseWatch } from './use.ts';
 import { openRecorder, wrap } from './wire.ts';
 
 const MTU = 1500;
-const FORWARDED = ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
+const FORWARDED = ['SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
 
 const usage = `usage: ethertype run [OPTION]... -- COMMAND [ARGUMENT]...
 
@@ -21,6 +22,7 @@ code, signals and the terminal are COMMAND's; with it ends everything it started
   ethertype run --allow '*.npmjs.org:443' -- npm ci
 
 ${GATEWAY_USAGE}
+${STATS_USAGE}
   --pcap FILE              records every packet: classic pcap if FILE ends in .pcap, else pcapng, with why the stack
                            dropped it as a comment
   --mtu N                  the largest IP packet, 1280 to 65535; default ${MTU}
@@ -30,6 +32,7 @@ ${FAULT_USAGE}`;
 
 const OPTIONS = {
   ...GATEWAY_OPTIONS,
+  stats: { type: 'string' },
   pcap: { type: 'string' },
   loss: { type: 'string' },
   ...FAULT_OPTIONS,
@@ -38,6 +41,7 @@ const OPTIONS = {
 
 interface Settings extends GatewaySettings {
   readonly command: readonly string[];
+  readonly stats: string | undefined;
   readonly pcap: string | undefined;
   readonly faults: FaultPlan | null;
   readonly mtu: number;
@@ -53,6 +57,7 @@ function readSettings(args: string[]): Settings {
   return {
     ...readGateway(values),
     command,
+    stats: values.stats,
     pcap: values.pcap,
     faults: readFaults({ ...values, drop }),
     mtu: readInteger('mtu', values.mtu, 1280, 65_535) ?? MTU,
@@ -63,6 +68,7 @@ const complain = (message: string): void => void process.stderr.write(`ethertype
 
 async function run(args: string[]): Promise<number> {
   const settings = readSettings(args);
+  const watch = new UseWatch(settings.stats);
   const recorder = openRecorder(settings.pcap, complain);
   const space = await runInNamespace({
     command: settings.command,
@@ -84,23 +90,22 @@ async function run(args: string[]): Promise<number> {
   explain(gateway.host);
   const endScenario = beginScenario(gateway.host.clock);
   passSignals(space.kill);
+  watch.start(gateway);
   space.start();
   const code = await space.ended;
+  watch.end(gateway);
   endScenario();
   await gateway.close();
   await close();
   recorder?.close();
+  const left = watch.after(gateway);
+  if (left !== null) complain(left);
   return code;
 }
 
-/** Signals to us are for the command. What the terminal sends, it has got already. */
+/** Signals to us are for the command; one that it has got already, from a terminal, it does not get twice. */
 function passSignals(kill: (signal: NodeJS.Signals) => void): void {
   for (const signal of FORWARDED) process.on(signal, () => kill(signal));
-  for (const signal of ['SIGINT', 'SIGQUIT'] as const) {
-    process.on(signal, () => {
-      if (!process.stdin.isTTY) kill(signal);
-    });
-  }
 }
 
 export const command: Command = {

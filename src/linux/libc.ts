@@ -108,6 +108,13 @@ export interface Libc {
   map(fd: number, length: number): Uint8Array | null;
   unmap(bytes: Uint8Array): void;
   mount(source: string, target: string, type: string, flags: number, data: number): number;
+  umount2(target: string, flags: number): number;
+  /** `handler`: 0, the default; 1, ignored. */
+  signal(signal: number, handler: number): number;
+  /** `info` is where a siginfo_t goes. */
+  waitid(type: number, id: number, info: number, options: number): number;
+  /** _exit(2): at once, nothing is done before. */
+  exit(code: number): never;
   errno(): number;
   /** Where the first byte of `bytes` lies; stable as long as the array lives. */
   address(bytes: Uint8Array): number;
@@ -172,6 +179,10 @@ async function bindLibc(): Promise<Libc> {
     sendmsg: bind<Libc['sendmsg']>('int64_t sendmsg(int, uintptr_t, int)'),
     recvmsg: bind<Libc['recvmsg']>('int64_t recvmsg(int, uintptr_t, int)'),
     mount: bind<Libc['mount']>('int mount(const char *, const char *, const char *, unsigned long, uintptr_t)'),
+    umount2: bind<Libc['umount2']>('int umount2(const char *, int)'),
+    signal: bind<Libc['signal']>('intptr_t signal(int, intptr_t)'),
+    waitid: bind<Libc['waitid']>('int waitid(int, uint32_t, uintptr_t, int)'),
+    exit: bind<Libc['exit']>('void _exit(int)'),
     errno: () => koffi.errno(),
     address: (bytes) => Number(koffi.address(bytes)),
     watch: (fd) => {

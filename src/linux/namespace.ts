@@ -3,18 +3,24 @@
  * process holds. Nothing needs root where the kernel lets users make namespaces. @module
  */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { NetError } from '../errors.ts';
 import { type ControlMessage, ControlSocket } from './control-socket.ts';
 import { loadLibc } from './libc.ts';
+import { keepFront } from './terminal.ts';
 import { attachTunQueue, type TunDevice, type TunQueue } from './tun.ts';
 
 /** How long the namespace may take to be ready. */
 const READY_MS = 15_000;
 
-/** What the program inside is told. */
-export interface ChildPlan {
+/** What is run, and what it finds inside. */
+export interface NamespacePlan extends ChildPlan {
   readonly command: readonly string[];
+}
+
+/** What the program inside is told, beside the command. */
+export interface ChildPlan {
   /** The TAP's name inside. */
   readonly name: string;
   readonly mtu: number;
@@ -36,29 +42,39 @@ export interface NamespaceRun {
   readonly ended: Promise<number>;
 }
 
+/**
+ * unshare(1) is what all inside ends with, and no signal is for it: a terminal and a shell send theirs to our whole group.
+ * Those behind it take them anew.
+ */
+const SHELL = 'trap "" HUP INT QUIT TERM USR1 USR2 TSTP; exec unshare "$@"';
 const UNSHARE = ['--user', '--map-root-user', '--net', '--mount', '--pid', '--fork', '--kill-child', '--'];
+/** What is kept of what unshare(1) says. */
+const SAID_MAX = 1000;
 
 /**
  * Makes the namespace.
  * @throws NetError ENOSYS, EPERM, ETIMEDOUT: one line that says what is missing
  */
-export async function runInNamespace(plan: ChildPlan): Promise<NamespaceRun> {
+export async function runInNamespace({ command, ...plan }: NamespacePlan): Promise<NamespaceRun> {
   const libc = await loadLibc();
   const [ours, theirs] = ControlSocket.pair(libc);
+  const putInFront = keepFront(libc);
   const helper = fileURLToPath(new URL('./namespace-child.js', import.meta.url));
-  const args = [...UNSHARE, process.execPath, helper, JSON.stringify(plan)];
-  const child = spawn('unshare', args, { stdio: ['inherit', 'inherit', 'inherit', theirs] });
+  const args = [...UNSHARE, process.execPath, helper, JSON.stringify(plan), ...command];
+  // Descriptor 4 is the command's standard error; on their own stand the complaints of who makes the namespace.
+  const child = spawn('/bin/sh', ['-c', SHELL, 'sh', ...args], { stdio: ['inherit', 'inherit', 'pipe', theirs, 2] });
   libc.close(theirs);
   let told: (message: ControlMessage | null) => void = () => {};
   const first = new Promise<ControlMessage | null>((resolve) => {
     told = resolve;
   });
   const control = new ControlSocket(libc, ours, (message) => told(message));
-  const ended = endOf(child, control);
+  const ended = endOf(child, control).finally(putInFront);
   try {
     const { text, fd } = await ready(first, child);
     const descriptor = JSON.parse(text) as Omit<TunQueue, 'fd'> & { error?: string };
     if (descriptor.error !== undefined || fd < 0) throw failure(descriptor.error ?? 'no interface came');
+    child.stderr!.pipe(process.stderr, { end: false });
     const device = await attachTunQueue({ ...descriptor, fd });
     const kill = (signal: NodeJS.Signals): void => void control.send(signal);
     return { device, start: () => void control.send('go'), kill, ended };
@@ -84,7 +100,10 @@ function endOf(child: ChildProcess, control: ControlSocket): Promise<number> {
 
 /** The first message from inside. */
 function ready(first: Promise<ControlMessage | null>, child: ChildProcess): Promise<ControlMessage> {
-  const missing = 'cannot make a namespace: this needs unshare (util-linux) and user namespaces that the kernel allows';
+  let said = '';
+  child.stderr!.on('data', (chunk) => {
+    if (said.length < SAID_MAX) said += chunk;
+  });
   return new Promise((resolve, reject) => {
     const timer = setTimeout(
       () => reject(new NetError('ETIMEDOUT', 'run', { detail: 'the namespace is not ready' })),
@@ -92,15 +111,40 @@ function ready(first: Promise<ControlMessage | null>, child: ChildProcess): Prom
     );
     const fail = (): void => {
       clearTimeout(timer);
-      reject(failure(missing));
+      reject(failure(missing(said)));
     };
     child.once('error', fail);
-    child.once('exit', fail);
+    child.once('close', fail);
     void first.then((message) => {
       if (message === null) return; // its exit says more
       clearTimeout(timer);
-      child.off('exit', fail);
+      child.off('close', fail);
+      child.stderr!.removeAllListeners('data');
       resolve(message);
     });
   });
+}
+
+/** Settings of the kernel that keep users from making namespaces, and what they are then. */
+const FORBIDDING: readonly [setting: string, value: string][] = [
+  ['user.max_user_namespaces', '0'],
+  ['user.max_net_namespaces', '0'],
+  ['user.max_mnt_namespaces', '0'],
+  ['user.max_pid_namespaces', '0'],
+  ['kernel.unprivileged_userns_clone', '0'],
+  ['kernel.apparmor_restrict_unprivileged_userns', '1'],
+];
+
+/** Why there is no namespace, from what unshare(1) said and how the kernel is set. */
+function missing(said: string): string {
+  if (/unshare: not found/.test(said)) return 'there is no unshare(1): install util-linux';
+  const set = FORBIDDING.filter(([setting, value]) => {
+    try {
+      return readFileSync(`/proc/sys/${setting.replace('.', '/')}`, 'utf8').trim() === value;
+    } catch {
+      return false; // this kernel has no such setting
+    }
+  });
+  const why = set.map(([setting, value]) => `${setting} is ${value}`).join(', ') || 'are user namespaces allowed here?';
+  return `cannot make a namespace: ${said.trim() || 'unshare has failed'} (${why})`;
 }

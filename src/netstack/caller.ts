@@ -7,6 +7,7 @@ import type { BlockingOptions } from '../sockets/backend.ts';
 import { holdProcess } from '../sockets/real-clock.ts';
 import type { WaitOptions } from '../sockets/waiters.ts';
 import { type Command, errorOf, errorResponse, type Handle, type Response } from './commands.ts';
+import { noteOf } from './handles.ts';
 
 /** Commands that wait for room in a full channel; one more fails with ENOBUFS. */
 const OUTBOX_MAX = 1 << 17;
@@ -26,6 +27,8 @@ export interface Link {
   drain(): void;
   /** Somebody waits for answers without blocking (or nobody does any more). */
   listen(isWanted: boolean): void;
+  /** Whether those who wait keep the process alive. */
+  hold?(isWanted: boolean): void;
   /** Stops the thread until the stack may have answered, but no longer than `ms`. */
   wait(ms: number): void;
   /** Why this thread may not stop, or null. */
@@ -50,8 +53,8 @@ const unrung = new Set<Caller>();
 
 export class Caller {
   readonly link: Link;
-  /** Called with changes in the rings of a stream. */
-  readonly streams = new Map<Handle, (events: number) => void>();
+  /** Called with changes in the rings of a stream, by what a note carries of its handle. */
+  readonly streams = new Map<number, (events: number) => void>();
   /** Called once when the stack is gone. */
   readonly mourners = new Set<() => void>();
   #dead: NetError | null = null;
@@ -59,6 +62,7 @@ export class Caller {
   #outbox: Waiting[] = [];
   #nextId = 1;
   #listeners = 0;
+  #holders = 0;
   #mustRing = false;
   readonly #ringNow = (): void => this.flush();
 
@@ -113,13 +117,16 @@ export class Caller {
     if (this.#dead === null) this.#enqueue(handle, null);
   }
 
-  /** Hands over, or keeps until there is room; false: there is too much already. */
+  /**
+   * Hands over, or keeps until there is room; false: there is too much already. What closes sockets, and notes, are always
+   * kept: there are no more of them than sockets.
+   */
   #enqueue(id: number, command: Command | null): boolean {
     if (this.#outbox.length === 0 && this.#send(id, command)) {
       this.ringSoon();
       return true;
     }
-    if (this.#outbox.length >= OUTBOX_MAX && command !== null) return false;
+    if (this.#outbox.length >= OUTBOX_MAX && command !== null && id !== 0) return false;
     this.#outbox.push({ id, command });
     // What is handed over must leave: answers are listened to until it has.
     if (this.#outbox.length === 1) this.listen(1);
@@ -136,15 +143,17 @@ export class Caller {
     if (signal?.aborted) return Promise.reject(signal.reason);
     return new Promise((resolve, reject) => {
       const onAbort = (): void => this.cancel(id);
+      let isSettled = false;
       this.listen(1);
       const id = this.call(command, (response) => {
+        isSettled = true;
         this.listen(-1);
         signal?.removeEventListener('abort', onAbort);
         if (response.kind !== 'error') resolve(response);
         else if (signal?.aborted && response.code === 'ECANCELED') reject(signal.reason);
         else reject(errorOf(response));
       });
-      signal?.addEventListener('abort', onAbort, { once: true });
+      if (!isSettled) signal?.addEventListener('abort', onAbort, { once: true });
     });
   }
 
@@ -163,10 +172,18 @@ export class Caller {
   /** Sends `command` now or throws; nobody waits for its answer. @throws NetError EAGAIN when the channel is full */
   post(command: Command): void {
     if (this.#dead !== null) throw this.#dead;
-    if (this.#outbox.length > 0 || !this.link.send(0, command)) {
+    if (this.#outbox.length > 0 || !this.#tryPost(command)) {
       throw new NetError('EAGAIN', 'request', { detail: 'the channel is full' });
     }
     this.ringSoon();
+  }
+
+  #tryPost(command: Command): boolean {
+    try {
+      return this.link.send(0, command);
+    } catch (error) {
+      throw errorOf(errorResponse(error, 'request')); // what the engine says of a command that cannot be posted
+    }
   }
 
   requestBlocking(command: Command, options: BlockingOptions = {}): Response {
@@ -194,8 +211,18 @@ export class Caller {
       const answer = this.block('request', () => box.answer, { timeoutMs: CANCEL_MS });
       return answer.kind === 'error' && answer.code === 'ECANCELED' ? null : answer;
     } catch {
+      // It may still be answered: a socket that nobody is there for any more is closed.
+      if (this.#pending.has(id)) this.#pending.set(id, (response) => this.#closeOpened(response));
       return null;
     }
+  }
+
+  #closeOpened(response: Response): void {
+    const { kind } = response;
+    if (kind === 'accepted' || kind === 'connected') this.tell({ kind: 'tcp-abort', handle: response.handle });
+    else if (kind === 'listening') this.tell({ kind: 'tcp-close', handle: response.handle });
+    else if (kind === 'bound') this.tell({ kind: 'udp-close', handle: response.handle });
+    else if (kind === 'opened') this.tell({ kind: 'raw-close', handle: response.handle });
   }
 
   /** @throws NetError EDEADLK, EOPNOTSUPP */
@@ -237,12 +264,23 @@ export class Caller {
     this.link.ring();
   }
 
-  /** Counts those who wait without blocking; while there are any, answers are listened to and the process lives. */
-  listen(change: 1 | -1): void {
+  /** Whether the stack runs on this thread. */
+  get isLocal(): boolean {
+    return this.link.refusesBlocking()?.code === 'EDEADLK';
+  }
+
+  /** Counts those who wait without blocking; while there are any, answers are listened to, and if they hold it the process lives. */
+  listen(change: 1 | -1, holds = true): void {
+    if (holds) this.#hold(change);
     this.#listeners += change;
-    holdProcess(change);
     if (change === 1 && this.#listeners === 1) this.link.listen(true);
     if (change === -1 && this.#listeners === 0) this.link.listen(false);
+  }
+
+  #hold(change: 1 | -1): void {
+    this.#holders += change;
+    holdProcess(change);
+    if (this.#holders === (change === 1 ? 1 : 0)) this.link.hold?.(change === 1);
   }
 
   get isListening(): boolean {
@@ -259,7 +297,7 @@ export class Caller {
 
   /** Called by the link: the rings of a stream have changed. */
   event(handle: Handle, events: number): void {
-    this.streams.get(handle)?.(events);
+    this.streams.get(noteOf(handle))?.(events);
   }
 
   /** Called by the link: there is room again. */
@@ -267,11 +305,21 @@ export class Caller {
     const outbox = this.#outbox;
     if (outbox.length === 0) return;
     let sent = 0;
-    while (sent < outbox.length && this.#send(outbox[sent]!.id, outbox[sent]!.command)) sent++;
-    if (sent === 0) return;
+    while (sent < outbox.length && this.#sendWaiting(outbox[sent]!)) sent++;
+    if (sent === 0 || this.#dead !== null) return; // whom it was answered to may have closed the channel
     this.#outbox = outbox.slice(sent);
     this.ringSoon();
     if (this.#outbox.length === 0) this.listen(-1);
+  }
+
+  /** One that cannot be sent at all is answered here, and holds up no other. */
+  #sendWaiting({ id, command }: Waiting): boolean {
+    try {
+      return this.#send(id, command);
+    } catch (error) {
+      this.settle(id, errorResponse(error, 'request'));
+      return true;
+    }
   }
 
   /** Called by the link: the stack is gone, or this side lets go of it. Everything that waits fails. */

@@ -6,8 +6,9 @@ import type { WaitOptions } from '../sockets/waiters.ts';
 import { Caller, goneError } from './caller.ts';
 import type { Command, PlainRoute, ResponseTo } from './commands.ts';
 import { Control, DEAD, STATE_FREE, STATE_RESERVED } from './control.ts';
-import { PortLink, watchPort } from './port.ts';
-import { canListen, SharedLink } from './shared-link.ts';
+import { hasWaitAsync } from './doorbell.ts';
+import { PortLink, WatchedPort } from './port.ts';
+import { SharedLink } from './shared-link.ts';
 
 /** A channel as it is posted: a plain record. */
 export interface ChannelData {
@@ -21,6 +22,8 @@ export interface ChannelData {
   /** The slot that is kept for whoever gets it, -1: any. */
   readonly slot: number;
   readonly port: MessagePort | null;
+  /** Names the locks by which each side learns of the other's end. */
+  readonly lease: string;
   /** Commands that may be under way. */
   readonly capacity: number;
 }
@@ -54,6 +57,7 @@ export class Channel implements HasChannel {
   readonly memory: SharedArrayBuffer | null;
   readonly slot = -1;
   readonly port = null;
+  readonly lease = '';
   readonly capacity: number;
   readonly #caller: Caller;
   readonly #share: () => ChannelData;
@@ -70,8 +74,8 @@ export class Channel implements HasChannel {
 
   /**
    * The channel that was posted to this thread.
-   * @throws TypeError for anything else; NetError ENETDOWN, EMFILE when all slots are taken, EOPNOTSUPP for a channel
-   *   without shared memory that was posted as it was
+   * @throws TypeError for anything else; NetError ENETDOWN, EMFILE when all slots are taken, EOPNOTSUPP for a channel that
+   *   was posted as it was, without shared memory or where an engine lacks Atomics.waitAsync
    */
   static from(data: unknown): Channel {
     if (data instanceof Channel) return data;
@@ -83,14 +87,19 @@ export class Channel implements HasChannel {
     if (control === null || memory === null) return fromPort(given);
     const words = new Control(control, given.bell ?? control);
     if (Atomics.load(words.i32, DEAD) === 1) throw goneError('attach');
+    if (port === null && !hasWaitAsync) {
+      const detail = 'this engine has no Atomics.waitAsync: a channel is posted by share()';
+      throw new NetError('EOPNOTSUPP', 'attach', { detail });
+    }
     const index = claim(words, given.slot);
+    let link: SharedLink | null = null;
     const caller = new Caller((made) => {
-      const onClose = (): void => port?.close();
-      return new SharedLink(made, words, words.slot(index), memory, onClose);
+      const watched = port === null ? null : new WatchedPort(port, given.lease, 'client', () => made.die(goneError()));
+      link = new SharedLink(made, words, words.slot(index), memory, watched);
+      return link;
     });
-    if (port !== null) watchPort(port, () => caller.die(goneError()));
-    const plain = { ...given, slot: -1, port: null };
-    return new Channel(caller, plain, () => plain);
+    const plain = { ...given, slot: -1, port: null, lease: '' };
+    return new Channel(caller, plain, () => ({ ...plain, ...link!.share() }));
   }
 
   /** What sockets are made over. */
@@ -107,7 +116,8 @@ export class Channel implements HasChannel {
   }
 
   /**
-   * A channel for one worker: as the stack's own thread gives it, with a port on which each side learns of the other's end.
+   * A channel for one worker, given by the stack's thread or by another one's, with a port on which each side learns of the
+   * other's end.
    * @throws NetError ENETDOWN, EMFILE
    */
   share(): SharedChannel {
@@ -166,20 +176,21 @@ export class Channel implements HasChannel {
 }
 
 function fromPort(data: ChannelData): Channel {
-  const { port, capacity } = data;
+  const { port, capacity, lease } = data;
   if (port === null) {
     const detail = 'without shared memory a channel is posted by share()';
     throw new NetError('EOPNOTSUPP', 'attach', { detail });
   }
-  const caller = new Caller((made) => new PortLink(made, port, capacity));
-  return new Channel(caller, { ...data, port: null }, () => {
-    throw new NetError('EOPNOTSUPP', 'share', { detail: 'only the thread of the stack can share a channel' });
+  let link: PortLink | null = null;
+  const caller = new Caller((made) => {
+    link = new PortLink(made, port, lease, capacity);
+    return link;
   });
+  return new Channel(caller, { ...data, port: null }, () => ({ ...data, ...link!.share() }));
 }
 
 /** A slot: the one that was kept, or else any that is free. */
 function claim(control: Control, reserved: number): number {
-  if (!canListen) throw new NetError('EOPNOTSUPP', 'attach', { detail: 'this engine has no Atomics.waitAsync' });
   if (reserved >= 0 && control.claim(reserved, STATE_RESERVED)) return reserved;
   for (let index = 0; index < control.slotCount; index++) if (control.claim(index, STATE_FREE)) return index;
   throw new NetError('EMFILE', 'attach', { detail: 'no slot is free: see clients of the netstack' });

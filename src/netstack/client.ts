@@ -93,8 +93,10 @@ export class Client {
     return entry as Extract<Entry, { kind: K }>;
   }
 
+  /** Calls on descriptors go on: what they have taken already could not be given to anybody else. */
   cancel(id: number): void {
-    this.calls.get(id)?.fail(new NetError('ECANCELED', 'cancel'));
+    const call = this.calls.get(id);
+    if (call !== undefined && call.command.kind !== 'posix') call.fail(new NetError('ECANCELED', 'cancel'));
   }
 
   /** Closes everything it has; nothing is answered any more. */

@@ -1,12 +1,21 @@
 /** Listeners, UDP and raw sockets behind a channel. What is answered and not taken waits here: nothing is lost. @module */
 import type { PathMtuDiscovery } from '../iface/path-mtu.ts';
-import type { BlockingOptions, ListenerBackend, RawBackend, StreamBackend, UdpBackend } from '../sockets/backend.ts';
+import type {
+  BlockingOptions,
+  ListenerBackend,
+  MembershipChange,
+  RawBackend,
+  StreamBackend,
+  UdpBackend,
+} from '../sockets/backend.ts';
+import type { SynHandler } from '../sockets/incoming-syn.ts';
 import { ACCEPTABLE, READABLE } from '../tcp/events.ts';
 import type { Endpoint } from '../tcp/socket.ts';
 import type { Source } from '../udp/datagram-queue.ts';
 import { IpAddress } from '../wire/address.ts';
 import { type Caller, goneError } from './caller.ts';
 import { ChannelSocket } from './channel-socket.ts';
+import { SynAsker } from './channel-syn.ts';
 import { CommandStream, endpointOf } from './command-stream.ts';
 import {
   type Command,
@@ -30,11 +39,13 @@ export class ChannelListener extends ChannelSocket implements ListenerBackend {
   readonly #handle: Handle;
   #isAccepting = false;
   readonly #accepted: StreamOpened[] = [];
+  readonly #syns: SynAsker | null;
 
-  constructor(caller: Caller, handle: Handle, local: Local) {
+  constructor(caller: Caller, handle: Handle, local: Local, onSyn: SynHandler | null) {
     super(caller);
     this.#handle = handle;
     this.local = endpointOf(local);
+    this.#syns = onSyn === null ? null : new SynAsker(caller, handle, onSyn);
   }
 
   /** A connection, or null: then one is asked for. */
@@ -64,6 +75,7 @@ export class ChannelListener extends ChannelSocket implements ListenerBackend {
   close(): void {
     if (this.isReleased) return;
     this.forget();
+    this.#syns?.close();
     for (const opened of this.#accepted.splice(0)) this.#refuse(opened);
     this.caller.tell({ kind: 'tcp-close', handle: this.#handle });
   }
@@ -121,6 +133,8 @@ abstract class DatagramChannelSocket extends ChannelSocket {
     target.set(target.length < datagram.data.length ? datagram.data.subarray(0, target.length) : datagram.data);
     const { a, b, c, d } = IpAddress.parse(datagram.address);
     Object.assign(source, { a, b, c, d, port: datagram.port, length: datagram.length, ttl: datagram.ttl });
+    const local = IpAddress.parse(datagram.localAddress);
+    Object.assign(source, { localA: local.a, localB: local.b, localC: local.c, localD: local.d });
     return Math.min(target.length, datagram.data.length);
   }
 
@@ -130,20 +144,16 @@ abstract class DatagramChannelSocket extends ChannelSocket {
     this.caller.call({ kind: `${this.#family}-receive`, handle: this.handle }, (response) => {
       this.#isReceiving = false;
       if (response.kind === 'datagram') this.#received = response;
-      else if (response.kind === 'error' && response.code !== 'ECANCELED') this.#error = errorOf(response);
+      // A channel that was closed cancels everything: to ask again would go round for ever.
+      else if (response.kind === 'error' && (response.code !== 'ECANCELED' || this.caller.isDead)) {
+        this.#error = errorOf(response);
+      }
       this.notifyOwner(READABLE);
     });
   }
 
-  protected sendCommand(command: Command): Promise<boolean> {
-    return new Promise((resolve, reject) => {
-      this.caller.listen(1);
-      this.caller.call(command, (response) => {
-        this.caller.listen(-1);
-        if (response.kind === 'error') reject(errorOf(response));
-        else resolve(this.#noteSent(response));
-      });
-    });
+  protected async sendCommand(command: Command): Promise<boolean> {
+    return this.#noteSent(await this.caller.request(command));
   }
 
   protected sendCommandBlocking(command: Command, options?: BlockingOptions): void {
@@ -180,6 +190,7 @@ export class ChannelUdp extends DatagramChannelSocket implements UdpBackend {
     ttl: 64,
     multicastTtl: 1,
     multicastLoopback: true,
+    multicastInterface: '',
   };
 
   constructor(caller: Caller, handle: Handle, local: Local, pathMtu: number | null) {
@@ -237,16 +248,30 @@ export class ChannelUdp extends DatagramChannelSocket implements UdpBackend {
     this.#set({ multicastLoopback });
   }
 
-  #command(data: Uint8Array, to: Endpoint | null): Command {
-    return { kind: 'udp-send', handle: this.handle, host: to?.address.toString(), port: to?.port, data };
+  async changeMembership(membership: MembershipChange): Promise<void> {
+    await this.caller.request({ kind: 'udp-membership', handle: this.handle, membership });
   }
 
-  send(data: Uint8Array, to: Endpoint | null): Promise<boolean> {
-    return this.sendCommand(this.#command(data.slice(), to));
+  changeMembershipBlocking(membership: MembershipChange, options?: BlockingOptions): void {
+    this.caller.requestBlocking({ kind: 'udp-membership', handle: this.handle, membership }, options);
   }
 
-  sendBlocking(data: Uint8Array, to: Endpoint | null, options?: BlockingOptions): void {
-    this.sendCommandBlocking(this.#command(data, to), options);
+  async setMulticastInterface(multicastInterface: string): Promise<void> {
+    await this.caller.request({ kind: 'udp-configure', handle: this.handle, settings: { multicastInterface } });
+    this.#settings.multicastInterface = multicastInterface;
+  }
+
+  #command(data: Uint8Array, to: Endpoint | null, from: IpAddress | null): Command {
+    const [host, localHost] = [to?.address.toString(), from?.toString()];
+    return { kind: 'udp-send', handle: this.handle, host, port: to?.port, localHost, data };
+  }
+
+  send(data: Uint8Array, to: Endpoint | null, from: IpAddress | null): Promise<boolean> {
+    return this.sendCommand(this.#command(data.slice(), to, from));
+  }
+
+  sendBlocking(data: Uint8Array, to: Endpoint | null, from: IpAddress | null, options?: BlockingOptions): void {
+    this.sendCommandBlocking(this.#command(data, to, from), options);
   }
 }
 

@@ -32,6 +32,7 @@ export class CommandStream extends ChannelSocket implements StreamBackend {
   #isFinished = false; // the peer has closed its half
   #isShut = false; // we have
   #mustClose = false; // when the send under way is answered
+  #afterSend: (() => void)[] = [];
 
   constructor(caller: Caller, { handle, local, remote }: StreamOpened) {
     super(caller);
@@ -70,10 +71,11 @@ export class CommandStream extends ChannelSocket implements StreamBackend {
     if (this.#mustClose) this.#close();
     if (this.#isShut && !this.isReleased) this.#shut();
     if (this.#wantsRoom) this.notifyOwner(WRITABLE);
+    for (const resolve of this.#afterSend.splice(0)) resolve();
   }
 
   #fail(response: Extract<Response, { kind: 'error' }>): void {
-    if (response.code === 'ECANCELED' || this.error !== null) return;
+    if ((response.code === 'ECANCELED' && !this.caller.isDead) || this.error !== null) return;
     const error = errorOf(response);
     this.error = error instanceof NetError ? error.code : 'EPROTO';
     this.notifyOwner(CLOSED_EVENT);
@@ -125,6 +127,17 @@ export class CommandStream extends ChannelSocket implements StreamBackend {
     if (this.#received.length > 0) this.caller.tell({ kind: 'tcp-abort', handle: this.#handle });
     else if (this.#isSending) this.#mustClose = true;
     else this.#close();
+  }
+
+  async releaseLingering(lingerMs: number): Promise<void> {
+    if (this.isReleased) return;
+    while (this.#isSending) await new Promise<void>((resolve) => this.#afterSend.push(resolve));
+    if (this.#received.length > 0) {
+      this.release();
+      return;
+    }
+    this.forget();
+    await this.caller.request({ kind: 'tcp-close', handle: this.#handle, lingerMs }).catch(() => {});
   }
 
   #close(): void {

@@ -4,6 +4,10 @@
  */
 import { type ErrorCode, NetError } from '../errors.ts';
 import type { PathMtuDiscovery } from '../iface/path-mtu.ts';
+import type { Configuration } from '../sockets/autoconfig.ts';
+import type { MembershipChange } from '../sockets/backend.ts';
+import type { SynDecision } from '../sockets/incoming-syn.ts';
+import type { PingReply, PingStatistics } from '../sockets/ping.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import type { TcpState } from '../tcp/state.ts';
 
@@ -34,10 +38,17 @@ export type TcpCommand =
       readonly backlog?: number | undefined;
       readonly ipv6Only?: boolean | undefined;
       readonly tcp?: PlainTcpSettings | undefined;
+      /** Whether each SYN waits for a `tcp-decide`; `tcp-next-syn` tells of it. Default false. */
+      readonly holdsSyns?: boolean | undefined;
     }
   | { readonly kind: 'tcp-accept'; readonly handle: Handle }
+  /** Answered with the oldest SYN that was not told of. */
+  | { readonly kind: 'tcp-next-syn'; readonly handle: Handle }
+  /** Decides about a SYN of a listener; the answer says whether it was in time. */
+  | { readonly kind: 'tcp-decide'; readonly handle: Handle; readonly syn: number; readonly decision: SynDecision }
   | {
       readonly kind: 'tcp-connect';
+      /** An address, or a name: then its addresses of both families are tried in turn (RFC 8305). */
       readonly host: string;
       readonly port: number;
       readonly localHost?: string | undefined;
@@ -50,8 +61,8 @@ export type TcpCommand =
   | { readonly kind: 'tcp-receive'; readonly handle: Handle; readonly max: number }
   /** Closes the sending half. */
   | { readonly kind: 'tcp-shutdown'; readonly handle: Handle }
-  /** Lets go: what was taken is still sent. Also of a listener. */
-  | { readonly kind: 'tcp-close'; readonly handle: Handle }
+  /** Lets go: what was taken is still sent. Also of a listener. With `lingerMs` answered when all of it is acknowledged, or then. */
+  | { readonly kind: 'tcp-close'; readonly handle: Handle; readonly lingerMs?: number | undefined }
   | { readonly kind: 'tcp-abort'; readonly handle: Handle }
   | { readonly kind: 'tcp-status'; readonly handle: Handle };
 
@@ -62,6 +73,8 @@ export interface UdpSettings {
   readonly ttl: number;
   readonly multicastTtl: number;
   readonly multicastLoopback: boolean;
+  /** Where what goes to groups leaves: an interface by its name or address; '': the routes decide. */
+  readonly multicastInterface: string;
 }
 
 export type UdpCommand =
@@ -85,10 +98,13 @@ export type UdpCommand =
       readonly handle: Handle;
       readonly host?: string | undefined;
       readonly port?: number | undefined;
+      /** The address of ours to send from. */
+      readonly localHost?: string | undefined;
       readonly data: Uint8Array;
     }
   /** Answered with the oldest datagram; what is beyond `max` bytes is lost, and `length` tells. */
   | { readonly kind: 'udp-receive'; readonly handle: Handle; readonly max?: number | undefined }
+  | { readonly kind: 'udp-membership'; readonly handle: Handle; readonly membership: MembershipChange }
   | { readonly kind: 'udp-configure'; readonly handle: Handle; readonly settings: Partial<UdpSettings> }
   | { readonly kind: 'udp-close'; readonly handle: Handle };
 
@@ -118,11 +134,40 @@ export type StackCommand =
   | { readonly kind: 'get-addresses' }
   | { readonly kind: 'add-route'; readonly route: PlainRoute }
   | { readonly kind: 'remove-route'; readonly prefix: string }
+  /** All of them, those of other interfaces too. */
+  | { readonly kind: 'get-routes' }
   | { readonly kind: 'get-stats' }
   /** Ends the call with this id, unless it is answered already. */
   | { readonly kind: 'cancel'; readonly id: number }
   /** The client ends: all its sockets are closed. */
   | { readonly kind: 'leave' };
+
+/** What a stack does besides sockets. */
+export type ServiceCommand =
+  /** The one address of a name that a datagram would go to; `syscall` stands in its errors. */
+  | { readonly kind: 'lookup'; readonly host: string; readonly syscall: string }
+  /** Addresses of a name, or with `type` its records: as `host.resolve`. */
+  | {
+      readonly kind: 'resolve';
+      readonly name: string;
+      readonly family?: 4 | 6 | undefined;
+      readonly type?: string | undefined;
+    }
+  /** One echo request, or with `count` so many; times in milliseconds. */
+  | {
+      readonly kind: 'ping';
+      readonly host: string;
+      readonly size?: number;
+      readonly timeout?: number;
+      readonly sequence?: number;
+      readonly ttl?: number;
+      readonly count?: number;
+      readonly interval?: number;
+    }
+  /** Answered once the first interface has an address to be reached by. */
+  | { readonly kind: 'configured'; readonly timeoutMs?: number | undefined }
+  /** What DHCP, router advertisements and the like have told of last. */
+  | { readonly kind: 'get-configuration' };
 
 /** A call of `ethertype/posix`, run on the stack's thread; buffers to read into are their lengths. */
 export interface PosixCommand {
@@ -132,7 +177,7 @@ export interface PosixCommand {
   readonly data?: Uint8Array | undefined;
 }
 
-export type Command = TcpCommand | UdpCommand | RawCommand | StackCommand | PosixCommand;
+export type Command = TcpCommand | UdpCommand | RawCommand | StackCommand | ServiceCommand | PosixCommand;
 
 /** Rings of a stream in the stack's shared memory: where they stand, and how many bytes each holds. */
 export interface RingPlace {
@@ -147,10 +192,23 @@ export interface StreamOpened {
   readonly rings?: RingPlace | undefined;
 }
 
+/** A SYN that waits for a decision; an MSS of 0 and a scale of -1 where it had none. */
+export interface HeldSyn {
+  readonly syn: number;
+  readonly local: Local;
+  readonly remote: Local;
+  readonly mss: number;
+  readonly windowScale: number;
+  readonly sackPermitted: boolean;
+  readonly timestamps: boolean;
+}
+
 export type Response =
   | { readonly kind: 'ok' }
   | ({ readonly kind: 'listening'; readonly handle: Handle } & { readonly local: Local })
   | ({ readonly kind: 'accepted' } & StreamOpened)
+  | ({ readonly kind: 'syn' } & HeldSyn)
+  | { readonly kind: 'decided'; readonly isInTime: boolean }
   | ({ readonly kind: 'connected' } & StreamOpened)
   | { readonly kind: 'sent'; readonly count: number; readonly pathMtu?: number | null | undefined }
   | { readonly kind: 'received'; readonly data: Uint8Array }
@@ -168,13 +226,22 @@ export type Response =
       readonly data: Uint8Array;
       readonly address: string;
       readonly port: number;
+      /** The address it was sent to. */
+      readonly localAddress: string;
       /** Of the whole datagram, which `data` may be the beginning of. */
       readonly length: number;
       readonly ttl: number;
     }
   | { readonly kind: 'opened'; readonly handle: Handle }
   | { readonly kind: 'addresses'; readonly addresses: readonly string[] }
+  | { readonly kind: 'routes'; readonly routes: readonly PlainRoute[] }
   | { readonly kind: 'stats'; readonly stats: Readonly<Record<string, unknown>> }
+  | { readonly kind: 'found'; readonly address: string }
+  /** Addresses as strings, records as {@link plainRecord} makes them. */
+  | { readonly kind: 'resolved'; readonly records: readonly unknown[] }
+  | { readonly kind: 'pinged'; readonly reply: PingReply }
+  | { readonly kind: 'ping-statistics'; readonly statistics: PingStatistics }
+  | { readonly kind: 'configuration'; readonly configurations: readonly Configuration[] }
   | { readonly kind: 'posix'; readonly result: unknown; readonly data?: Uint8Array | undefined }
   | ErrorResponse;
 
@@ -194,6 +261,8 @@ type Kind = Command['kind'];
 interface Answers extends Record<Kind, Response['kind']> {
   'tcp-listen': 'listening';
   'tcp-accept': 'accepted';
+  'tcp-next-syn': 'syn';
+  'tcp-decide': 'decided';
   'tcp-connect': 'connected';
   'tcp-send': 'sent';
   'tcp-receive': 'received' | 'finished';
@@ -205,6 +274,7 @@ interface Answers extends Record<Kind, Response['kind']> {
   'udp-connect': 'bound';
   'udp-send': 'sent';
   'udp-receive': 'datagram';
+  'udp-membership': 'ok';
   'udp-configure': 'ok';
   'udp-close': 'ok';
   'raw-open': 'opened';
@@ -215,9 +285,15 @@ interface Answers extends Record<Kind, Response['kind']> {
   'get-addresses': 'addresses';
   'add-route': 'ok';
   'remove-route': 'ok';
+  'get-routes': 'routes';
   'get-stats': 'stats';
   cancel: 'ok';
   leave: 'ok';
+  lookup: 'found';
+  resolve: 'resolved';
+  ping: 'pinged' | 'ping-statistics';
+  configured: 'addresses';
+  'get-configuration': 'configuration';
   posix: 'posix';
 }
 

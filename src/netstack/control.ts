@@ -13,7 +13,7 @@ export const SLOTS_MAX = 32;
 const MAGIC_WORD = 0;
 /** Counts what the stack should look at: it waits on this word. */
 export const DOORBELL = 1;
-/** 1 while the stack waits on the doorbell. */
+/** How the stack waits on the doorbell: 0, or {@link WAITS} or {@link WAITS_FOR_MESSAGE}. */
 export const STACK_WAITS = 2;
 /** A bit for each slot with commands. */
 export const PENDING = 3;
@@ -40,6 +40,7 @@ export const EVENT = 1;
 /** Written by the client. */
 export const COMMANDS_TAIL = 16;
 export const ANSWERS_HEAD = 17;
+/** How the client waits: bits of {@link WAITS} and {@link WAITS_FOR_MESSAGE}. */
 export const CLIENT_WAITS = 18;
 export const COMMANDS_IN = 19;
 /** 1: the client has found the ring of commands full. */
@@ -56,6 +57,11 @@ export const STATE_FREE = 0;
 export const STATE_CLAIMED = 1;
 /** Kept for the thread that a channel was shared with. */
 export const STATE_RESERVED = 2;
+
+/** Whoever changes the word that is waited on must notify. */
+export const WAITS = 1;
+/** Whoever changes it must send a message over the port of a channel, and takes this back: one is enough. */
+export const WAITS_FOR_MESSAGE = 2;
 
 const MAGIC = 0x65746e31;
 
@@ -115,6 +121,15 @@ export class Control {
     return true;
   }
 
+  /** Keeps a free slot for the thread that a channel is shared with; -1: all are taken. */
+  reserve(): number {
+    for (let index = 0; index < this.slotCount; index++) {
+      const at = this.slot(index).word + STATE;
+      if (Atomics.compareExchange(this.i32, at, STATE_FREE, STATE_RESERVED) === STATE_FREE) return index;
+    }
+    return -1;
+  }
+
   /** Gives a slot back, claimed or reserved. */
   release(index: number): void {
     const { word } = this.slot(index);
@@ -126,15 +141,22 @@ export class Control {
     return Atomics.load(this.bell, CLIENTS) < processors;
   }
 
-  /** Has the stack look at what is there. */
-  ringDoorbell(): void {
+  /** Has the stack look at what is there. @param post - sends it a message, where it waits for one */
+  ringDoorbell(post: (() => void) | null = null): void {
     Atomics.add(this.bell, DOORBELL, 1);
-    if (Atomics.load(this.bell, STACK_WAITS) === 1) Atomics.notify(this.bell, DOORBELL);
+    const waits = Atomics.load(this.bell, STACK_WAITS);
+    if (waits === 0) return;
+    if (waits === WAITS) Atomics.notify(this.bell, DOORBELL);
+    else if (post !== null && Atomics.compareExchange(this.bell, STACK_WAITS, waits, 0) === waits) post();
   }
 
-  /** Has the client of a slot look at what is there. */
-  ringClient(word: number): void {
+  /** Has the client of a slot look at what is there. @param post - sends it a message, where it waits for one */
+  ringClient(word: number, post: (() => void) | null = null): void {
     Atomics.add(this.i32, word + EVENT, 1);
-    if (Atomics.load(this.i32, word + CLIENT_WAITS) === 1) Atomics.notify(this.i32, word + EVENT);
+    const waits = Atomics.load(this.i32, word + CLIENT_WAITS);
+    if ((waits & WAITS) !== 0) Atomics.notify(this.i32, word + EVENT);
+    if ((waits & WAITS_FOR_MESSAGE) === 0 || post === null) return;
+    Atomics.and(this.i32, word + CLIENT_WAITS, ~WAITS_FOR_MESSAGE);
+    post();
   }
 }

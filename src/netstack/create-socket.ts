@@ -5,45 +5,56 @@
 import { NetError } from '../errors.ts';
 import type { BlockingOptions, Lookup } from '../sockets/backend.ts';
 import type { BindOptions, ConnectOptions, ListenOptions, UdpConnectOptions } from '../sockets/host.ts';
+import type { SynHandler } from '../sockets/incoming-syn.ts';
 import { type RawOpenOptions, RawSocket } from '../sockets/raw-socket.ts';
 import { TcpListener } from '../sockets/tcp-listener.ts';
 import { TcpStream } from '../sockets/tcp-stream.ts';
 import { UdpSocket } from '../sockets/udp-socket.ts';
-import { parseIp } from '../wire/address.ts';
+import { IpAddress, parseIp } from '../wire/address.ts';
 import type { Caller } from './caller.ts';
 import type { HasChannel } from './channel.ts';
 import { ChannelListener, ChannelRaw, ChannelUdp, openStream } from './command-sockets.ts';
 import type { Command, PlainTcpSettings, ResponseTo, TcpCommand, UdpCommand } from './commands.ts';
 import { addressOf } from './executor.ts';
 
-/** Addresses only: names are the business of who asks. */
-const LOOKUP: Lookup = {
-  numeric: (host) => {
-    if (typeof host !== 'string') throw new TypeError(`host: expected an address as a string, got ${typeof host}`);
-    return host === 'localhost' ? addressOf(host, 'send') : parseIp(host);
-  },
-  address: async (host, syscall) => addressOf(host, syscall),
-};
+/** Names are looked up by the stack. */
+function lookupOver(caller: Caller): Lookup {
+  const found = (response: unknown): IpAddress => IpAddress.parse((response as { address: string }).address);
+  return {
+    numeric: (host) => {
+      if (typeof host !== 'string') throw new TypeError(`host: expected an address as a string, got ${typeof host}`);
+      return host === 'localhost' ? addressOf(host, 'send') : parseIp(host);
+    },
+    address: async (host, syscall) => found(await caller.request({ kind: 'lookup', host, syscall })),
+    addressBlocking: (host, syscall, options) =>
+      found(caller.requestBlocking({ kind: 'lookup', host, syscall }, options)),
+  };
+}
 
-/** As a host's, without `onSyn`: a function cannot be asked on another thread. */
-export type ChannelListenOptions = Omit<ListenOptions, 'onSyn' | 'tcp'> & { readonly tcp?: PlainTcpSettings };
+/** As a host's. `onSyn` is asked on the thread that listens; one that blocks must decide at once, not by a promise. */
+export type ChannelListenOptions = Omit<ListenOptions, 'tcp'> & { readonly tcp?: PlainTcpSettings };
 export type ChannelConnectOptions = Omit<ConnectOptions, 'tcp'> & { readonly tcp?: PlainTcpSettings };
 
-const listenCommand = ({ host, port, backlog, ipv6Only, tcp }: ChannelListenOptions): Command & TcpCommand =>
-  ({ kind: 'tcp-listen', host, port, backlog, ipv6Only, tcp }) as const;
+function listenCommand({ host, port, backlog, ipv6Only, tcp, onSyn }: ChannelListenOptions): Command & TcpCommand {
+  if (onSyn !== undefined && typeof onSyn !== 'function') {
+    throw new TypeError(`onSyn: expected a function, got ${typeof onSyn}`);
+  }
+  return { kind: 'tcp-listen', host, port, backlog, ipv6Only, tcp, holdsSyns: onSyn !== undefined };
+}
 
 const listenerOf = (
   caller: Caller,
   { handle, local }: ResponseTo<{ kind: 'tcp-listen' } & TcpCommand>,
+  { onSyn = null }: { readonly onSyn?: SynHandler | null },
 ): TcpListener => {
-  const socket = new ChannelListener(caller, handle, local);
+  const socket = new ChannelListener(caller, handle, local, onSyn);
   return new TcpListener(socket, socket);
 };
 
 /** Listens for connections. @throws NetError EADDRINUSE, EADDRNOTAVAIL, ENETDOWN */
 export async function tcpListen(of: HasChannel, options: ChannelListenOptions): Promise<TcpListener> {
   const { caller } = of.commandChannel();
-  return listenerOf(caller, (await caller.request(listenCommand(options))) as never);
+  return listenerOf(caller, (await caller.request(listenCommand(options))) as never, options);
 }
 
 export function tcpListenBlocking(
@@ -52,7 +63,7 @@ export function tcpListenBlocking(
   blocking?: BlockingOptions,
 ): TcpListener {
   const { caller } = of.commandChannel();
-  return listenerOf(caller, caller.requestBlocking(listenCommand(options), blocking) as never);
+  return listenerOf(caller, caller.requestBlocking(listenCommand(options), blocking) as never, options);
 }
 
 const connectCommand = (options: ChannelConnectOptions): Command & TcpCommand => {
@@ -112,7 +123,7 @@ const bindCommand = ({ host, port = 0, reuse, ipv6Only }: BindOptions): Command 
 
 const udpOf = (caller: Caller, answer: ResponseTo<{ kind: 'udp-bind' } & UdpCommand>): UdpSocket => {
   const socket = new ChannelUdp(caller, answer.handle, answer.local, answer.pathMtu);
-  return new UdpSocket(socket, socket, LOOKUP);
+  return new UdpSocket(socket, socket, lookupOver(caller));
 };
 
 /** Takes datagrams to a port. @throws NetError EADDRINUSE, EADDRNOTAVAIL, ENETDOWN */
@@ -137,12 +148,18 @@ const udpConnectCommand = ({ host, port, localAddress, localPort }: UdpConnectOp
 /** A socket for one peer. @throws NetError ENETUNREACH, EADDRINUSE, EADDRNOTAVAIL, ENETDOWN */
 export async function udpConnect(of: HasChannel, options: UdpConnectOptions): Promise<UdpSocket> {
   const { caller } = of.commandChannel();
-  return udpOf(caller, (await caller.request(udpConnectCommand(options))) as never);
+  const names = lookupOver(caller);
+  const { host } = options;
+  const numeric = names.numeric(host) === null ? `${await names.address(host, 'connect')}` : host;
+  return udpOf(caller, (await caller.request(udpConnectCommand({ ...options, host: numeric }))) as never);
 }
 
 export function udpConnectBlocking(of: HasChannel, options: UdpConnectOptions, blocking?: BlockingOptions): UdpSocket {
   const { caller } = of.commandChannel();
-  return udpOf(caller, caller.requestBlocking(udpConnectCommand(options), blocking) as never);
+  const names = lookupOver(caller);
+  const { host } = options;
+  const numeric = names.numeric(host) === null ? `${names.addressBlocking!(host, 'connect', blocking)}` : host;
+  return udpOf(caller, caller.requestBlocking(udpConnectCommand({ ...options, host: numeric }), blocking) as never);
 }
 
 const rawCommand = ({ localAddress, remoteAddress, ...rest }: RawOpenOptions): Command => ({

@@ -5,8 +5,10 @@ import type { Clock } from '../sim/clock.ts';
 import { asyncDispose } from '../sockets/dispose.ts';
 import { macrotask, realClock } from '../sockets/real-clock.ts';
 import type { Channel, HasChannel } from './channel.ts';
-import { DOORBELL, DRIVEN, STACK_WAITS } from './control.ts';
-import { Netstack, type NetstackConfig } from './netstack.ts';
+import { DOORBELL, DRIVEN, STACK_WAITS, WAITS } from './control.ts';
+import { whenRung } from './doorbell.ts';
+import { Netstack } from './netstack.ts';
+import type { NetstackConfig } from './netstack-config.ts';
 import { Pipe, PipeDev } from './pipe.ts';
 import { Spin } from './spin.ts';
 
@@ -16,7 +18,7 @@ const BLOCK_MS = 100;
 const LOOK_MS = 0.04;
 /** Turns in a row from microtasks; then the engine's other work has its turn. */
 const MICROTASKS_MAX = 64;
-/** Microtasks that a call of `Posix` takes to go on. */
+/** Microtasks that a call of `Posix` takes to go on; of other calls those that take more go on with the next yield. */
 const POSIX_TICKS = 8;
 
 /** Drives one netstack and its device. */
@@ -105,23 +107,14 @@ export class Driver implements HasChannel {
 
   /** Has the doorbell that other threads ring wake this one. */
   #listen(): void {
-    const { control } = this.netstack;
-    const { waitAsync } = Atomics as unknown as {
-      waitAsync?: (view: Int32Array, index: number, value: number) => { async: boolean; value: Promise<string> };
-    };
-    if (this.#isListening || control === null || waitAsync === undefined) return;
-    const { bell } = control;
-    Atomics.store(bell, STACK_WAITS, 1);
-    const seen = Atomics.load(bell, DOORBELL);
-    if (this.netstack.pollAt(this.#clock.now()) <= this.#clock.now()) this.#wake();
+    const { netstack } = this;
+    if (this.#isListening || netstack.control === null) return;
     this.#isListening = true;
-    const woken = (): void => {
+    whenRung(netstack.control.bell, () => {
       this.#isListening = false;
       this.#turn();
-    };
-    const waiting = waitAsync(bell, DOORBELL, seen);
-    if (waiting.async) void waiting.value.then(woken);
-    else queueMicrotask(woken);
+    });
+    if (netstack.isAsked || netstack.pollAt(this.#clock.now()) <= this.#clock.now()) this.#wake();
   }
 
   /**
@@ -146,7 +139,7 @@ export class Driver implements HasChannel {
         continue;
       }
       turnBlocking(drivers, now, yieldAt, spin);
-      if (!drivers.some(({ netstack }) => netstack.hasPosix)) continue;
+      if (!drivers.some(({ netstack }) => netstack.hasPromises)) continue;
       for (let tick = 0; tick < POSIX_TICKS; tick++) await undefined;
     }
   }
@@ -219,7 +212,7 @@ function turnBlocking(drivers: readonly Driver[], now: number, yieldAt: number, 
   if (at <= now || drivers.some(({ hasWork }) => hasWork)) return;
   for (const { netstack } of drivers) netstack.tellHeldBack();
   if (spin.look(bell, DOORBELL, seen)) return;
-  Atomics.store(bell, STACK_WAITS, 1);
+  Atomics.store(bell, STACK_WAITS, WAITS);
   spin.wait(bell, DOORBELL, seen, at - now);
   Atomics.store(bell, STACK_WAITS, 0);
 }

@@ -1,6 +1,7 @@
 /** Commands, executed on the stack's thread: each is answered now, or waits with the one socket it is about. @module */
 import { NetError } from '../errors.ts';
 import { PATH_MTU_MODES } from '../iface/path-mtu.ts';
+import { changeMembership, findInterface } from '../sockets/membership.ts';
 import type { Stack } from '../stack.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import { IpAddress, parseIp } from '../wire/address.ts';
@@ -8,9 +9,11 @@ import { checkPort } from '../wire/ip.ts';
 import { Call, type Client, syscallOf } from './client.ts';
 import type {
   Command,
+  PlainRoute,
   PosixCommand,
   RawCommand,
   Response,
+  ServiceCommand,
   StackCommand,
   TcpCommand,
   UdpCommand,
@@ -18,21 +21,25 @@ import type {
 } from './commands.ts';
 import { DatagramEntry } from './datagram-entry.ts';
 import { ListenerEntry } from './listener-entry.ts';
+import type { Services } from './services.ts';
 import { BYTES_MAX, StreamEntry } from './stream-entry.ts';
 
 /** What the executor needs of the stack behind it. */
 export interface Executed {
   readonly stack: Stack;
+  readonly services: Services;
   setAddresses(addresses: readonly string[]): void;
   addresses(): readonly string[];
   addRoute(prefix: string, gateway: string | null): void;
   removeRoute(prefix: string): void;
+  routes(): readonly PlainRoute[];
   runPosix(call: Call<PosixCommand>): void;
   /** A datagram waits for room on the device. */
   waitsForRoom(entry: DatagramEntry<never>): void;
 }
 
 const OK: Response = { kind: 'ok' };
+const SERVICES: readonly string[] = ['lookup', 'resolve', 'ping', 'configured', 'get-configuration'];
 
 /** An address, or `localhost`. @throws NetError ENOTFOUND */
 export function addressOf(host: unknown, syscall: string, parse = parseIp): IpAddress {
@@ -86,6 +93,10 @@ export class Executor {
       this.#to.runPosix(call as Call<PosixCommand>);
       return null;
     }
+    if (SERVICES.includes(kind)) {
+      this.#to.services.execute(call as Call<ServiceCommand>);
+      return null;
+    }
     return this.#control(client, command as StackCommand);
   }
 
@@ -98,9 +109,15 @@ export class Executor {
       case 'tcp-accept':
         (client.get('listener', command.handle, 'accept') as ListenerEntry).accept(call as never);
         return null;
+      case 'tcp-next-syn':
+        (client.get('listener', command.handle, 'accept') as ListenerEntry).nextSyn(call as never);
+        return null;
+      case 'tcp-decide': {
+        const listener = client.get('listener', command.handle, 'accept') as ListenerEntry;
+        return { kind: 'decided', isInTime: listener.decide(command.syn, command.decision) };
+      }
       case 'tcp-close':
-        this.#closeTcp(client, command.handle);
-        return OK;
+        return this.#closeTcp(client, call, command);
     }
     const stream = client.get('stream', command.handle, syscallOf(command)) as StreamEntry;
     switch (command.kind) {
@@ -128,15 +145,26 @@ export class Executor {
 
   #listen(
     client: Client,
-    { host, port, backlog, ipv6Only, tcp }: Extract<TcpCommand, { kind: 'tcp-listen' }>,
+    { host, port, backlog, ipv6Only, tcp, holdsSyns = false }: Extract<TcpCommand, { kind: 'tcp-listen' }>,
   ): Response {
     const socket = this.#to.stack.tcpSocket(tcp as Partial<TcpSettings> | undefined);
-    socket.listen({ port: checkPort(port, 0), address: this.#optional(host, 'listen'), backlog, ipv6Only });
-    return new ListenerEntry(client, socket).open();
+    const entry = new ListenerEntry(client, socket);
+    const onSyn = holdsSyns ? entry.onSyn : undefined;
+    socket.listen({ port: checkPort(port, 0), address: this.#optional(host, 'listen'), backlog, ipv6Only, onSyn });
+    try {
+      return entry.open();
+    } catch (error) {
+      entry.close(); // no handle is free
+      throw error;
+    }
   }
 
   #connect(client: Client, call: Call, command: Extract<TcpCommand, { kind: 'tcp-connect' }>): null {
     const { host, port, localHost, localPort, tcp } = command;
+    if (typeof host === 'string' && host !== 'localhost' && this.#to.stack.ip.parse(host) === null) {
+      this.#to.services.connect(client, call, command, this.#optional(localHost, 'connect'));
+      return null;
+    }
     const socket = this.#to.stack.tcpSocket(tcp as Partial<TcpSettings> | undefined);
     const address = this.#optional(localHost, 'connect');
     const local = {
@@ -148,10 +176,17 @@ export class Executor {
     return null;
   }
 
-  #closeTcp(client: Client, handle: number): void {
+  #closeTcp(client: Client, call: Call, command: Extract<TcpCommand, { kind: 'tcp-close' }>): Response | null {
+    const { handle, lingerMs } = command;
     const entry = client.entries.get(handle);
     if (entry === null || (entry.kind !== 'stream' && entry.kind !== 'listener')) throw new NetError('EBADF', 'close');
+    if (lingerMs !== undefined && !(lingerMs >= 0)) {
+      throw new RangeError(`lingerMs: expected 0 or more, got ${lingerMs}`);
+    }
     entry.close();
+    if (lingerMs === undefined || entry.kind === 'listener') return OK;
+    this.#to.services.linger(call, entry as StreamEntry, lingerMs);
+    return null;
   }
 
   #udp(client: Client, call: Call, command: UdpCommand): Response | null {
@@ -161,17 +196,21 @@ export class Executor {
     >;
     switch (command.kind) {
       case 'udp-send': {
-        const { host, port, data } = command;
+        const { host, port, localHost, data } = command;
         checkData(data);
         const to = host === undefined ? null : { address: this.#address(host, 'send'), port: checkPort(port ?? 0, 1) };
-        if (!entry.send(call as never, () => entry.socket.send(data, to))) this.#to.waitsForRoom(entry as never);
+        const from = localHost === undefined ? null : this.#address(localHost, 'send');
+        if (!entry.send(call as never, () => entry.socket.send(data, to, from))) this.#to.waitsForRoom(entry as never);
         return null;
       }
       case 'udp-receive':
         entry.receive(call as never);
         return null;
       case 'udp-configure':
-        configure(entry.socket, command.settings);
+        configure(this.#to.stack, entry.socket, command.settings);
+        return OK;
+      case 'udp-membership':
+        changeMembership(this.#to.stack, entry.socket, checkRecord(command.membership));
         return OK;
       case 'udp-close':
         entry.close();
@@ -258,6 +297,8 @@ export class Executor {
       case 'remove-route':
         to.removeRoute(command.prefix);
         return OK;
+      case 'get-routes':
+        return { kind: 'routes', routes: to.routes() };
       case 'get-stats':
         return { kind: 'stats', stats: plain(to.stack.stats) };
       case 'cancel':
@@ -272,9 +313,15 @@ export class Executor {
   }
 }
 
-/** @throws TypeError, RangeError for a setting that is none */
-function configure(socket: ReturnType<Stack['udpSocket']>, settings: Partial<UdpSettings>): void {
-  const { pathMtuDiscovery, broadcast, ttl, multicastTtl, multicastLoopback } = settings;
+function checkRecord<T>(given: T): T {
+  if (typeof given === 'object' && given !== null) return given;
+  throw new TypeError(`command: expected a record in it, got ${given === null ? 'null' : typeof given}`);
+}
+
+/** @throws TypeError, RangeError for a setting that is none; NetError ENODEV */
+function configure(stack: Stack, socket: ReturnType<Stack['udpSocket']>, settings: Partial<UdpSettings>): void {
+  const { pathMtuDiscovery, broadcast, ttl, multicastTtl, multicastLoopback } = checkRecord(settings);
+  const { multicastInterface: name } = settings;
   const isByte = (value: number, least: number): boolean => Number.isInteger(value) && value >= least && value <= 255;
   if (ttl !== undefined && !isByte(ttl, 1)) throw new RangeError(`ttl: expected 1 to 255, got ${ttl}`);
   if (multicastTtl !== undefined && !isByte(multicastTtl, 0)) {
@@ -283,6 +330,7 @@ function configure(socket: ReturnType<Stack['udpSocket']>, settings: Partial<Udp
   if (pathMtuDiscovery !== undefined && !PATH_MTU_MODES.includes(pathMtuDiscovery)) {
     throw new RangeError(`pathMtuDiscovery: expected ${PATH_MTU_MODES.join(', ')}, got ${pathMtuDiscovery}`);
   }
+  if (name !== undefined) socket.multicastInterface = name === '' ? null : findInterface(stack, String(name));
   if (ttl !== undefined) socket.ttl = ttl;
   if (multicastTtl !== undefined) socket.multicastTtl = multicastTtl;
   if (pathMtuDiscovery !== undefined) socket.pathMtuDiscovery = pathMtuDiscovery;

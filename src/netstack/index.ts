@@ -2,12 +2,13 @@
  * `ethertype/netstack`: a stack behind a command channel. One thread owns the stack; sockets live on any thread, and may
  * block where a thread may. @module
  */
-export type { BlockingOptions } from '../sockets/backend.ts';
+export type { BlockingOptions, MembershipChange } from '../sockets/backend.ts';
 export { Channel, type ChannelData, type HasChannel, type SharedChannel } from './channel.ts';
 export type {
   Command,
   ErrorResponse,
   Handle,
+  HeldSyn,
   Local,
   PlainRoute,
   PlainTcpSettings,
@@ -15,6 +16,7 @@ export type {
   RawCommand,
   Response,
   ResponseTo,
+  ServiceCommand,
   StackCommand,
   StreamOpened,
   TcpCommand,
@@ -36,8 +38,21 @@ export {
 } from './create-socket.ts';
 export { Driver, piped, pipedPair } from './driver.ts';
 export type { Request } from './mailbox.ts';
-export { Netstack, type NetstackConfig } from './netstack.ts';
+export { Netstack } from './netstack.ts';
+export type { NetstackConfig } from './netstack-config.ts';
 export { PacketQueue, Pipe, PipeDev, type PipeDevOptions } from './pipe.ts';
 export { ChannelPosix } from './posix.ts';
 export { type ChannelResolverOptions, resolverOver } from './resolve.ts';
+export {
+  type ChannelPingManyOptions,
+  type ChannelPingOptions,
+  configuration,
+  configurationBlocking,
+  configured,
+  configuredBlocking,
+  ping,
+  pingBlocking,
+  resolve,
+  resolveBlocking,
+} from './service-calls.ts';
 export { type SpawnConfig, SpawnedNetstack, spawn } from './spawn.ts';

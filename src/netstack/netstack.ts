@@ -3,94 +3,43 @@
  * it time and device; sockets live on any thread, and ask for what they need. @module
  */
 import { NetError } from '../errors.ts';
-import type { ForwardOptions } from '../iface/forward.ts';
 import type { Interface } from '../iface/interface.ts';
-import { Memory } from '../memory/memory.ts';
-import type { Device, Medium } from '../phy/device.ts';
+import type { Memory } from '../memory/memory.ts';
+import type { Device } from '../phy/device.ts';
 import { Posix } from '../posix/index.ts';
 import { dispose } from '../sockets/dispose.ts';
 import { secureRandom } from '../sockets/real-clock.ts';
 import { Stack } from '../stack.ts';
 import { ALGORITHMS } from '../tcp/congestion/index.ts';
-import type { TcpSettings } from '../tcp/settings.ts';
-import { Cidr, IpAddress, MacAddress } from '../wire/address.ts';
+import { Cidr, IpAddress } from '../wire/address.ts';
 import { Caller } from './caller.ts';
 import { Channel, type ChannelData, type HasChannel } from './channel.ts';
 import { type Call, Client } from './client.ts';
-import type { PosixCommand } from './commands.ts';
-import { Control, DEAD, DOORBELL, PING, PONG, SLOTS_MAX, STACK_WAITS } from './control.ts';
+import type { PlainRoute, PosixCommand } from './commands.ts';
+import { type Control, DEAD, DOORBELL, PING, PONG, STACK_WAITS, WAITS } from './control.ts';
 import type { DatagramEntry } from './datagram-entry.ts';
 import { DeviceSlot } from './device-slot.ts';
+import { rung, whenRung } from './doorbell.ts';
 import { type Executed, Executor } from './executor.ts';
 import { LocalLink, Mailbox, type Request } from './mailbox.ts';
-import { PortServer, watchPort } from './port.ts';
+import { capacityOf, makeSlots, memoryOf, type NetstackConfig } from './netstack-config.ts';
+import { type Joined, joining, PortServer, WatchedPort } from './port.ts';
 import { runPosixCall } from './posix-calls.ts';
-import { Slots } from './slots.ts';
+import { Services } from './services.ts';
+import type { Slots } from './slots.ts';
 
 /** Rounds of one `pollDeviceIo`; then it returns, and says that there is more. */
 const ROUNDS_MAX = 16;
 /** Commands of one `processCommands`; then it returns, so that packets have their turn. */
 const COMMANDS_MAX = 1024;
+/** Threads that may have sockets at once over ports. */
+const PORTS_MAX = 1024;
 const MTU_DEFAULT = 1500;
-const CAPACITY_DEFAULT = 32;
-const SLOTS_DEFAULT = 16;
-const SLOT_BYTES_DEFAULT = 1 << 18;
-const SLOT_BYTES_MIN = 1 << 12;
-const STREAM_BYTES_DEFAULT = 1 << 21;
-const STREAM_BYTES_MIN = 1 << 12;
 /** How long `waitForCommandBlocking` waits at once where it may wait for ever. */
 const WAIT_FOREVER = Number.POSITIVE_INFINITY;
 
-export interface NetstackConfig {
-  /** Addresses with prefixes of the first interface: `10.0.0.1/24`. */
-  readonly addresses?: readonly string[];
-  /** Routers for what no network of ours holds, at most one a family. */
-  readonly gateway?: string | readonly string[];
-  /** The largest IP packet of the first interface. Default 1500; a device that takes less counts. */
-  readonly mtu?: number;
-  /** Default `ip`. */
-  readonly medium?: Medium;
-  /** The Ethernet address; random by default. */
-  readonly mac?: string;
-  readonly name?: string;
-  /** Bytes of memory the stack may use, in all; or a memory of one's own. Default 64 MiB. */
-  readonly memory?: number | Memory;
-  /** Whether other threads may share the memory: they may block then. Default: where the engine allows it. */
-  readonly shared?: boolean;
-  /** Commands that may wait to be processed, for each channel; beyond, callers wait. Default 32. */
-  readonly channelCapacity?: number;
-  /** Threads that may have sockets at once over shared memory, 1 to 32. Default 16. */
-  readonly clients?: number;
-  /** Bytes of either ring of such a thread, a power of two from 4 KiB; a command has at most half. Default 256 KiB. */
-  readonly channelBytes?: number;
-  /**
-   * The most bytes that both rings of a stream take, a power of two from 4 KiB to 16 MiB; never more than a 32nd of the
-   * memory that is free. Default 2 MiB.
-   */
-  readonly streamBytes?: number;
-  /** A netstack of the same thread whose doorbell this one shares, so that one blocking driver can serve both. */
-  readonly beside?: Netstack;
-  readonly forward?: boolean | ForwardOptions;
-  /** What TCP sockets start with. */
-  readonly tcp?: Partial<TcpSettings>;
-  /** Uniform uint32; by default the engine's cryptographic source. */
-  readonly random?: () => number;
-}
-
-/** Whether this engine hands shared memory between threads. Pages must be cross-origin isolated for it. */
-const canShare = (): boolean =>
-  typeof SharedArrayBuffer !== 'undefined' &&
-  (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated !== false;
-
-function checkPower(name: string, value: number, least: number, most: number): number {
-  if (Number.isInteger(value) && value >= least && value <= most && (value & (value - 1)) === 0) return value;
-  throw new RangeError(`${name}: expected a power of two from ${least} to ${most}, got ${value}`);
-}
-
-function checkCount(name: string, value: number, most: number): number {
-  if (Number.isInteger(value) && value >= 1 && value <= most) return value;
-  throw new RangeError(`${name}: expected 1 to ${most}, got ${value}`);
-}
+/** A channel without a way of its own. */
+const NOWHERE = { slot: -1, port: null, lease: '' } as const;
 
 export class Netstack implements HasChannel, Executed {
   readonly stack: Stack;
@@ -102,8 +51,10 @@ export class Netstack implements HasChannel, Executed {
   readonly #mailbox: Mailbox;
   readonly #slots: Slots | null;
   readonly #executor: Executor;
+  readonly services: Services;
   readonly #clients = new Set<Client>();
   readonly #ports = new Set<PortServer>();
+  readonly #watched = new Set<WatchedPort>();
   readonly #waitingForRoom = new Set<DatagramEntry<never>>();
   readonly #extra = new Map<Device, Interface>();
   #channel: Channel | null = null;
@@ -127,18 +78,17 @@ export class Netstack implements HasChannel, Executed {
     });
     this.stack.setNow(now);
     const { memory } = this.stack;
-    const capacity = checkCount('channelCapacity', config.channelCapacity ?? CAPACITY_DEFAULT, 1 << 20);
+    const capacity = capacityOf(config);
     this.#mailbox = new Mailbox(capacity);
     this.#mailbox.onPost = wakes(new WeakRef(this));
     gone.register(this, this.#mailbox);
     this.#slots = memory.shared ? makeSlots(config, memory, capacity) : null;
     this.#executor = new Executor(this);
     this.#slot = new DeviceSlot(config.medium ?? 'ip', config.mtu ?? MTU_DEFAULT);
-    this.iface = this.stack.addInterface(this.#slot, {
-      addresses: (config.addresses ?? []).map((text) => Cidr.parse(text)),
-      ...(config.name === undefined ? {} : { name: config.name }),
-      ...(config.mac === undefined ? {} : { mac: MacAddress.parse(config.mac) }),
-    });
+    const onWork = (): void => this.wake();
+    const onAnswered = (): void => this.#answered();
+    this.services = new Services(this.stack, this.#slot, config, () => this.#now, onWork, onAnswered);
+    this.iface = this.services.autoconfig.iface;
     const { gateway = [] } = config;
     for (const router of typeof gateway === 'string' ? [gateway] : gateway) {
       this.stack.addDefaultRoute(IpAddress.parse(router));
@@ -176,7 +126,7 @@ export class Netstack implements HasChannel, Executed {
 
   /** Another channel of this thread, with sockets of its own that end with it. */
   openChannel(): Channel {
-    const channel = localChannel(new WeakRef(this), this.#mailbox, this.#clients, this.#data(-1, null));
+    const channel = localChannel(new WeakRef(this), this.#mailbox, this.#clients, this.#data(NOWHERE));
     if (this.#isClosed) channel.caller.die(new NetError('ENETDOWN', 'request', { detail: 'the stack is closed' }));
     return channel;
   }
@@ -184,25 +134,50 @@ export class Netstack implements HasChannel, Executed {
   /** What a worker needs: see {@link Channel.share}. */
   share(): ChannelData {
     if (this.#isClosed) throw new NetError('ENETDOWN', 'share', { detail: 'the stack is closed' });
-    const { port1, port2 } = new MessageChannel();
-    if (this.#slots === null) {
-      this.#ports.add(new PortServer(port1, this.#mailbox, (server) => this.#ports.delete(server)));
-      return this.#data(-1, port2);
+    if (this.#ports.size >= PORTS_MAX) throw new NetError('EMFILE', 'share', { detail: `at most ${PORTS_MAX} ports` });
+    const { given, kept } = joining(this.control?.reserve() ?? -1);
+    if (this.#slots !== null && given.slot < 0) {
+      throw new NetError('EMFILE', 'share', { detail: 'no slot is free: see clients' });
     }
-    const reserved = this.#slots.reserve();
-    if (reserved === null) throw new NetError('EMFILE', 'share', { detail: 'no slot is free: see clients' });
-    watchPort(port1, () => {
-      reserved.end();
-      this.wake();
-    });
-    return this.#data(reserved.index, port2);
+    this.#join(kept);
+    return this.#data(given);
   }
 
-  #data(slot: number, port: MessagePort | null): ChannelData {
+  /** Serves the other end of a channel that was shared, here or by a client. */
+  #join({ port, lease, slot }: Joined): void {
+    const onJoin = (joined: Joined): void => this.#join(joined);
+    if (this.#slots !== null) {
+      this.#watch(port, lease, slot, onJoin);
+      return;
+    }
+    const server = new PortServer(port, lease, this.#mailbox, (ended) => this.#ports.delete(ended), onJoin);
+    if (this.#isClosed || this.#ports.size >= PORTS_MAX) server.close();
+    else this.#ports.add(server);
+  }
+
+  #watch(port: MessagePort, lease: string, slot: number, onJoin: (joined: Joined) => void): void {
+    const watched = new WatchedPort(port, lease, 'stack', () => {
+      watched.close();
+      this.#watched.delete(watched);
+      end?.();
+      this.wake();
+    });
+    const end = this.#slots!.watch(slot, () => watched.ring());
+    if (end === null || this.#isClosed) {
+      watched.close();
+      return;
+    }
+    const { bell } = this.control!;
+    watched.onRing = () => rung(bell);
+    watched.onJoin = onJoin;
+    this.#watched.add(watched);
+  }
+
+  #data({ slot, port, lease }: Pick<ChannelData, 'slot' | 'port' | 'lease'>): ChannelData {
     const control = this.control?.buffer ?? null;
     const memory = control === null ? null : (this.memory.wasm.buffer as unknown as SharedArrayBuffer);
     const bell = (this.control?.bell.buffer ?? null) as SharedArrayBuffer | null;
-    return { ethertype: 'channel', control, bell, memory, slot, port, capacity: this.#mailbox.capacity };
+    return { ethertype: 'channel', control, bell, memory, slot, port, lease, capacity: this.#mailbox.capacity };
   }
 
   // Commands.
@@ -264,13 +239,9 @@ export class Netstack implements HasChannel, Executed {
 
   /** Has the doorbell wake this thread, once. */
   #listen(): void {
-    const { control } = this;
-    const { waitAsync } = Atomics as unknown as { waitAsync?: (...args: unknown[]) => { value: unknown } };
-    if (control === null || waitAsync === undefined) return;
-    Atomics.store(control.bell, STACK_WAITS, 1);
-    const waiting = waitAsync(control.bell, DOORBELL, Atomics.load(control.bell, DOORBELL));
+    if (this.control === null) return;
+    whenRung(this.control.bell, () => this.wake());
     if (this.#slots!.hasRequests) this.wake();
-    else void Promise.resolve(waiting.value).then(() => this.wake());
   }
 
   /**
@@ -293,7 +264,7 @@ export class Netstack implements HasChannel, Executed {
       if (request !== null) return request;
       const left = until - performance.now();
       if (left <= 0) return null;
-      Atomics.store(control.bell, STACK_WAITS, 1);
+      Atomics.store(control.bell, STACK_WAITS, WAITS);
       Atomics.wait(control.bell, DOORBELL, seen, left);
       Atomics.store(control.bell, STACK_WAITS, 0);
     }
@@ -345,6 +316,7 @@ export class Netstack implements HasChannel, Executed {
         this.#posix?.notify(socket);
       }
     }
+    if (any && this.hasPromises) this.onWork?.();
     return any;
   }
 
@@ -384,6 +356,12 @@ export class Netstack implements HasChannel, Executed {
     if (control === null) return;
     const asked = Atomics.load(control.i32, PING);
     if (Atomics.load(control.i32, PONG) !== asked) Atomics.store(control.i32, PONG, asked);
+  }
+
+  /** Whether somebody has asked, and {@link pollDeviceIo} is to answer. */
+  get isAsked(): boolean {
+    const { control } = this;
+    return control !== null && Atomics.load(control.i32, PING) !== Atomics.load(control.i32, PONG);
   }
 
   /** When {@link pollDeviceIo} should next be called: ms of the same clock; `now`: at once; Infinity: only on work. */
@@ -435,10 +413,17 @@ export class Netstack implements HasChannel, Executed {
     this.stack.addRoute({ prefix: cidr, iface: way, gateway: router });
   }
 
+  routes(): readonly PlainRoute[] {
+    return this.stack.ip.routes.all.map(({ prefix, gateway }) => ({
+      prefix: `${networkOf(prefix)}`,
+      gateway: gateway === null ? null : `${gateway}`,
+    }));
+  }
+
   removeRoute(prefix: string): void {
     const cidr = Cidr.parse(prefix);
     const count = this.stack.ip.routes.remove(
-      (route) => route.prefix.bits === cidr.bits && route.prefix.address.equals(cidr.address),
+      (route) => route.prefix.bits === cidr.bits && route.prefix.contains(cidr.address),
     );
     if (count === 0) throw new NetError('ENOENT', 'remove-route', { detail: `no route to ${prefix}` });
   }
@@ -449,9 +434,9 @@ export class Netstack implements HasChannel, Executed {
     runPosixCall(this.stack, call);
   }
 
-  /** Whether calls of {@link Posix} may be under way, which go on in microtasks. */
-  get hasPosix(): boolean {
-    return this.#posix !== null;
+  /** Whether calls may be under way that go on in microtasks. */
+  get hasPromises(): boolean {
+    return this.#posix !== null || this.services.underWay > 0;
   }
 
   #answered(): void {
@@ -467,7 +452,9 @@ export class Netstack implements HasChannel, Executed {
     if (control !== null) Atomics.store(control.i32, DEAD, 1);
     this.#slots?.close();
     for (const port of this.#ports) port.close();
+    for (const port of this.#watched) port.close();
     this.#mailbox.die();
+    this.services.close();
     this.stack.close();
     this.wake();
   }
@@ -494,21 +481,16 @@ function localChannel(stack: WeakRef<Netstack>, mailbox: Mailbox, clients: Set<C
   });
 }
 
+/** The prefix alone: routes to our own networks keep our address in them. */
+function networkOf({ address, bits, prefixLength }: Cidr): Cidr {
+  const mask = (n: number): number => (n <= 0 ? 0 : n >= 32 ? -1 : -1 << (32 - n));
+  const { a, b, c, d } = address;
+  const network = new IpAddress(a & mask(bits), b & mask(bits - 32), c & mask(bits - 64), d & mask(bits - 96));
+  return new Cidr(network, prefixLength);
+}
+
 /** Addresses a stack may have, as `stack.ts` has it. */
 const ADDRESSES_MAX = 64;
 
 /** Stacks that nobody holds any more: those who wait for them are told. */
 const gone = new FinalizationRegistry<Mailbox>((mailbox) => mailbox.die());
-
-function memoryOf(config: NetstackConfig): Memory {
-  const { memory, shared = canShare() } = config;
-  if (memory instanceof Memory) return memory;
-  return new Memory(memory === undefined ? { shared } : { bytes: memory, shared });
-}
-
-function makeSlots(config: NetstackConfig, memory: Memory, capacity: number): Slots {
-  const slots = checkCount('clients', config.clients ?? SLOTS_DEFAULT, SLOTS_MAX);
-  const bytes = checkPower('channelBytes', config.channelBytes ?? SLOT_BYTES_DEFAULT, SLOT_BYTES_MIN, 1 << 26);
-  const stream = checkPower('streamBytes', config.streamBytes ?? STREAM_BYTES_DEFAULT, STREAM_BYTES_MIN, 1 << 24);
-  return new Slots(Control.make(slots, bytes, capacity, config.beside?.control ?? undefined), memory, stream);
-}

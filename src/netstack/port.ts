@@ -6,11 +6,41 @@ import { NetError } from '../errors.ts';
 import { type Caller, goneError, type Link } from './caller.ts';
 import { Client } from './client.ts';
 import { type Command, errorResponse, type Response } from './commands.ts';
+import { Lease, leaseName, type Role } from './lease.ts';
 import type { Mailbox } from './mailbox.ts';
 
 interface ToStack {
   readonly id: number;
   readonly command: Command;
+}
+
+/** What either side may say: it holds its lock; there is something to look at in the shared memory. */
+interface Said {
+  readonly holds?: true;
+  readonly ring?: true;
+  /** A client shares the channel: the stack's end of a further one. */
+  readonly join?: Joined;
+}
+
+/** A channel that a client shares with a further thread. */
+export interface Joined {
+  readonly port: MessagePort;
+  readonly lease: string;
+  /** The slot that is kept for that thread; -1 without shared memory. */
+  readonly slot: number;
+}
+
+/** What the further thread is given. */
+export const joining = (slot: number): { given: Joined; kept: Joined } => {
+  const { port1, port2 } = new MessageChannel();
+  const lease = leaseName();
+  return { given: { port: port2, lease, slot }, kept: { port: port1, lease, slot } };
+};
+
+/** A message of a client that shares a channel, or null. */
+function joinedOf(data: unknown): Joined | null {
+  const { join } = (data ?? {}) as Said;
+  return join?.port instanceof MessagePort && typeof join.lease === 'string' ? join : null;
 }
 
 /** An answer, or how many commands were taken, or that the stack ends. */
@@ -21,24 +51,92 @@ interface ToClient {
   readonly isGone?: true;
 }
 
-/** A port that does not keep the process alive. */
-function listen(port: MessagePort, onMessage: ((data: unknown) => void) | null, onClose: () => void): void {
-  if (onMessage !== null) port.onmessage = ({ data }) => onMessage(data);
-  // Node tells when the other side's thread has ended; where an engine does not, only `close` of the channel does.
-  port.addEventListener('close', onClose);
-  if (onMessage === null) port.start();
-  (port as { unref?: () => void }).unref?.();
+/** A port that does not keep the process alive, and tells when the thread at its other end is gone. */
+class EndedPort {
+  readonly port: MessagePort;
+  readonly #lease: Lease;
+  #isClosed = false;
+
+  constructor(port: MessagePort, lease: string, role: Role, onMessage: (data: unknown) => void, onEnd: () => void) {
+    this.port = port;
+    const end = (): void => {
+      if (!this.#isClosed) onEnd();
+    };
+    this.#lease = new Lease(lease, role, () => this.post({ holds: true }), end);
+    port.onmessage = ({ data }) => {
+      if ((data as Said | null)?.holds === true) this.#lease.heard();
+      else onMessage(data);
+    };
+    // Node tells when the other side's thread has ended.
+    port.addEventListener('close', end);
+    this.hold(false);
+  }
+
+  /** Whether the port keeps the process alive. */
+  hold(isWanted: boolean): void {
+    const port = this.port as { ref?: () => void; unref?: () => void };
+    if (this.#isClosed) return;
+    if (isWanted) port.ref?.();
+    else port.unref?.();
+  }
+
+  post(message: ToStack | ToClient | Said): void {
+    if (!this.#isClosed) this.port.postMessage(message);
+  }
+
+  /** Sends the stack its end of a further channel. */
+  join(join: Joined): void {
+    if (!this.#isClosed) this.port.postMessage({ join } satisfies Said, [join.port]);
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#lease.close();
+    this.port.close();
+  }
+}
+
+/**
+ * The port beside a channel in shared memory. It tells of the end of the thread on its other side, and carries the rings
+ * of engines without Atomics.waitAsync.
+ */
+export class WatchedPort {
+  /** Called when the other side has rung. */
+  onRing: (() => void) | null = null;
+  /** Called when the other side shares the channel. */
+  onJoin: ((joined: Joined) => void) | null = null;
+  readonly #port: EndedPort;
+
+  constructor(port: MessagePort, lease: string, role: Role, onEnd: () => void) {
+    const onMessage = (data: unknown): void => {
+      const joined = joinedOf(data);
+      if (joined !== null) this.onJoin?.(joined);
+      else if ((data as Said | null)?.ring === true) this.onRing?.();
+    };
+    this.#port = new EndedPort(port, lease, role, onMessage, onEnd);
+  }
+
+  ring(): void {
+    this.#port.post({ ring: true });
+  }
+
+  join(join: Joined): void {
+    this.#port.join(join);
+  }
+
+  close(): void {
+    this.#port.close();
+  }
 }
 
 /** The client's side. */
 export class PortLink implements Link {
-  readonly #port: MessagePort;
+  readonly #port: EndedPort;
   readonly #capacity: number;
   #underWay = 0;
-  #isClosed = false;
 
-  constructor(caller: Caller, port: MessagePort, capacity: number) {
-    this.#port = port;
+  constructor(caller: Caller, port: MessagePort, lease: string, capacity: number) {
     this.#capacity = capacity;
     const onMessage = (data: unknown): void => {
       const message = data as ToClient | null;
@@ -52,12 +150,19 @@ export class PortLink implements Link {
         caller.settle(message.id, message.response);
       }
     };
-    listen(port, onMessage, () => caller.die(goneError()));
+    this.#port = new EndedPort(port, lease, 'client', onMessage, () => caller.die(goneError()));
+  }
+
+  /** A channel for a further thread. */
+  share(): Joined {
+    const { given, kept } = joining(-1);
+    this.#port.join(kept);
+    return given;
   }
 
   send(id: number, command: Command): boolean {
     if (this.#underWay >= this.#capacity) return false;
-    this.#port.postMessage({ id, command } satisfies ToStack);
+    this.#port.post({ id, command });
     this.#underWay++;
     return true;
   }
@@ -70,11 +175,12 @@ export class PortLink implements Link {
     // Answers come as events.
   }
 
-  listen(isWanted: boolean): void {
-    const port = this.#port as { ref?: () => void; unref?: () => void };
-    if (this.#isClosed) return;
-    if (isWanted) port.ref?.();
-    else port.unref?.();
+  listen(): void {
+    // They always come.
+  }
+
+  hold(isWanted: boolean): void {
+    this.#port.hold(isWanted);
   }
 
   wait(): void {
@@ -86,21 +192,14 @@ export class PortLink implements Link {
   }
 
   close(): void {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
     this.#port.close();
   }
-}
-
-/** Watches a port that carries nothing, for the end of the thread on its other side. */
-export function watchPort(port: MessagePort, onEnd: () => void): void {
-  listen(port, null, onEnd);
 }
 
 /** The stack's side: commands of one port go into the mailbox. */
 export class PortServer {
   readonly client: Client;
-  readonly #port: MessagePort;
+  readonly #port: EndedPort;
   readonly #mailbox: Mailbox;
   /** Commands that the mailbox had no room for; the client's own limit bounds them. */
   readonly #waiting: ToStack[] = [];
@@ -108,17 +207,24 @@ export class PortServer {
   readonly #onEnd: (server: PortServer) => void;
   #taken = 0;
 
-  constructor(port: MessagePort, mailbox: Mailbox, onEnd: (server: PortServer) => void) {
-    this.#port = port;
+  /** @param onJoin - called when the client shares the channel */
+  constructor(
+    port: MessagePort,
+    lease: string,
+    mailbox: Mailbox,
+    onEnd: (server: PortServer) => void,
+    onJoin: (joined: Joined) => void,
+  ) {
     this.#mailbox = mailbox;
     this.#onEnd = onEnd;
     this.#backlogMax = 4 * mailbox.capacity;
     this.client = new Client({ answer: (id, response) => this.#answer(id, response) });
-    listen(
-      port,
-      (data) => this.#onMessage(data),
-      () => this.#end(),
-    );
+    const onMessage = (data: unknown): void => {
+      const joined = joinedOf(data);
+      if (joined === null) this.#onMessage(data);
+      else onJoin(joined);
+    };
+    this.#port = new EndedPort(port, lease, 'stack', onMessage, () => this.#end());
   }
 
   #onMessage(data: unknown): void {
@@ -167,10 +273,11 @@ export class PortServer {
   }
 
   #post(message: ToClient): void {
-    this.#port.postMessage(message);
+    this.#port.post(message);
   }
 
   #end(): void {
+    this.#port.close();
     this.client.leave();
     this.#onEnd(this);
   }

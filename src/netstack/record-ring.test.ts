@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { randomOf } from '../../test/random.ts';
 import type { Command } from './commands.ts';
-import { Handles } from './handles.ts';
+import { Handles, noteOf } from './handles.ts';
 import { encode, RecordRing, type Taken } from './record-ring.ts';
 
 const BYTES = 1 << 12;
@@ -71,11 +71,14 @@ test('handles: a stale one names nothing, whoever has its place', () => {
   for (let n = 0; n < 5000; n++) {
     const handle = handles.add({ n }, 'open');
     assert.equal(handles.get(handle)!.n, n);
-    for (const old of stale.slice(-20)) assert.equal(handles.get(old), null);
+    assert.equal(handles.noted(noteOf(handle))!.n, n);
+    for (const old of [...stale.slice(-20), ...stale.slice(0, 20)]) assert.equal(handles.get(old), null);
     handles.remove(handle);
     handles.remove(handle);
     stale.push(handle);
   }
+  assert.equal(new Set(stale).size, stale.length, 'a place was given the same generation twice');
+  assert.ok(stale.at(-1)! > 2 ** 32, 'beyond what a note carries');
   assert.equal(handles.count, 0);
   assert.deepEqual(handles.all(), []);
   for (const none of [-1, 0.5, Number.NaN, '1', null, undefined, {}, 2 ** 40]) assert.equal(handles.get(none), null);

@@ -24,9 +24,12 @@ export interface Encoded {
   readonly data: Uint8Array | null;
 }
 
-/** Everything but `data` becomes text. */
+/** Everything but `data` becomes text. @throws TypeError for what cannot */
 export function encode(message: Message): Encoded {
   const { data = null, ...rest } = message as { data?: Uint8Array };
+  if (data !== null && !(data instanceof Uint8Array)) {
+    throw new TypeError(`data: expected a Uint8Array, got ${typeof data}`);
+  }
   const escaped = (c: string): string => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`;
   return { text: JSON.stringify(rest).replace(NOT_ASCII, escaped), data };
 }

@@ -11,6 +11,7 @@ import type { Caller } from './caller.ts';
 import { ChannelSocket } from './channel-socket.ts';
 import { endpointOf } from './command-stream.ts';
 import type { Handle, RingPlace, StreamOpened } from './commands.ts';
+import { noteOf } from './handles.ts';
 import { copyBytes } from './shared-copy.ts';
 import type { SharedLink } from './shared-link.ts';
 import {
@@ -60,7 +61,7 @@ export class RingStream extends ChannelSocket implements StreamBackend {
     this.#txAt = offset + HEADER_BYTES;
     this.#rxAt = this.#txAt + bytes;
     this.#bytes = bytes;
-    caller.streams.set(handle, (events) => this.#onEvent(events));
+    caller.streams.set(noteOf(handle), (events) => this.#onEvent(events));
   }
 
   #load(word: number): number {
@@ -69,7 +70,7 @@ export class RingStream extends ChannelSocket implements StreamBackend {
 
   /** What stands in the rings belongs to the stack again: nothing may be read of it. */
   get #isOver(): boolean {
-    return this.isReleased || this.#isGone;
+    return this.isReleased || this.#isGone || this.#link.isOver;
   }
 
   get error(): ErrorCode | null {
@@ -175,6 +176,15 @@ export class RingStream extends ChannelSocket implements StreamBackend {
     this.#leave('tcp-close');
   }
 
+  async releaseLingering(lingerMs: number): Promise<void> {
+    if (this.isReleased) return;
+    this.forget();
+    this.caller.streams.delete(noteOf(this.#handle));
+    await this.caller
+      .request({ kind: 'tcp-close', handle: this.#handle, lingerMs: Math.min(lingerMs, Number.MAX_VALUE) })
+      .catch(() => {});
+  }
+
   abort(): void {
     if (this.isReleased) return;
     this.#leave('tcp-abort');
@@ -182,7 +192,7 @@ export class RingStream extends ChannelSocket implements StreamBackend {
 
   #leave(kind: 'tcp-close' | 'tcp-abort'): void {
     this.forget();
-    this.caller.streams.delete(this.#handle);
+    this.caller.streams.delete(noteOf(this.#handle));
     this.caller.tell({ kind, handle: this.#handle });
   }
 

@@ -20,27 +20,20 @@ import {
   PING,
   PONG,
   type Slot,
+  WAITS,
   WANTS_ROOM,
 } from './control.ts';
+import { hasWaitAsync, WAITS_HERE, whenChanged } from './doorbell.ts';
+import { type Joined, joining, type WatchedPort } from './port.ts';
 import { encode, type Message, RecordRing, type Taken } from './record-ring.ts';
 import { Spin } from './spin.ts';
 
 /** How long a thread that waits takes silence for nothing to do; then it asks whether the stack still runs. */
-const SILENCE_MS = 250;
+const SILENCE_MS = 200;
 /** The longest look before a wait, in ms: what a stack takes to fill a quarter of a stream's ring. */
 const LOOK_MS = 0.15;
-/** And how long a stack that is driven may take to answer. */
+/** And how long a stack that is driven may take to answer: together less than a second. */
 const PONG_MS = 600;
-
-type WaitAsync = (
-  view: Int32Array,
-  index: number,
-  value: number,
-) => { async: false; value: string } | { async: true; value: Promise<string> };
-
-const { waitAsync } = Atomics as unknown as { waitAsync?: WaitAsync };
-/** Whether answers can be listened to without stopping the thread. */
-export const canListen = waitAsync !== undefined;
 
 /** Whether this thread may stop: browsers' main threads may not. */
 const mayStop = (() => {
@@ -61,7 +54,9 @@ export class SharedLink implements Link {
   readonly #slot: Slot;
   readonly #commands: RecordRing;
   readonly #answers: RecordRing;
-  readonly #onClose: () => void;
+  /** The way for messages to the stack, and for its end; null for a channel that was posted as it was. */
+  readonly #port: WatchedPort | null;
+  readonly #post: (() => void) | null;
   readonly #taken: Taken = {
     message: (id: number, message: Message) => this.#caller.settle(id, message as Response),
     note: (handle: number, events: number) => this.#caller.event(handle, events),
@@ -74,12 +69,14 @@ export class SharedLink implements Link {
   #isDraining = false;
   #pingAt = 0; // when the stack was asked, 0: it was not
 
-  constructor(caller: Caller, control: Control, slot: Slot, memory: SharedArrayBuffer, onClose: () => void) {
+  constructor(caller: Caller, control: Control, slot: Slot, memory: SharedArrayBuffer, port: WatchedPort | null) {
     this.#caller = caller;
     this.#control = control;
     this.#i32 = control.i32;
     this.#slot = slot;
-    this.#onClose = onClose;
+    this.#port = port;
+    this.#post = port === null ? null : () => port.ring();
+    if (port !== null) port.onRing = () => this.#woken();
     this.memory32 = new Int32Array(memory);
     this.memory8 = new Uint8Array(memory);
     const { i32, u8, ringBytes } = control;
@@ -87,6 +84,24 @@ export class SharedLink implements Link {
     this.#commands = new RecordRing(i32, u8, commandsAt, ringBytes, word + COMMANDS_HEAD, word + COMMANDS_TAIL);
     this.#answers = new RecordRing(i32, u8, answersAt, ringBytes, word + ANSWERS_HEAD, word + ANSWERS_TAIL);
     this.#seen = Atomics.load(i32, word + EVENT);
+  }
+
+  /** Whether the stack is closed: what was its memory may be another's, where several share one. */
+  get isOver(): boolean {
+    return Atomics.load(this.#i32, DEAD) === 1;
+  }
+
+  /**
+   * A channel for a further thread; null where this one was posted as it was: the stack would not learn of it.
+   * @throws NetError EMFILE
+   */
+  share(): Joined | null {
+    if (this.#port === null) return null;
+    const slot = this.#control.reserve();
+    if (slot < 0) throw new NetError('EMFILE', 'share', { detail: 'no slot is free: see clients' });
+    const { given, kept } = joining(slot);
+    this.#port.join(kept);
+    return given;
   }
 
   send(id: number, command: Command): boolean {
@@ -124,7 +139,7 @@ export class SharedLink implements Link {
 
   ring(): void {
     Atomics.or(this.#i32, PENDING, 1 << this.#slot.index);
-    this.#control.ringDoorbell();
+    this.#control.ringDoorbell(this.#post);
   }
 
   drain(): void {
@@ -152,9 +167,10 @@ export class SharedLink implements Link {
     const seen = this.#seen;
     // Of three threads on two processors, one that looks before it waits keeps another one from its work.
     if (this.#control.hasProcessors && this.#spin.look(i32, word + EVENT, seen)) return;
-    Atomics.store(i32, word + CLIENT_WAITS, 1);
+    const armed = this.#isArmed ? WAITS_HERE : 0;
+    Atomics.store(i32, word + CLIENT_WAITS, WAITS | armed);
     const isOver = !this.#spin.wait(i32, word + EVENT, seen, Math.min(ms, SILENCE_MS));
-    if (!this.#isArmed) Atomics.store(i32, word + CLIENT_WAITS, 0);
+    Atomics.store(i32, word + CLIENT_WAITS, armed);
     if (isOver) this.#doubt();
     else this.#pingAt = 0;
   }
@@ -168,15 +184,14 @@ export class SharedLink implements Link {
     }
     const now = performance.now();
     if (Atomics.load(i32, DRIVEN) === 0) this.#pingAt = 0;
-    else if (this.#pingAt === 0) this.#ask(now);
-    else if (Atomics.load(i32, PONG) === Atomics.load(i32, PING)) this.#pingAt = 0;
+    else if (this.#pingAt === 0 || Atomics.load(i32, PONG) === Atomics.load(i32, PING)) this.#ask(now);
     else if (now - this.#pingAt >= PONG_MS) this.#caller.die(goneError());
   }
 
   #ask(now: number): void {
     this.#pingAt = now;
     Atomics.add(this.#i32, PING, 1);
-    this.#control.ringDoorbell();
+    this.#control.ringDoorbell(this.#post);
   }
 
   refusesBlocking(): ReturnType<Link['refusesBlocking']> {
@@ -190,14 +205,14 @@ export class SharedLink implements Link {
   }
 
   #arm(): void {
-    if (this.#isArmed || this.#isClosed || waitAsync === undefined) return;
+    if (this.#isArmed || this.#isClosed) return;
     this.#isArmed = true;
     const { word } = this.#slot;
-    Atomics.store(this.#i32, word + CLIENT_WAITS, 1);
-    const waiting = waitAsync(this.#i32, word + EVENT, this.#seen);
+    Atomics.store(this.#i32, word + CLIENT_WAITS, WAITS_HERE);
     const woken = (): void => this.#woken();
-    if (waiting.async) void waiting.value.then(woken);
-    else queueMicrotask(woken);
+    if (hasWaitAsync) whenChanged(this.#i32, word + EVENT, this.#seen, woken);
+    // The flag first, then a look: what came before it sent no message.
+    else if (Atomics.load(this.#i32, word + EVENT) !== this.#seen) queueMicrotask(woken);
   }
 
   #woken(): void {
@@ -212,6 +227,6 @@ export class SharedLink implements Link {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#onClose();
+    this.#port?.close();
   }
 }

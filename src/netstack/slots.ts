@@ -14,9 +14,6 @@ import {
   type Control,
   PENDING,
   type Slot,
-  STATE,
-  STATE_FREE,
-  STATE_RESERVED,
   WANTS_ROOM,
 } from './control.ts';
 import type { Request } from './mailbox.ts';
@@ -43,6 +40,8 @@ class SlotServer implements Answers, Taken {
   readonly #commands: RecordRing;
   readonly #answers: RecordRing;
   #held: Held[] = [];
+  /** Sends the client a message, where it waits for one. */
+  post: (() => void) | null = null;
   #mustRing = false;
   #taken: Request | null = null;
 
@@ -78,7 +77,7 @@ class SlotServer implements Answers, Taken {
   }
 
   note(handle: number): void {
-    const entry = this.client.entries.get(handle);
+    const entry = this.client.entries.noted(handle);
     entry?.notify(0);
   }
 
@@ -116,7 +115,11 @@ class SlotServer implements Answers, Taken {
     if (this.#held.length > 0) Atomics.store(this.#control.i32, this.slot.word + ANSWERS_WAIT, 1);
     if (!this.#mustRing) return;
     this.#mustRing = false;
-    this.#control.ringClient(this.slot.word);
+    this.ring();
+  }
+
+  ring(): void {
+    this.#control.ringClient(this.slot.word, this.post);
   }
 
   #put({ id, encoded, events }: Held): boolean {
@@ -163,19 +166,19 @@ export class Slots {
     return this.#servers.reduce((count, server) => count + (server?.client.entries.count ?? 0), 0);
   }
 
-  /** Keeps a slot for the thread that a channel is shared with, and gives what ends it; null when all are taken. */
-  reserve(): { readonly index: number; readonly end: () => void } | null {
-    const { i32 } = this.control;
-    for (let index = 0; index < this.control.slotCount; index++) {
-      const { word } = this.control.slot(index);
-      if (Atomics.compareExchange(i32, word + STATE, STATE_FREE, STATE_RESERVED) !== STATE_FREE) continue;
-      const server = this.#serve(index);
-      const end = (): void => {
-        if (this.#servers[index] === server) this.end(index);
-      };
-      return { index, end };
-    }
-    return null;
+  /**
+   * The slot is a thread's whose end is watched: gives what is to be called then, or null where the slot is another's.
+   * @param post - sends that thread a message
+   */
+  watch(index: number, post: () => void): (() => void) | null {
+    if (!(Number.isInteger(index) && index >= 0 && index < this.control.slotCount)) return null;
+    const server = this.#servers[index] ?? this.#serve(index);
+    if (server.post !== null) return null;
+    server.post = post;
+    server.ring(); // it may have waited for a message already
+    return () => {
+      if (this.#servers[index] === server) this.end(index);
+    };
   }
 
   #serve(index: number): SlotServer {
@@ -260,6 +263,6 @@ export class Slots {
   /** The stack ends. */
   close(): void {
     for (const rings of [...this.#rings]) rings.free();
-    for (const server of this.#servers) if (server !== null) this.control.ringClient(server.slot.word);
+    for (const server of this.#servers) if (server !== null) server.ring();
   }
 }

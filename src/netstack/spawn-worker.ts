@@ -1,6 +1,9 @@
 /** The thread of a spawned stack: see spawn.ts. Its packets come and go over a port, so it must not stop and wait. @module */
+import { errorResponse } from './commands.ts';
 import { Driver } from './driver.ts';
-import { Netstack, type NetstackConfig } from './netstack.ts';
+import { Netstack } from './netstack.ts';
+import type { NetstackConfig } from './netstack-config.ts';
+import { isNode, nodeThreads } from './node-threads.ts';
 import { Pipe, PipeDev } from './pipe.ts';
 
 /** What the parent sends first. */
@@ -26,8 +29,12 @@ function begin({ config, packets, control }: SpawnMessage): void {
     far.rx.onPacket = forward;
     control.onmessage = ({ data }) => {
       if (data === 'share') {
-        const { channel, transferList } = driver.commandChannel().share();
-        control.postMessage(channel, transferList);
+        try {
+          const { channel, transferList } = driver.commandChannel().share();
+          control.postMessage(channel, transferList);
+        } catch (error) {
+          control.postMessage({ error: errorResponse(error, 'share') });
+        }
       } else {
         driver.close();
         packets.close();
@@ -43,17 +50,13 @@ function begin({ config, packets, control }: SpawnMessage): void {
 }
 
 /** Node's workers hear their parent on `parentPort`, browsers' on themselves. */
-async function parent(): Promise<{ once(listener: (message: SpawnMessage) => void): void }> {
-  const scope = globalThis as { process?: { versions?: { node?: string } }; onmessage?: unknown };
-  if (scope.process?.versions?.node !== undefined) {
-    const { parentPort } = await import('node:worker_threads');
-    return { once: (listener) => parentPort!.once('message', listener) };
+async function hear(listener: (message: SpawnMessage) => void): Promise<void> {
+  if (isNode) {
+    const { parentPort } = await nodeThreads();
+    parentPort!.once('message', listener);
+  } else {
+    (globalThis as { onmessage?: unknown }).onmessage = ({ data }: MessageEvent<SpawnMessage>) => listener(data);
   }
-  return {
-    once: (listener) => {
-      scope.onmessage = ({ data }: MessageEvent<SpawnMessage>) => listener(data);
-    },
-  };
 }
 
-(await parent()).once(begin);
+void hear(begin);

@@ -2,7 +2,9 @@
 import { NetError } from '../errors.ts';
 import { asyncDispose } from '../sockets/dispose.ts';
 import { Channel, type ChannelData, type HasChannel } from './channel.ts';
-import type { NetstackConfig } from './netstack.ts';
+import { type ErrorResponse, errorOf } from './commands.ts';
+import type { NetstackConfig } from './netstack-config.ts';
+import { isNode, nodeThreads } from './node-threads.ts';
 import { PacketQueue, Pipe } from './pipe.ts';
 import type { SpawnMessage } from './spawn-worker.ts';
 
@@ -15,6 +17,8 @@ export type SpawnConfig = Omit<NetstackConfig, 'random' | 'beside' | 'memory' | 
 interface Thread {
   post(message: SpawnMessage, transfer: MessagePort[]): void;
   terminate(): Promise<void>;
+  /** Rejects when the thread fails or ends. */
+  readonly failed: Promise<never>;
 }
 
 /** A stack on its own thread: a channel for here, others for other workers, and its packets. */
@@ -23,7 +27,9 @@ export class SpawnedNetstack implements HasChannel {
   readonly pipe: Pipe;
   readonly #thread: Thread;
   readonly #control: MessagePort;
-  #channel: Channel;
+  readonly #channel: Channel;
+  /** Questions go one after the other: answers do not say what they are for. */
+  #asked: Promise<unknown> = Promise.resolve();
 
   /** Made by {@link spawn}. */
   constructor(thread: Thread, control: MessagePort, packets: MessagePort, channel: Channel) {
@@ -42,9 +48,15 @@ export class SpawnedNetstack implements HasChannel {
     return this.#channel;
   }
 
-  /** A channel for a worker, with a port on which each side learns of the other's end: see {@link Channel.share}. */
+  /**
+   * A channel for a worker, with a port on which each side learns of the other's end: see {@link Channel.share}.
+   * @throws NetError EMFILE, ENETDOWN
+   */
   async share(): Promise<{ readonly channel: ChannelData; readonly transferList: MessagePort[] }> {
-    const channel = await askFor(this.#control);
+    const ask = (): Promise<ChannelData> => askFor(this.#control, this.#thread);
+    const answer = this.#asked.then(ask, ask);
+    this.#asked = answer;
+    const channel = await answer;
     return { channel, transferList: channel.port === null ? [] : [channel.port] };
   }
 
@@ -66,49 +78,72 @@ const nextMessage = (port: MessagePort): Promise<unknown> =>
     port.onmessage = ({ data }) => resolve(data);
   });
 
-async function askFor(control: MessagePort): Promise<ChannelData> {
+async function askFor(control: MessagePort, { failed }: Thread): Promise<ChannelData> {
   const answer = nextMessage(control);
   control.postMessage('share');
-  return (await answer) as ChannelData;
+  const data = (await Promise.race([answer, failed])) as ChannelData | { readonly error: ErrorResponse };
+  if ('error' in data) throw errorOf(data.error);
+  return data;
 }
 
 /**
  * Starts a stack on a thread of its own.
- * @throws NetError EINVAL for a configuration that is none
+ * @throws NetError EINVAL for a configuration that is none; ENETDOWN when the thread cannot be started
  * @example
  * await using stack = await spawn({ addresses: ['10.0.0.1/24'] })
  * const socket = await udpBind(stack, { port: 53 })
  */
 export async function spawn(config: SpawnConfig = {}): Promise<SpawnedNetstack> {
-  const thread = await startThread(new URL('./spawn-worker.js', import.meta.url));
+  const thread = await startThread();
   const [control, packets] = [new MessageChannel(), new MessageChannel()];
   const ready = nextMessage(control.port1);
   thread.post({ config, packets: packets.port2, control: control.port2 }, [packets.port2, control.port2]);
-  const answer = (await ready) as 'ready' | { readonly error: string };
+  const answer = (await Promise.race([ready, thread.failed])) as 'ready' | { readonly error: string };
   if (answer !== 'ready') {
     await thread.terminate();
     throw new NetError('EINVAL', 'spawn', { detail: answer.error });
   }
-  const channel = Channel.from(await askFor(control.port1));
+  const channel = Channel.from(await askFor(control.port1, thread));
   const stack = new SpawnedNetstack(thread, control.port1, packets.port1, channel);
   for (const port of [control.port1, packets.port1]) (port as { unref?: () => void }).unref?.();
   return stack;
 }
 
-async function startThread(url: URL): Promise<Thread> {
-  const scope = globalThis as { process?: { versions?: { node?: string } } };
-  if (scope.process?.versions?.node === undefined) {
-    const worker = new Worker(url, { type: 'module' });
+const threadGone = (detail: string): NetError => new NetError('ENETDOWN', 'spawn', { detail });
+
+/** Bundlers look for a worker written just like this, and take its file along. */
+async function startThread(): Promise<Thread> {
+  const { promise, reject } = failure();
+  if (!isNode) {
+    const worker = new Worker(new URL('./spawn-worker.js', import.meta.url), { type: 'module' });
+    worker.onerror = ({ message }) => reject(threadGone(message ?? 'the worker did not load'));
     return {
       post: (message, transfer) => worker.postMessage(message, transfer),
-      terminate: async () => worker.terminate(),
+      terminate: async () => {
+        worker.terminate();
+        reject(threadGone('the thread was ended'));
+      },
+      failed: promise,
     };
   }
-  const { Worker: NodeWorker } = await import('node:worker_threads');
-  const worker = new NodeWorker(url);
+  const { Worker: NodeWorker } = await nodeThreads();
+  const worker = new NodeWorker(new URL('./spawn-worker.js', import.meta.url));
+  worker.on('error', (error) => reject(threadGone((error as Error).message)));
+  worker.on('exit', () => reject(threadGone('the thread has ended')));
   worker.unref();
   return {
     post: (message, transfer) => worker.postMessage(message, transfer as never),
     terminate: async () => void (await worker.terminate()),
+    failed: promise,
   };
+}
+
+/** A promise that is only ever rejected, perhaps with nobody looking. */
+function failure(): { promise: Promise<never>; reject: (error: Error) => void } {
+  let reject = (_: Error): void => {};
+  const promise = new Promise<never>((_, no) => {
+    reject = no;
+  });
+  promise.catch(() => {});
+  return { promise, reject };
 }

@@ -185,6 +185,11 @@ export class StreamEntry implements Entry {
     this.#end();
   }
 
+  /** Whether, once closed, everything has been acknowledged. */
+  get isDone(): boolean {
+    return this.#isClosed && this.socket.isDrained();
+  }
+
   abort(): void {
     if (this.#isClosed) return;
     this.socket.abort();

@@ -1,4 +1,5 @@
 /** One line a flow, when it is over. @module */
+import { OVER_LIMIT } from './limits.ts';
 import type { FlowProtocol } from './rules.ts';
 import type { ByteCounts } from './splice.ts';
 
@@ -67,5 +68,6 @@ export function formatFlow(record: FlowRecord): string {
   const where = `${protocol} ${source} -> ${destination}${direction === 'in' ? ' published' : ''}`;
   const known = name === null ? where : `${where} (${name})`;
   if (verdict === 'deny') return `denied ${known}: ${reason}`;
-  return `${known}: ${result}, ${record.bytesOut} bytes out, ${record.bytesIn} in, ${record.milliseconds} ms`;
+  const why = result === OVER_LIMIT ? `${result} (${reason})` : result;
+  return `${known}: ${why}, ${record.bytesOut} bytes out, ${record.bytesIn} in, ${record.milliseconds} ms`;
 }

@@ -2,7 +2,7 @@
  * A whole network behind one wire: a router that takes every flow and relays it, DHCP, router advertisements and names.
  * What `ethertype run` puts a program into. @module
  */
-import { createServer, type Server } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { DhcpServer } from '../dhcp/index.ts';
 import { DnsServer, type HostsTable, type RecordType, type Resolution, type Resolver } from '../dns/index.ts';
 import { NetError } from '../errors.ts';
@@ -13,11 +13,11 @@ import type { TcpSettings } from '../tcp/settings.ts';
 import { Cidr, IpAddress } from '../wire/address.ts';
 import { NXDOMAIN } from '../wire/dns.ts';
 import { endpoint, OpenFlow } from './flow-log.ts';
+import { reset } from './machine.ts';
 import { LearnedNames } from './names.ts';
 import { Policy, type PolicyFunction } from './policy.ts';
 import { Relay, type RelayOptions } from './relay.ts';
 import { machineResolver } from './resolver.ts';
-import { splice } from './splice.ts';
 
 /** The addresses of the network, as slirp has had them for decades. */
 export const NETWORK = {
@@ -26,6 +26,13 @@ export const NETWORK = {
   resolver: ['10.0.2.3', 'fd00:2::3'],
   prefixLengths: [24, 64],
 } as const;
+
+/**
+ * Who the router is on the link: always the same, so that a guest that outlives its router knows the next one, by its cache
+ * of neighbours and its list of routers.
+ */
+const ROUTER_MAC = '52:55:0a:00:02:02';
+const ROUTER_LINK_LOCAL = 'fe80::2';
 
 const LOOPBACK = ['127.0.0.1', '::1'];
 const PUBLISH_MS = 10_000;
@@ -40,7 +47,17 @@ export interface Publication {
   readonly guestPort: number;
 }
 
-export interface GatewayOptions extends Pick<RelayOptions, 'onFlow' | 'bytesMax' | 'tcp' | 'udp' | 'upstream'> {
+/** What a gateway has in use. All of it is 0 once it is closed. */
+export interface GatewayUse {
+  /** Connections, held ones and those to published ports included. */
+  readonly tcp: number;
+  readonly udp: number;
+  readonly echo: number;
+  /** Bytes of the stack's memory: frames and buffers. */
+  readonly bytes: number;
+}
+
+export interface GatewayOptions extends Pick<RelayOptions, 'onFlow' | 'limits' | 'tcp' | 'udp' | 'upstream'> {
   /** The wire to the guest. On Ethernet it is served DHCP and router advertisements. */
   readonly device: Device;
   readonly policy?: Policy | PolicyFunction | undefined;
@@ -67,14 +84,18 @@ export class Gateway {
   readonly #servers: DnsServer[] = [];
   readonly #listeners: Server[] = [];
   readonly #closers: (() => void)[] = [];
+  /** Connections to published ports. */
+  readonly #led = new Map<Socket, Promise<void>>();
 
   private constructor(options: GatewayOptions) {
     this.#options = options;
-    const { device, policy, onFlow, bytesMax, tcp, udp, upstream } = options;
+    const { device, policy, onFlow, limits, tcp, udp, upstream } = options;
     const own = [...NETWORK.router, ...NETWORK.resolver].map((text) => `${text}/${text.includes(':') ? 64 : 24}`);
+    const isEthernet = device.medium === 'ethernet';
     this.host = createHost({
       device,
-      addresses: own,
+      addresses: isEthernet ? [...own, `${ROUTER_LINK_LOCAL}/64`] : own,
+      ...(isEthernet ? { mac: ROUTER_MAC } : {}),
       anyIp: true,
       probe: false,
       ipv6: { dadTransmits: 0 },
@@ -86,7 +107,7 @@ export class Gateway {
       names: this.#names,
       redirect: (address) => this.#redirect(address),
       onFlow,
-      bytesMax,
+      limits,
       tcp,
       udp,
       upstream,
@@ -115,7 +136,7 @@ export class Gateway {
     const text = `${address}`;
     const at = (NETWORK.router as readonly string[]).indexOf(text);
     if (at >= 0) return this.#options.hostLoopback === true ? LOOPBACK[at]! : null;
-    return this.host.stack.ip.isLocalAddress(address) ? null : text;
+    return this.host.stack.ip.isLocalAddress(address) || text === ROUTER_LINK_LOCAL ? null : text;
   }
 
   /** Tells the guest who it is, by DHCP and by router advertisements. */
@@ -172,7 +193,11 @@ export class Gateway {
       const open = new OpenFlow({ protocol: 'tcp', direction: 'in', source, destination }, onFlow);
       open.reason = 'published';
       socket.on('error', () => {});
-      void this.#lead(socket, open, guestPort);
+      const over = this.#lead(socket, open, guestPort);
+      this.#led.set(
+        socket,
+        over.finally(() => this.#led.delete(socket)),
+      );
     });
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
@@ -183,18 +208,20 @@ export class Gateway {
     this.published.push({ host, port: (server.address() as { port: number }).port, guestPort });
   }
 
-  async #lead(socket: import('node:net').Socket, open: OpenFlow, guestPort: number): Promise<void> {
+  async #lead(socket: Socket, open: OpenFlow, guestPort: number): Promise<void> {
     try {
       const stream = await this.host.tcp.connect({ host: NETWORK.guest[0], port: guestPort, timeout: PUBLISH_MS });
-      const counts = { out: 0, in: 0 };
-      const result = await splice(stream, socket, counts);
-      // What the stack's side sends is what the guest sends.
-      Object.assign(open.counts, counts);
-      open.end(result ?? 'closed');
+      await this.relay.join(stream, socket, open);
     } catch (error) {
-      socket.resetAndDestroy();
+      reset(socket);
       open.end(error instanceof NetError ? error.code : 'EIO');
     }
+  }
+
+  /** What is in use now. */
+  get use(): GatewayUse {
+    const { tcp, udp, echo } = this.relay;
+    return { tcp: tcp.count + this.#led.size, udp: udp.count, echo: echo.pending, bytes: this.host.memory.usedBytes };
   }
 
   /** Ends every flow, and gives back all memory, ports and the device. */
@@ -204,5 +231,8 @@ export class Gateway {
     await this.relay.close();
     await Promise.all(this.#servers.map((server) => server.close()));
     await this.host.close();
+    const led = [...this.#led];
+    for (const [socket] of led) reset(socket);
+    await Promise.all(led.map(([, over]) => over));
   }
 }

@@ -1,6 +1,7 @@
 /** The stack as a proxy of Node: every flow relayed to the machine's own network, under a policy. @module */
 export { type FlowRecord, formatFlow } from './flow-log.ts';
-export { Gateway, type GatewayOptions, NETWORK, type Publication } from './gateway.ts';
+export { Gateway, type GatewayOptions, type GatewayUse, NETWORK, type Publication } from './gateway.ts';
+export { Limiter, type LimitSet, type Limits, OVER_LIMIT } from './limits.ts';
 export { LearnedNames } from './names.ts';
 export { type Decision, Policy, type PolicyDocument, type PolicyFunction } from './policy.ts';
 export { Relay, type RelayOptions } from './relay.ts';

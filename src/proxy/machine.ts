@@ -6,6 +6,69 @@ import { connect, type Socket } from 'node:net';
 const CONNECT_MS = 20_000;
 const PING_SECONDS = 5;
 
+/** Takes what a socket reads. */
+export interface Sink {
+  /** See `Splice.take`. */
+  take(chunk: Uint8Array, isLent: boolean): boolean;
+}
+
+/** Where a socket's bytes come in without a stream between. */
+export interface Intake {
+  /** Null: nothing is read yet; the socket is paused. */
+  sink: Sink | null;
+}
+
+export interface Dialed {
+  readonly socket: Socket;
+  readonly intake: Intake;
+}
+
+/** Bytes a socket reads at once. */
+const READ_BYTES = 1 << 16;
+/**
+ * libuv reads and tells of it in one go, so that one buffer serves all sockets; but on Windows, where a read is under way
+ * while others are told of theirs.
+ */
+const shared = process.platform === 'win32' ? null : Buffer.allocUnsafeSlow(READ_BYTES);
+
+/**
+ * Connects from the machine, half-open allowed; the socket is paused, and reads into its intake.
+ * @param settle - called once, unless it is cancelled: with what node:net says; ETIMEDOUT after 20 s
+ * @returns cancels it
+ */
+export function dial(host: string, port: number, settle: (error: Error | null, dialed: Dialed) => void): () => void {
+  const intake: Intake = { sink: null };
+  const onread = {
+    buffer: shared ?? Buffer.allocUnsafeSlow(READ_BYTES),
+    callback: (length: number, buffer: Uint8Array): boolean =>
+      intake.sink?.take(buffer.subarray(0, length), true) ?? false,
+  };
+  const socket = connect({ host, port, allowHalfOpen: true, noDelay: true, onread }).pause();
+  const dialed = { socket, intake };
+  const cancel = (): void => {
+    clearTimeout(timer);
+    socket.off('error', failed);
+    socket.off('connect', connected);
+    socket.on('error', ignore);
+    socket.destroy();
+  };
+  const failed = (error: Error): void => {
+    cancel();
+    settle(error, dialed);
+  };
+  const connected = (): void => {
+    clearTimeout(timer);
+    socket.off('error', failed);
+    settle(null, dialed);
+  };
+  const timer = setTimeout(() => failed(Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' })), CONNECT_MS);
+  socket.once('error', failed);
+  socket.once('connect', connected);
+  return cancel;
+}
+
+const ignore = (): void => {};
+
 /**
  * Connects from the machine, half-open allowed, not reading yet.
  * @throws what node:net says; ETIMEDOUT after 20 s; the signal's reason
@@ -21,7 +84,7 @@ export function dialMachine(host: string, port: number, signal: AbortSignal): Pr
         resolve(socket);
         return;
       }
-      socket.on('error', () => {});
+      socket.on('error', ignore);
       socket.destroy();
       reject(error);
     };
@@ -35,6 +98,16 @@ export function dialMachine(host: string, port: number, signal: AbortSignal): Pr
   });
 }
 
+/**
+ * Resets a socket. While its FIN is on its way to the kernel libuv refuses to (uv_tcp_close_reset), and Node would then
+ * neither close it nor end: it is done as soon as that is over, in the next turn of the loop.
+ */
+export function reset(socket: Socket): void {
+  const isShutting = socket.writableEnded && !socket.writableFinished && socket.writableLength === 0;
+  if (!isShutting || socket.destroyed) socket.resetAndDestroy();
+  else socket.once('finish', () => socket.resetAndDestroy());
+}
+
 /** A socket of the machine for datagrams of one peer. @throws what node:dgram says */
 export function dialDatagrams(host: string, port: number): Promise<Datagrams> {
   return new Promise((resolve, reject) => {
@@ -44,7 +117,11 @@ export function dialDatagrams(host: string, port: number): Promise<Datagrams> {
       reject(error);
     };
     socket.once('error', fail);
-    socket.connect(port, host, () => {
+    socket.connect(port, host, (error?: Error) => {
+      if (error) {
+        fail(error);
+        return;
+      }
       socket.off('error', fail);
       resolve(socket);
     });

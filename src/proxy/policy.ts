@@ -1,4 +1,5 @@
 /** Who may go where: rules, or a function. @module */
+import { checkLimitSet, checkLimits, type LimitSet, type Limits } from './limits.ts';
 import { awaitsSni, type FlowFacts, matches, meansName, parseRule, type Rule } from './rules.ts';
 
 /** What was decided, and by what. */
@@ -7,6 +8,8 @@ export interface Decision {
   readonly verdict: 'allow' | 'deny' | 'sni';
   /** The rule, or why there was none. */
   readonly reason: string;
+  /** What may go through this flow, instead of what holds for each. */
+  readonly limits?: Limits | undefined;
 }
 
 /** A policy of one's own: decides about each flow when it begins. What it throws denies. */
@@ -19,14 +22,17 @@ export interface PolicyDocument {
   readonly allow?: readonly string[];
   /** They go before those in `allow`. */
   readonly deny?: readonly string[];
+  readonly limits?: LimitSet;
 }
 
-const KEYS: readonly string[] = ['default', 'allow', 'deny'];
+const KEYS: readonly string[] = ['default', 'allow', 'deny', 'limits'];
 
 export class Policy {
   readonly #allow: readonly Rule[];
   readonly #deny: readonly Rule[];
   readonly #default: 'allow' | 'deny';
+  /** How much may go through what is allowed. */
+  readonly limits: LimitSet | undefined;
 
   /** @throws TypeError for a document or a rule that is none */
   constructor(document: PolicyDocument = {}) {
@@ -40,6 +46,8 @@ export class Policy {
       throw new TypeError(`policy: default: expected allow or deny, got ${JSON.stringify(fallback)}`);
     }
     this.#default = fallback;
+    checkLimitSet('policy: limits', document.limits);
+    this.limits = document.limits;
   }
 
   /** Decides about a flow. A rule that wants a TLS name counts once the client has said one. */
@@ -68,14 +76,26 @@ function readRules(what: string, rules: unknown): readonly Rule[] {
   return rules.map(parseRule);
 }
 
-/** Asks a policy of either kind. */
-export async function decide(policy: Policy | PolicyFunction, facts: FlowFacts): Promise<Decision> {
+/** Asks a policy of either kind; at once where it answers at once. */
+export function decide(policy: Policy | PolicyFunction, facts: FlowFacts): Decision | Promise<Decision> {
   if (policy instanceof Policy) return policy.decide(facts);
   try {
-    const answer = await policy(facts);
-    if (typeof answer !== 'boolean') return answer;
-    return { verdict: answer ? 'allow' : 'deny', reason: 'the policy says so' };
+    const answer = policy(facts);
+    if (typeof answer === 'boolean' || !('then' in answer)) return readAnswer(answer);
+    return answer.then(readAnswer).catch(failed);
   } catch (error) {
-    return { verdict: 'deny', reason: `the policy failed: ${error instanceof Error ? error.message : error}` };
+    return failed(error);
   }
 }
+
+/** Limits that are none deny: a function is not to let more through than it meant. */
+function readAnswer(answer: boolean | Decision): Decision {
+  if (typeof answer === 'boolean') return { verdict: answer ? 'allow' : 'deny', reason: 'the policy says so' };
+  checkLimits('limits', answer.limits);
+  return answer;
+}
+
+const failed = (error: unknown): Decision => ({
+  verdict: 'deny',
+  reason: `the policy failed: ${error instanceof Error ? error.message : error}`,
+});

@@ -11,14 +11,15 @@ import type { TcpStream } from '../sockets/tcp-stream.ts';
 import type { UdpFlow, UdpInterception, UdpInterceptOptions } from '../sockets/udp-intercept.ts';
 import type { UdpSocket } from '../sockets/udp-socket.ts';
 import type { TcpState } from '../tcp/state.ts';
-import { IpAddress } from '../wire/address.ts';
+import type { IpAddress } from '../wire/address.ts';
 import { concat, HELLO_BYTES_MAX, serverName } from './client-hello.ts';
 import { endpoint, type FlowRecord, OpenFlow } from './flow-log.ts';
-import { dialDatagrams, dialMachine, pingFromMachine, refusalOf } from './machine.ts';
+import { type FlowGate, Limiter, type LimitSet, OVER_LIMIT, type Way } from './limits.ts';
+import { dial, dialDatagrams, dialMachine, pingFromMachine, refusalOf, reset } from './machine.ts';
 import type { LearnedNames } from './names.ts';
-import { decide, Policy, type PolicyFunction } from './policy.ts';
+import { type Decision, decide, Policy, type PolicyFunction } from './policy.ts';
 import type { FlowFacts, FlowProtocol } from './rules.ts';
-import { splice } from './splice.ts';
+import { Splice, type SpliceOptions } from './splice.ts';
 import { dialUpstream, type Upstream } from './upstream.ts';
 
 /** RFC 4787 REQ-5 allows less for ports of protocols that ask once. */
@@ -43,8 +44,8 @@ export interface RelayOptions {
   readonly names?: LearnedNames | undefined;
   /** Told of each flow when it is over. */
   readonly onFlow?: ((record: FlowRecord) => void) | undefined;
-  /** Bytes of one TCP connection, both ways together, after which it is reset. */
-  readonly bytesMax?: number | undefined;
+  /** How much may go through; by default what the policy says, if it is a {@link Policy}. */
+  readonly limits?: LimitSet | undefined;
   /** Another proxy that TCP goes out through; by default none. UDP and pings, which it does not carry, are refused then. */
   readonly upstream?: Upstream | undefined;
   readonly tcp?: TcpInterceptOptions | undefined;
@@ -56,7 +57,21 @@ interface Endpoints {
   readonly sourcePort: number;
   readonly destinationAddress: string;
   readonly destinationPort: number;
+  readonly source: IpAddress;
+  readonly destination: IpAddress;
 }
+
+/** Where a flow may go. */
+interface Target {
+  readonly address: string;
+  /** It goes to the machine itself, and through no other proxy. */
+  readonly isLoopback: boolean;
+  /** Its TLS name must be heard first. */
+  readonly needsName: boolean;
+  readonly gate: FlowGate | null;
+}
+
+const isLoopback = (address: string): boolean => address === '::1' || address.startsWith('127.');
 
 /** States in which the host may still send. */
 const OPEN_STATES: readonly TcpState[] = ['ESTABLISHED', 'FIN-WAIT-1', 'FIN-WAIT-2'];
@@ -71,11 +86,12 @@ export class Relay {
   readonly tcp: TcpInterception;
   readonly udp: UdpInterception;
   readonly echo: EchoInterception;
+  readonly limiter: Limiter;
   readonly #host: Host;
   readonly #options: RelayOptions;
   readonly #policy: Policy | PolicyFunction;
-  /** Connections under way, and when they are over. */
-  readonly #joined = new Map<TcpStream, Promise<void>>();
+  /** Connections under way. */
+  readonly #joined = new Set<TcpStream>();
   #pings = 0;
 
   /** Relays from now on. @param host - has an any-IP interface */
@@ -83,6 +99,8 @@ export class Relay {
     this.#host = host;
     this.#options = options;
     this.#policy = options.policy ?? new Policy();
+    const ofPolicy = this.#policy instanceof Policy ? this.#policy.limits : undefined;
+    this.limiter = new Limiter(() => host.clock.now(), options.limits ?? ofPolicy);
     this.tcp = host.tcp.intercept((flow) => this.#relayTcp(flow), options.tcp);
     this.udp = host.udp.intercept((flow) => this.#relayUdp(flow), options.udp);
     this.echo = host.icmp.intercept((request) => this.#relayEcho(request));
@@ -96,49 +114,47 @@ export class Relay {
     await pause(CLOSING_STEP_MS); // what was sent last is read
     const until = performance.now() + CLOSING_MS;
     const isClosing = ({ state }: TcpStream): boolean => !OPEN_STATES.includes(state);
-    while (performance.now() < until && [...this.#joined.keys()].some(isClosing)) await pause(CLOSING_STEP_MS);
+    while (performance.now() < until && [...this.#joined].some(isClosing)) await pause(CLOSING_STEP_MS);
     await Promise.all([this.tcp.close(), this.udp.close(), this.echo.close()]);
-    const left = [...this.#joined];
-    for (const [stream] of left) stream.abort();
-    await Promise.all(left.map(([, over]) => over));
+    for (const stream of [...this.#joined]) stream.abort();
   }
 
   #open(protocol: FlowProtocol, flow: Endpoints): { open: OpenFlow; facts: FlowFacts } {
-    const { names, onFlow } = this.#options;
-    const source = endpoint(flow.sourceAddress, flow.sourcePort);
-    const destination = endpoint(flow.destinationAddress, flow.destinationPort);
-    const open = new OpenFlow({ protocol, direction: 'out', source, destination }, onFlow ?? (() => {}));
+    const { names, onFlow = () => {} } = this.#options;
+    const { sourcePort, destinationPort } = flow;
+    const source = endpoint(flow.sourceAddress, sourcePort);
+    const destination = endpoint(flow.destinationAddress, destinationPort);
+    const open = new OpenFlow({ protocol, direction: 'out', source, destination }, onFlow);
     const known = names?.of(flow.destinationAddress, this.#host.clock.now()) ?? [];
     open.name = known[0] ?? null;
-    const facts: FlowFacts = {
-      protocol,
-      sourceAddress: IpAddress.parse(flow.sourceAddress),
-      sourcePort: flow.sourcePort,
-      address: IpAddress.parse(flow.destinationAddress),
-      port: flow.destinationPort,
-      names: known,
-      sni: null,
-    };
-    return { open, facts };
+    // The guest's link is no matter of a policy.
+    const [from, to] = [flow.source.withZone(0), flow.destination.withZone(0)];
+    const facts = { sourceAddress: from, sourcePort, address: to, port: destinationPort, names: known, sni: null };
+    return { open, facts: { protocol, ...facts } };
   }
 
-  /** Where the flow may go; null: nowhere, and `open` is over. `sni`: its TLS name must be heard first. */
-  async #target(open: OpenFlow, facts: FlowFacts): Promise<{ target: string; needsName: boolean } | null> {
-    const { verdict, reason } = await decide(this.#policy, facts);
+  /** Where the flow may go; null: nowhere, and `open` is over. */
+  #target(open: OpenFlow, facts: FlowFacts, { verdict, reason, limits }: Decision): Target | null {
     open.reason = reason;
-    const target = verdict === 'deny' ? null : this.#redirect(facts);
-    const isCarried =
-      this.#options.upstream === undefined ||
-      facts.protocol === 'tcp' ||
-      (target !== null && IpAddress.parse(target).isLoopback);
-    if (!isCarried) {
-      open.reason = `the upstream proxy carries no ${facts.protocol}`;
-      open.verdict = 'deny';
-      open.end('ECONNREFUSED');
-      return null;
+    const address = verdict === 'deny' ? null : this.#redirect(facts);
+    if (address === null) {
+      return this.#refuse(open, verdict === 'deny' ? reason : `${facts.address} is the gateway itself`);
     }
-    if (target !== null) return { target, needsName: verdict === 'sni' };
-    if (verdict !== 'deny') open.reason = `${facts.address} is the gateway itself`;
+    const isOwn = isLoopback(address);
+    if (this.#options.upstream !== undefined && facts.protocol !== 'tcp' && !isOwn) {
+      return this.#refuse(open, `the upstream proxy carries no ${facts.protocol}`);
+    }
+    const { exhausted } = this.limiter;
+    if (exhausted !== null) {
+      this.limiter.stats.ended++;
+      return this.#refuse(open, exhausted);
+    }
+    const gate = this.limiter.open(limits);
+    return { address, isLoopback: isOwn, needsName: verdict === 'sni', gate };
+  }
+
+  #refuse(open: OpenFlow, reason: string): null {
+    open.reason = reason;
     open.verdict = 'deny';
     open.end('ECONNREFUSED');
     return null;
@@ -150,54 +166,91 @@ export class Relay {
     return this.#host.stack.ip.isLocalAddress(address) ? null : `${address}`;
   }
 
-  async #relayTcp(flow: TcpFlow): Promise<void> {
+  /** At once where the policy decides at once: each promise of a small flow is felt. */
+  #relayTcp(flow: TcpFlow): void | Promise<void> {
     const { open, facts } = this.#open('tcp', flow);
-    const found = await this.#target(open, facts);
-    if (found === null) flow.reject();
-    else if (found.needsName) await this.#relayNamed(flow, open, facts, found.target);
-    else await this.#relayPlain(flow, open, found.target);
+    const decision = decide(this.#policy, facts);
+    if (!(decision instanceof Promise)) return this.#proceedTcp(flow, open, facts, decision);
+    return decision.then((later) => this.#proceedTcp(flow, open, facts, later));
   }
 
-  async #relayPlain(flow: TcpFlow, open: OpenFlow, target: string): Promise<void> {
-    let socket: Socket;
-    try {
-      socket = await this.#dial(target, flow);
-    } catch (error) {
-      const result = flow.signal.aborted ? 'ECONNABORTED' : codeOf(error);
-      flow.reject(refusalOf(error));
-      open.end(result);
-      return;
-    }
-    socket.on('error', () => {}); // told again when it is joined
-    const stream = await flow.accept().catch(() => null);
-    if (stream === null) {
-      socket.resetAndDestroy();
+  #proceedTcp(flow: TcpFlow, open: OpenFlow, facts: FlowFacts, decision: Decision): void | Promise<void> {
+    const target = this.#target(open, facts, decision);
+    if (target === null) flow.reject();
+    else if (target.needsName) return this.#relayNamed(flow, open, facts, target);
+    else if (target.isLoopback || this.#options.upstream === undefined) this.#relayDirect(flow, open, target);
+    else return this.#relayUpstream(flow, open, target);
+  }
+
+  #relayDirect(flow: TcpFlow, open: OpenFlow, { address, gate }: Target): void {
+    if (flow.isGone) {
       open.end('ECONNABORTED');
       return;
     }
-    await this.#join(stream, socket, open);
-  }
-
-  /** Directly, or through another proxy; the machine's own loopback is always direct. */
-  #dial(target: string, { destinationPort, signal }: TcpFlow): Promise<Socket> {
-    const { upstream } = this.#options;
-    const isOwn = IpAddress.parse(target).isLoopback;
-    if (upstream === undefined || isOwn) return dialMachine(target, destinationPort, signal);
-    return dialUpstream(upstream, target, destinationPort, signal);
-  }
-
-  async #join(stream: TcpStream, socket: Socket, open: OpenFlow, first?: Uint8Array): Promise<void> {
-    const { bytesMax } = this.#options;
-    const over = splice(stream, socket, open.counts, { bytesMax, first }).then((result) => {
-      this.#joined.delete(stream);
-      open.end(result ?? 'closed');
+    const cancel = dial(address, flow.destinationPort, (error, dialed) => {
+      flow.onGone = null;
+      if (error === null) void this.#accept(flow, open, dialed.socket, { gate, intake: dialed.intake });
+      else this.#failed(flow, open, error);
     });
-    this.#joined.set(stream, over);
-    await over;
+    flow.onGone = () => {
+      cancel();
+      open.end('ECONNABORTED');
+    };
+  }
+
+  async #relayUpstream(flow: TcpFlow, open: OpenFlow, { address, gate }: Target): Promise<void> {
+    try {
+      const socket = await this.#dialUpstream(address, flow);
+      await this.#accept(flow, open, socket, { gate });
+    } catch (error) {
+      this.#failed(flow, open, error);
+    }
+  }
+
+  /** What kept the far side from answering is told the client, in place of the answer to its SYN. */
+  #failed(flow: TcpFlow, open: OpenFlow, error: unknown): void {
+    const result = flow.isGone ? 'ECONNABORTED' : codeOf(error);
+    flow.reject(refusalOf(error));
+    open.end(result);
+  }
+
+  /** The far side has answered: so does the host. */
+  async #accept(flow: TcpFlow, open: OpenFlow, socket: Socket, options: SpliceOptions): Promise<void> {
+    socket.on('error', () => {}); // told again when it is joined
+    const stream = await flow.accept().catch(() => null);
+    if (stream !== null) {
+      this.#join(stream, socket, open, options);
+      return;
+    }
+    reset(socket);
+    open.end('ECONNABORTED');
+  }
+
+  #dialUpstream(address: string, { destinationPort, signal }: TcpFlow): Promise<Socket> {
+    const { upstream } = this.#options;
+    if (upstream === undefined || isLoopback(address)) return dialMachine(address, destinationPort, signal);
+    return dialUpstream(upstream, address, destinationPort, signal);
+  }
+
+  /** Joins a connection of the guest to one that came from outside, under the limits there are; resolves when both are over. */
+  join(stream: TcpStream, socket: Socket, open: OpenFlow): Promise<void> {
+    return new Promise((resolve) => this.#join(stream, socket, open, { gate: this.limiter.open() }, resolve));
+  }
+
+  #join(stream: TcpStream, socket: Socket, open: OpenFlow, options: SpliceOptions, onOver = (): void => {}): void {
+    const joined: Splice = new Splice(stream, socket, open.counts, options, (result) => {
+      this.#joined.delete(stream);
+      if (result === OVER_LIMIT) this.limiter.stats.ended++;
+      if (joined.limit !== null) open.reason = joined.limit;
+      open.end(result ?? 'closed');
+      onOver();
+    });
+    this.#joined.add(stream);
+    joined.start();
   }
 
   /** The client is accepted first, since it says its name only then. */
-  async #relayNamed(flow: TcpFlow, open: OpenFlow, facts: FlowFacts, target: string): Promise<void> {
+  async #relayNamed(flow: TcpFlow, open: OpenFlow, facts: FlowFacts, { address, gate }: Target): Promise<void> {
     const stream = await flow.accept().catch(() => null);
     if (stream === null) {
       open.end('ECONNABORTED');
@@ -205,7 +258,7 @@ export class Relay {
     }
     const hello = await readHello(stream);
     open.name = hello.name ?? open.name;
-    const { verdict, reason } = await decide(this.#policy, { ...facts, sni: hello.name ?? '' });
+    const { verdict, reason, limits } = await decide(this.#policy, { ...facts, sni: hello.name ?? '' });
     open.reason = reason;
     if (verdict !== 'allow') {
       open.verdict = 'deny';
@@ -215,8 +268,9 @@ export class Relay {
       return;
     }
     try {
-      const socket = await this.#dial(target, flow);
-      await this.#join(stream, socket, open, hello.bytes);
+      const socket = await this.#dialUpstream(address, flow);
+      const own = limits === undefined ? gate : this.limiter.open(limits);
+      this.#join(stream, socket, open, { gate: own, first: hello.bytes });
     } catch (error) {
       stream.abort();
       open.end(codeOf(error));
@@ -225,14 +279,14 @@ export class Relay {
 
   async #relayUdp(flow: UdpFlow): Promise<void> {
     const { open, facts } = this.#open('udp', flow);
-    const found = await this.#target(open, facts);
-    if (found === null) {
+    const target = this.#target(open, facts, await decide(this.#policy, facts));
+    if (target === null) {
       flow.reject();
       return;
     }
     let far: MachineDatagrams;
     try {
-      far = await dialDatagrams(found.target, flow.destinationPort);
+      far = await dialDatagrams(target.address, flow.destinationPort);
     } catch (error) {
       flow.reject(refusalOf(error) === 'reset' ? 'port' : 'host');
       open.end(codeOf(error));
@@ -247,11 +301,13 @@ export class Relay {
     flow.signal.addEventListener('abort', close, { once: true });
     if (flow.destinationPort === DNS_PORT) flow.idleMs = Math.min(flow.idleMs, DNS_IDLE_MS);
     const near = flow.accept();
-    answers(far, near, flow, open);
+    const passes = (way: Way, bytes: number): boolean => this.#passes(flow, open, target.gate, way, bytes);
+    answers(far, near, flow, open, passes);
     try {
       for await (const { data } of near) {
+        if (!passes('out', data.length)) continue;
         open.counts.out += data.length;
-        if (!flow.signal.aborted) far.send(data, () => {});
+        far.send(data, () => {});
       }
       open.end('closed');
     } catch (error) {
@@ -260,27 +316,63 @@ export class Relay {
     }
   }
 
+  /** Whether a datagram may go through. Over its rate it is dropped; over its bytes the flow ends, and its source is told. */
+  #passes(flow: UdpFlow, open: OpenFlow, gate: FlowGate | null, way: Way, bytes: number): boolean {
+    if (flow.signal.aborted) return false;
+    if (gate === null) return true;
+    if (gate.room(way) === 0) {
+      this.limiter.stats.dropped++;
+      return false;
+    }
+    const limit = gate.pass(way, bytes);
+    if (limit === null) return true;
+    this.limiter.stats.ended++;
+    open.reason = limit;
+    open.end(OVER_LIMIT);
+    flow.reject();
+    return false;
+  }
+
   async #relayEcho(request: EchoRequest): Promise<EchoDecision> {
     const { open, facts } = this.#open('icmp', { ...request, sourcePort: 0, destinationPort: 0 });
-    const found = await this.#target(open, facts);
-    if (found === null) return 'unreachable';
-    if (this.#pings >= PINGS_MAX) {
+    const target = this.#target(open, facts, await decide(this.#policy, facts));
+    if (target === null) return 'unreachable';
+    const { gate } = target;
+    const { length } = request.data;
+    if (this.#pings >= PINGS_MAX || gate?.room('out') === 0) {
+      if (this.#pings < PINGS_MAX) this.limiter.stats.dropped++;
       open.end('EBUSY');
       return 'drop';
     }
+    const limit = gate?.pass('out', length) ?? null;
+    if (limit !== null) {
+      this.limiter.stats.ended++;
+      open.reason = limit;
+      open.end(OVER_LIMIT);
+      return 'unreachable';
+    }
+    open.counts.out = length;
     this.#pings++;
-    const isThere = await pingFromMachine(found.target);
+    const isThere = await pingFromMachine(target.address);
     this.#pings--;
+    if (isThere && gate?.pass('in', length)) return 'drop';
+    if (isThere) open.counts.in = length;
     open.end(isThere ? 'closed' : 'ETIMEDOUT');
     return isThere ? 'reply' : 'drop';
   }
 }
 
-/** What the far side sends goes back; its refusal too. */
-function answers(far: MachineDatagrams, near: UdpSocket, flow: UdpFlow, open: OpenFlow): void {
+/** What the far side sends goes back, as far as `passes` lets it; its refusal too. */
+function answers(
+  far: MachineDatagrams,
+  near: UdpSocket,
+  flow: UdpFlow,
+  open: OpenFlow,
+  passes: (way: Way, bytes: number) => boolean,
+): void {
   let waiting = 0;
   far.on('message', (data) => {
-    if (waiting >= ANSWERS_MAX || flow.signal.aborted) return;
+    if (waiting >= ANSWERS_MAX || !passes('in', data.length)) return;
     open.counts.in += data.length;
     waiting++;
     near

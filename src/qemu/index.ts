@@ -2,13 +2,16 @@
  * The wire of a virtual machine: QEMU's `-netdev stream`, Ethernet frames with their length in front over a UNIX or TCP
  * socket (`-netdev stream,id=n,server=off,addr.type=unix,addr.path=PATH`), as passt and gvproxy speak it, too. @module
  */
-import { createServer, type Server, type Socket } from 'node:net';
+import { unlinkSync } from 'node:fs';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import { QueueDevice } from '../phy/queue-device.ts';
 
 /** A u32 in network order. */
 const LENGTH_BYTES = 4;
 /** No frame is longer: the largest IP packet, an Ethernet header and a tag. */
 const FRAME_MAX = 65_535 + 18;
+/** How long until a virtual machine that is not there, or is gone, is called again. */
+const RETRY_MS = 200;
 /** Bytes that may wait in the socket; then the stack waits. */
 const WAITING_MAX = 1 << 20;
 
@@ -96,14 +99,74 @@ export class FrameReader {
   }
 }
 
+/** Where a socket stands: the path of a UNIX one, or a TCP port; 127.0.0.1 where no host is named. */
+export type QemuPlace = string | { readonly host?: string; readonly port: number };
+
+const placeOf = (place: QemuPlace): { path: string } | { host: string; port: number } =>
+  typeof place === 'string' ? { path: place } : { host: place.host ?? '127.0.0.1', port: place.port };
+
 /**
- * Waits for virtual machines on a UNIX socket; one that comes anew, after its own restart, gets a wire of its own.
+ * Waits for virtual machines on a UNIX or TCP socket; one that comes anew, after its own restart, gets a wire of its own. A socket
+ * that somebody left behind, who was killed, is taken over.
  * @throws what node:net says: EADDRINUSE where another listens there
  */
-export function listenQemu(path: string, onSocket: (socket: Socket) => void): Promise<Server> {
+export async function listenQemu(place: QemuPlace, onSocket: (socket: Socket) => void): Promise<Server> {
+  try {
+    return await listen(place, onSocket);
+  } catch (error) {
+    const isTaken = (error as { code?: string }).code === 'EADDRINUSE';
+    if (typeof place !== 'string' || !isTaken || (await failureAt(place)) !== 'ECONNREFUSED') throw error;
+    unlinkSync(place);
+    return listen(place, onSocket);
+  }
+}
+
+function listen(place: QemuPlace, onSocket: (socket: Socket) => void): Promise<Server> {
   return new Promise((resolve, reject) => {
-    const server = createServer(onSocket);
+    // A frame is to leave at once; on a UNIX socket it always does.
+    const server = createServer({ noDelay: typeof place !== 'string' }, onSocket);
     server.once('error', reject);
-    server.listen(path, () => resolve(server));
+    server.listen(placeOf(place), () => resolve(server));
   });
+}
+
+/** Why nobody answers there; null: somebody does. */
+function failureAt(path: string): Promise<string | null> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(null);
+    });
+    socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
+  });
+}
+
+/**
+ * Connects to a virtual machine that waits on a UNIX or TCP socket itself (`-netdev stream,server=on`), and again whenever it is
+ * gone, five times a second: so either may be started first, and each survives the other's restart.
+ * @param onSocket - called with each connection
+ * @returns what ends it; the connection there is stays
+ */
+export function connectQemu(place: QemuPlace, onSocket: (socket: Socket) => void): { close(): void } {
+  let timer: NodeJS.Timeout | null = null;
+  let isClosed = false;
+  const call = (): void => {
+    const socket = connect({ ...placeOf(place), noDelay: typeof place !== 'string' });
+    socket.once('connect', () => {
+      if (isClosed) socket.destroy();
+      else onSocket(socket);
+    });
+    socket.on('error', () => {}); // its close follows
+    socket.once('close', () => {
+      if (!isClosed) timer = setTimeout(call, RETRY_MS);
+    });
+  };
+  call();
+  return {
+    close: () => {
+      isClosed = true;
+      if (timer !== null) clearTimeout(timer);
+    },
+  };
 }

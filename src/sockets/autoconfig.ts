@@ -12,7 +12,7 @@ import type { AddressEvent, AddressOrigin, LocalAddress } from '../iface/address
 import type { Interface } from '../iface/interface.ts';
 import type { Cidr, IpAddress, MacAddress } from '../wire/address.ts';
 import type { AddressWord } from './address-words.ts';
-import type { Loop } from './loop.ts';
+import type { StackLoop } from './loop.ts';
 import { Waiters } from './waiters.ts';
 
 /** What one of the {@link AddressWord}s has found; all addresses as text. */
@@ -91,13 +91,13 @@ export class Autoconfig {
   readonly iface: Interface;
   /** Null where `dhcp` is none of the words. */
   readonly dhcp: DhcpClient | null;
-  readonly #loop: Loop;
+  readonly #loop: StackLoop;
   readonly #options: AutoconfigOptions;
   readonly #linkLocal: LinkLocal | null;
   #dhcpv6: Dhcpv6Client | null = null;
   readonly #waiters: Waiters<void>;
 
-  constructor(loop: Loop, iface: Interface, words: readonly AddressWord[], options: AutoconfigOptions) {
+  constructor(loop: StackLoop, iface: Interface, words: readonly AddressWord[], options: AutoconfigOptions) {
     this.iface = iface;
     this.#loop = loop;
     this.#options = options;

@@ -43,6 +43,18 @@ export interface Lookup {
   /** The address that `host` is, or null for a name. @throws TypeError where it is no string */
   numeric(host: string): IpAddress | null;
   address(host: string, syscall: string): Promise<IpAddress>;
+  /** The same, stopping the thread, where it may. */
+  addressBlocking?(host: string, syscall: string, options?: BlockingOptions): IpAddress;
+}
+
+/** A change of what groups a socket is in. */
+export interface MembershipChange {
+  readonly change: 'join' | 'leave' | 'block' | 'unblock';
+  readonly group: string;
+  /** What only is let in; of `block` and `unblock` what is kept out. */
+  readonly source?: string | undefined;
+  /** Name or address of one of ours. */
+  readonly interface?: string | undefined;
 }
 
 interface Backend {
@@ -65,6 +77,8 @@ export interface StreamBackend extends Backend {
   wantRecv?(): boolean;
   close(): void;
   release(): void;
+  /** The same, where the stack is behind a channel: resolves when everything is acknowledged, or after `ms`. */
+  releaseLingering?(ms: number): Promise<void>;
   abort(): void;
   isDrained(): boolean;
 }
@@ -88,9 +102,15 @@ export interface UdpBackend extends Backend {
   multicastTtl: number;
   multicastLoopback: boolean;
   readonly pathMtu: number | null;
-  send(data: Uint8Array, to: Endpoint | null): Sent;
+  /** @param from - the address of ours to send from, null: as bound, or by the routes */
+  send(data: Uint8Array, to: Endpoint | null, from: IpAddress | null): Sent;
   /** Only where a thread may wait. */
-  sendBlocking?(data: Uint8Array, to: Endpoint | null, options?: BlockingOptions): void;
+  sendBlocking?(data: Uint8Array, to: Endpoint | null, from: IpAddress | null, options?: BlockingOptions): void;
+  /** Where the stack is behind a channel. */
+  changeMembership?(change: MembershipChange): Promise<void>;
+  changeMembershipBlocking?(change: MembershipChange, options?: BlockingOptions): void;
+  /** The same: an interface by its name or address, '': the routes decide. */
+  setMulticastInterface?(name: string): Promise<void>;
   peekLength(): number;
   recv(target: Uint8Array, source: Source): number;
   close(): void;

@@ -3,7 +3,7 @@ import { NetError } from '../errors.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import type { TcpSocket } from '../tcp/socket.ts';
 import type { IpAddress } from '../wire/address.ts';
-import type { Loop } from './loop.ts';
+import type { StackLoop } from './loop.ts';
 import { TcpStream } from './tcp-stream.ts';
 
 /** How to connect; what is left out is the stack's choice. */
@@ -19,7 +19,12 @@ export interface DialOptions {
 }
 
 /** Connects; cancelling, or the timeout, leaves nothing behind. @throws NetError, or the signal's reason */
-export async function dial(loop: Loop, address: IpAddress, port: number, options: DialOptions): Promise<TcpStream> {
+export async function dial(
+  loop: StackLoop,
+  address: IpAddress,
+  port: number,
+  options: DialOptions,
+): Promise<TcpStream> {
   loop.touch();
   const socket = loop.stack.tcpSocket(options.tcp);
   const { localAddress, localPort } = options;
@@ -47,7 +52,7 @@ function queueAll(socket: TcpSocket, data: Uint8Array): void {
 }
 
 function established(
-  loop: Loop,
+  loop: StackLoop,
   stream: TcpStream,
   timeout: number | undefined,
   signal: AbortSignal | undefined,

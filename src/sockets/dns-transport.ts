@@ -4,7 +4,7 @@ import { NetError } from '../errors.ts';
 import type { Clock } from '../sim/clock.ts';
 import { Source } from '../udp/datagram-queue.ts';
 import { dial } from './dial.ts';
-import type { Loop } from './loop.ts';
+import type { StackLoop } from './loop.ts';
 import type { TcpStream } from './tcp-stream.ts';
 
 /** Bytes of answers that may wait in one query's socket: a flood of guesses fills no more. */
@@ -12,9 +12,9 @@ const RECEIVE_BYTES = 1 << 16;
 
 export class HostTransport implements DnsTransport {
   readonly clock: Clock;
-  readonly #loop: Loop;
+  readonly #loop: StackLoop;
 
-  constructor(loop: Loop) {
+  constructor(loop: StackLoop) {
     this.#loop = loop;
     this.clock = loop.clock;
   }

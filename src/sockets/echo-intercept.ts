@@ -21,6 +21,9 @@ export interface EchoInterceptOptions {
 export interface EchoRequest {
   readonly sourceAddress: string;
   readonly destinationAddress: string;
+  /** The same as the stack has them; a link-local one with the index of its interface. */
+  readonly source: IpAddress;
+  readonly destination: IpAddress;
   readonly identifier: number;
   readonly sequence: number;
   readonly ttl: number;
@@ -87,6 +90,8 @@ export class EchoInterception {
     const request: EchoRequest = {
       sourceAddress: stack.ip.format(source),
       destinationAddress: stack.ip.format(destination),
+      source,
+      destination,
       identifier: rest >>> 16,
       sequence: rest & 0xffff,
       ttl,

@@ -1,6 +1,6 @@
 /**
- * The flows that somebody intercepts, bounded: at the limit the one without traffic for longest makes room, and one
- * that is idle for too long ends by itself. Traffic is noticed by looking, so a packet pays nothing for it. @module
+ * The flows that somebody intercepts, bounded by count and by the memory they hold: at either limit the one without traffic
+ * for longest makes room, and one that is idle for too long ends by itself. Traffic is noticed by looking, so a packet pays nothing for it. @module
  */
 import type { Loop } from './loop.ts';
 
@@ -9,11 +9,15 @@ const LOOK_MIN_MS = 100;
 const LOOK_MAX_MS = 15_000;
 /** Where there is no room, no sooner again than this: a look costs as much as there are flows. */
 const LOOK_AGAIN_MS = 250;
+/** Then so many eighths of the bytes stay, so that the next datagram does not end the next flow. */
+const KEPT_EIGHTHS = 7;
 
 /** What the table needs of a flow. */
 export interface Slot {
   /** A number that is another one after there was traffic. */
   traffic(): number;
+  /** Memory it holds: what has arrived and was not read, what was sent and is not acknowledged. */
+  bytes(): number;
   /** Milliseconds without traffic after which it ends. */
   readonly idleMs: number;
   /** Ends it; it takes itself out of the table. */
@@ -53,6 +57,7 @@ interface Seen {
 export class FlowSlots<S extends Slot> {
   readonly #loop: Loop;
   readonly #flowsMax: number;
+  readonly #bytesMax: number;
   readonly #lookMs: number;
   /** In the order of their last traffic, as far as it was noticed. */
   readonly #seen = new Map<S, Seen>();
@@ -60,14 +65,24 @@ export class FlowSlots<S extends Slot> {
   #lookedAt = Number.NEGATIVE_INFINITY;
 
   /** @throws RangeError for a limit that is none */
-  constructor(loop: Loop, flowsMax: number, idleMs: number) {
+  constructor(loop: Loop, flowsMax: number, bytesMax: number, idleMs: number) {
     if (!(Number.isInteger(flowsMax) && flowsMax >= 1)) {
       throw new RangeError(`flowsMax: expected a whole number from 1, got ${flowsMax}`);
     }
+    if (!(bytesMax > 0)) throw new RangeError(`bytesMax: expected bytes above 0, got ${bytesMax}`);
     if (!(idleMs > 0)) throw new RangeError(`idleMs: expected milliseconds above 0, got ${idleMs}`);
     this.#loop = loop;
     this.#flowsMax = flowsMax;
-    this.#lookMs = Math.min(Math.max(idleMs / 8, LOOK_MIN_MS), LOOK_MAX_MS);
+    this.#bytesMax = bytesMax;
+    // What is held may grow fast: it is looked at as often as there may be a look for room.
+    this.#lookMs = Math.min(Math.max(idleMs / 8, LOOK_MIN_MS), LOOK_MAX_MS, LOOK_AGAIN_MS);
+  }
+
+  /** Memory that all flows hold. */
+  get bytes(): number {
+    let bytes = 0;
+    for (const slot of this.#seen.keys()) bytes += slot.bytes();
+    return bytes;
   }
 
   get count(): number {
@@ -100,6 +115,21 @@ export class FlowSlots<S extends Slot> {
     }
   }
 
+  /** Where the flows hold too much, ends those that have had no traffic for longest and hold any. */
+  trim(): void {
+    let { bytes } = this;
+    if (bytes < this.#bytesMax) return;
+    this.#look();
+    const kept = (this.#bytesMax / 8) * KEPT_EIGHTHS;
+    for (const slot of [...this.#seen.keys()]) {
+      if (bytes <= kept) return;
+      const held = slot.bytes();
+      if (held === 0) continue;
+      this.#end(slot, 'evicted');
+      bytes -= held;
+    }
+  }
+
   #end(slot: S, why: 'idle' | 'evicted'): void {
     slot.expire(why);
     this.remove(slot);
@@ -125,7 +155,10 @@ export class FlowSlots<S extends Slot> {
     const { clock } = this.#loop;
     this.#timer = clock.setTimer(clock.now() + this.#lookMs, () => {
       this.#timer = 0;
-      if (!this.#loop.isClosed) this.#look();
+      if (!this.#loop.isClosed) {
+        this.#look();
+        this.trim();
+      }
       this.#arm();
     });
   }

@@ -13,10 +13,10 @@ import { ALGORITHMS } from '../tcp/congestion/index.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import { isDrained } from '../tcp/socket.ts';
 import type { SynRequest } from '../tcp/syn-request.ts';
-import { type Cidr, IpAddress, MacAddress } from '../wire/address.ts';
+import { IpAddress } from '../wire/address.ts';
 import { checkPort } from '../wire/ip.ts';
-import { parseAddresses } from './address-words.ts';
-import { Autoconfig, type AutoconfigOptions, type Configuration, type ConfiguredOptions } from './autoconfig.ts';
+import type { Autoconfig, AutoconfigOptions, ConfiguredOptions } from './autoconfig.ts';
+import { addConfigured, learnServers } from './configured-interface.ts';
 import { dial } from './dial.ts';
 import { asyncDispose } from './dispose.ts';
 import { type EchoHandler, EchoInterception, type EchoInterceptOptions } from './echo-intercept.ts';
@@ -379,57 +379,14 @@ export class Host {
   }
 
   #addInterface(device: Device, options: HostOptions): Interface {
-    const { name, mac, probe, announce, acceptRedirects, anyIp } = options;
-    const { fixed, words } = parseAddresses(options.addresses ?? []);
-    const ipv6 = this.#ipv6Options(fixed, words.includes('slaac'), options, () => autoconfig);
-    const iface = this.stack.addInterface(device, {
-      ...(name === undefined ? {} : { name }),
-      ...(mac === undefined ? {} : { mac: MacAddress.parse(mac) }),
-      ipv6,
-      anyIp,
-      acceptRedirects,
-    });
-    const onConfigured = (found: Configuration): void => {
-      this.#learnServers(found);
-      options.onConfigured?.(found);
-    };
-    const autoconfig = new Autoconfig(this.#loop, iface, words, { ...options, onConfigured });
-    this.#autoconfigs.push(autoconfig);
-    const onAdded = (): void => autoconfig.check();
-    for (const cidr of fixed) {
-      const onConflict = (mac: MacAddress): void =>
-        autoconfig.conflict(cidr.address, mac, !iface.hasAddress(cidr.address));
-      this.stack.addAddress(iface, cidr, { probe, announce, onAdded, onConflict });
-    }
-    return iface;
-  }
-
-  /** How IPv6 behaves on an interface with these addresses; undefined: it has none. */
-  #ipv6Options(
-    fixed: readonly Cidr[],
-    autoconfigure: boolean,
-    { ipv6 }: HostOptions,
-    autoconfig: () => Autoconfig,
-  ): Ipv6Options | undefined {
-    if (!autoconfigure && ipv6 === undefined && fixed.every(({ address }) => address.isV4)) return undefined;
-    return {
-      linkLocal: !fixed.some(({ address }) => !address.isV4 && address.isLinkLocal),
-      autoconfigure,
-      ...ipv6,
-      onDns: () => autoconfig().routersChanged(),
-      // RFC 4861 §4.2: either flag says that a server knows more than the advertisement.
-      onManaged: (managed, other) => {
-        if (managed || other) autoconfig().startDhcpv6();
+    const { iface } = addConfigured(this.#loop, device, options, {
+      made: (autoconfig) => this.#autoconfigs.push(autoconfig),
+      configured: (found) => {
+        const isFirst = this.#autoconfigs[0]?.iface.name === found.interface;
+        learnServers(this.#names.resolver, this.#loop, found, isFirst);
       },
-    };
-  }
-
-  /** The name servers of the first interface rank before those of others. */
-  #learnServers({ source, interface: name, dnsServers, search }: Configuration): void {
-    const isFirst = this.#autoconfigs[0]?.iface.name === name;
-    const servers = dnsServers.map((text) => ({ address: this.stack.ip.parse(text)! }));
-    const rank = source === 'slaac' ? 'ra' : source; // RFC 8106: behind what was set by hand and by DHCP
-    this.#names.resolver.setServers(isFirst ? rank : `${rank} ${name}`, servers, search);
+    });
+    return iface;
   }
 
   /**

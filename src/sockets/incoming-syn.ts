@@ -1,6 +1,6 @@
 /** A SYN that a listener's `onSyn` decides about. @module */
 import type { SynRequest } from '../tcp/syn-request.ts';
-import type { Loop } from './loop.ts';
+import type { SocketLoop } from './backend.ts';
 
 /** `unreachable` answers with ICMP: the host behind this address cannot be reached. */
 export type SynDecision = 'accept' | 'reject' | 'unreachable';
@@ -12,12 +12,18 @@ export type SynDecision = 'accept' | 'reject' | 'unreachable';
  */
 export type SynHandler = (syn: IncomingSyn) => SynDecision | undefined | Promise<SynDecision | undefined>;
 
+/** The SYN of the core, or of a stack behind a channel. */
+export type SynRequestLike = Pick<
+  SynRequest,
+  'remote' | 'local' | 'mss' | 'windowScale' | 'sackPermitted' | 'timestamps' | 'isPending' | 'accept' | 'reject'
+>;
+
 export class IncomingSyn {
-  readonly #request: SynRequest;
-  readonly #loop: Loop;
+  readonly #request: SynRequestLike;
+  readonly #loop: Pick<SocketLoop, 'touch' | 'wake'>;
 
   /** Made by the listener. */
-  constructor(loop: Loop, request: SynRequest) {
+  constructor(loop: Pick<SocketLoop, 'touch' | 'wake'>, request: SynRequestLike) {
     this.#loop = loop;
     this.#request = request;
   }
@@ -61,7 +67,10 @@ export class IncomingSyn {
     return this.#request.isPending;
   }
 
-  /** Answers it; the listener accepts the connection when the handshake is done. False when it is too late. */
+  /**
+   * Answers it; the listener accepts the connection when the handshake is done. False when it is too late; over a channel
+   * only when it was decided here before.
+   */
   accept(): boolean {
     return this.#decide('accept');
   }
@@ -84,11 +93,21 @@ export class IncomingSyn {
   /** Asks `handler`, outside the poll that the SYN came in with, and does as it says. */
   async ask(handler: SynHandler): Promise<void> {
     await Promise.resolve();
+    this.askNow(handler);
+  }
+
+  /** The same, at once. */
+  askNow(handler: SynHandler): void {
     try {
-      const decision = await handler(this);
-      if (decision !== undefined) this.#decide(decision);
+      const decision = handler(this);
+      if (typeof decision === 'object') decision.then(this.#decided).catch(() => this.reject());
+      else this.#decided(decision);
     } catch {
       this.reject();
     }
   }
+
+  readonly #decided = (decision: SynDecision | undefined): void => {
+    if (decision !== undefined) this.#decide(decision);
+  };
 }

@@ -15,6 +15,13 @@ export interface Notified {
   notify(events: number): void;
 }
 
+/** A loop with the stack that it drives; or that somebody else drives by `poll`, behind a channel. */
+export interface StackLoop extends SocketLoop {
+  readonly stack: Stack;
+  /** @throws NetError ECANCELED once it is closed */
+  assertOpen(syscall: string): void;
+}
+
 interface Reporting {
   readonly owner: unknown;
   takeEvents(): number;
@@ -27,7 +34,7 @@ interface Reporting {
 const MICROTASKS_MAX = 64;
 let microtasks = 0;
 
-export class Loop implements SocketLoop {
+export class Loop implements StackLoop {
   readonly stack: Stack;
   readonly clock: Clock;
   readonly #yields: boolean;

@@ -9,7 +9,7 @@ import type { UdpSocket } from '../udp/socket.ts';
 import { IpAddress } from '../wire/address.ts';
 import { emit, NOERROR, type ResourceRecord } from '../wire/dns.ts';
 import { LinkQuery } from './link-query.ts';
-import type { Loop } from './loop.ts';
+import type { StackLoop } from './loop.ts';
 
 /** RFC 6762 §11. */
 const TTL = 255;
@@ -45,7 +45,7 @@ export interface Publication {
 }
 
 export class HostMdns implements LinkResolver {
-  readonly #loop: Loop;
+  readonly #loop: StackLoop;
   readonly #iface: Interface;
   readonly #mdns: Mdns;
   readonly #socket: UdpSocket;
@@ -60,7 +60,7 @@ export class HostMdns implements LinkResolver {
   #isClosed = false;
 
   /** Use the option `mdns` of `createHost`. @throws NetError EADDRINUSE, ENOBUFS; TypeError for a name that is none */
-  constructor(loop: Loop, iface: Interface, options: HostMdnsOptions) {
+  constructor(loop: StackLoop, iface: Interface, options: HostMdnsOptions) {
     this.#loop = loop;
     this.#iface = iface;
     const { stack } = loop;

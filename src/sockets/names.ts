@@ -7,7 +7,7 @@ import { PORT as DNS_PORT, isName } from '../wire/dns.ts';
 import { type DialOptions, dial } from './dial.ts';
 import { HostTransport } from './dns-transport.ts';
 import { Race } from './happy-eyeballs.ts';
-import type { Loop } from './loop.ts';
+import type { StackLoop } from './loop.ts';
 import type { TcpStream } from './tcp-stream.ts';
 
 export interface NamesOptions {
@@ -37,7 +37,7 @@ export type Resolved<T extends RecordType | undefined> = T extends undefined | '
 const LOOPBACK = IpAddress.v4(0x7f000001);
 
 /** An address of this host's own, for `bind` and `listen`: no name but `localhost`. */
-export function ownAddress({ stack }: Loop, host: string, syscall: string): IpAddress {
+export function ownAddress({ stack }: StackLoop, host: string, syscall: string): IpAddress {
   checkHost(host);
   const address = host === 'localhost' ? LOOPBACK : stack.ip.parse(host);
   if (address !== null) return address;
@@ -50,10 +50,10 @@ function checkHost(host: unknown): asserts host is string {
 
 export class Names {
   readonly resolver: Resolver;
-  readonly #loop: Loop;
+  readonly #loop: StackLoop;
 
   /** @throws TypeError, RangeError for servers, domains or a table that are none */
-  constructor(loop: Loop, options: NamesOptions) {
+  constructor(loop: StackLoop, options: NamesOptions) {
     this.#loop = loop;
     this.resolver = new Resolver(new HostTransport(loop), { hosts: options.hosts, ndots: options.ndots });
     const { nameServers = [], searchDomains = [] } = options;
@@ -97,7 +97,7 @@ export class Names {
   async address(host: string, syscall: string, signal?: AbortSignal): Promise<IpAddress> {
     const numeric = this.numeric(host);
     if (numeric !== null) return numeric;
-    const found = await this.#race(
+    const found = await this.race(
       host,
       syscall,
       { signal },
@@ -113,10 +113,11 @@ export class Names {
     const { signal: _, timeout: __, ...rest } = options;
     const attempt = (address: IpAddress, signal: AbortSignal): Promise<TcpStream> =>
       dial(this.#loop, address, port, { ...rest, signal });
-    return this.#race(host, 'connect', options, attempt, (stream) => stream.abort());
+    return this.race(host, 'connect', options, attempt, (stream) => stream.abort());
   }
 
-  #race<T>(
+  /** The first of the addresses of a name, as they come and in turn, with which `attempt` succeeds. */
+  race<T>(
     host: string,
     syscall: string,
     options: DialOptions,

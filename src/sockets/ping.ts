@@ -4,7 +4,7 @@ import type { IcmpSocket } from '../icmp/icmp.ts';
 import type { ErrorDetail } from '../iface/error-detail.ts';
 import { Source } from '../udp/datagram-queue.ts';
 import type { IpAddress } from '../wire/address.ts';
-import type { Loop, Notified } from './loop.ts';
+import type { Notified, StackLoop } from './loop.ts';
 
 export interface PingOptions {
   /** Bytes of data, default 56 as ping(8) sends. */
@@ -90,7 +90,7 @@ interface Request {
 
 /** Requests under one identifier. */
 class PingSession implements Notified {
-  readonly #loop: Loop;
+  readonly #loop: StackLoop;
   readonly #to: IpAddress;
   readonly #options: PingManyOptions;
   readonly #socket: IcmpSocket;
@@ -111,7 +111,7 @@ class PingSession implements Notified {
   #sumSquares = 0;
   #settle: (error: unknown) => void = () => {};
 
-  constructor(loop: Loop, to: IpAddress, options: PingManyOptions) {
+  constructor(loop: StackLoop, to: IpAddress, options: PingManyOptions) {
     const { size = SIZE_DEFAULT, sequence = 1, ttl, count, interval = INTERVAL_DEFAULT_MS } = options;
     checkWhole('size', size, 0, 65_535);
     checkWhole('sequence', sequence, 0, 0xffff);
@@ -271,11 +271,11 @@ class PingSession implements Notified {
 }
 
 /** Sends echo requests to `to` and counts what comes back. */
-export const pingMany = (loop: Loop, to: IpAddress, options: PingManyOptions): Promise<PingStatistics> =>
+export const pingMany = (loop: StackLoop, to: IpAddress, options: PingManyOptions): Promise<PingStatistics> =>
   new PingSession(loop, to, options).run();
 
 /** Sends one echo request to `to` and waits for the reply with the same data. */
-export async function ping(loop: Loop, to: IpAddress, options: PingOptions): Promise<PingReply> {
+export async function ping(loop: StackLoop, to: IpAddress, options: PingOptions): Promise<PingReply> {
   let reply: PingReply | null = null;
   let failure: PingFailure | null = null;
   await pingMany(loop, to, {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
+import { isIPv6 } from 'node:net';
 import { test } from 'node:test';
-import { anyIpRig } from '../../test/any-ip.ts';
+import { anyIpRig, spoofedSyn } from '../../test/any-ip.ts';
 import { bytesOf, inTime, isSettled, readAll, text } from '../../test/hosts.ts';
 import type { TcpFlow, TcpFlowHandler, TcpInterception } from './tcp-intercept.ts';
 import type { TcpStream } from './tcp-stream.ts';
@@ -13,7 +14,11 @@ for (const medium of ['ip', 'ethernet'] as const) {
     const seen: string[] = [];
     rig.proxy.tcp.intercept(async (flow) => {
       seen.push(`${flow.sourceAddress} > ${flow.destinationAddress} ${flow.destinationPort}`);
-      assert.equal(flow.options.sackPermitted, true);
+      const { mss, windowScale, sackPermitted, timestamps } = flow.options;
+      assert.deepEqual(
+        [mss, windowScale, sackPermitted, timestamps],
+        [isIPv6(flow.sourceAddress) ? 1440 : 1460, 8, true, true],
+      );
       const stream = await flow.accept();
       await stream.write((await stream.read())!);
       await stream.end();
@@ -195,10 +200,73 @@ test('intercept: a silent connection ends, one with traffic does not; at the lim
   await rig.close();
 });
 
+test('intercept: what all connections hold is bounded: the least used that holds anything is reset', async () => {
+  const rig = anyIpRig();
+  const bytesMax = 300_000;
+  const all = rig.proxy.tcp.intercept(async (flow) => void (await flow.accept()), { bytesMax });
+  const settle = (): Promise<void> => new Promise((r) => setImmediate(r));
+  const wait = (ms: number) => rig.clock.run({ settle, maxMs: ms });
+  const open = () => inTime(rig.clock, rig.client.tcp.connect(FAR));
+  const idle = await open();
+  const [old, middle, young] = [await open(), await open(), await open()];
+  for (const stream of [old, middle, young]) {
+    void stream.write(new Uint8Array(250_000)).catch(() => {}); // nobody reads them
+    await wait(300);
+  }
+  await wait(1000);
+  assert.ok(all.bytes > 0 && all.bytes <= bytesMax, `${all.bytes} bytes`);
+  assert.deepEqual([all.count, all.stats.evicted], [3, 1]);
+  await assert.rejects(inTime(rig.clock, old.read()), { code: 'ECONNRESET' });
+  for (const stream of [idle, middle, young]) assert.equal(stream.state, 'ESTABLISHED');
+  await rig.close();
+});
+
+test('intercept: a flood of SYNs, answered or held, keeps nobody else out; a crowd of real ones is served', async () => {
+  const rig = anyIpRig();
+  const settle = (): Promise<void> => new Promise((r) => setImmediate(r));
+  let isHeld = false;
+  const all = rig.proxy.tcp.intercept((flow) => {
+    // What is for port 1 is never decided about.
+    if (!isHeld || flow.destinationPort !== 1) return void flow.accept();
+  });
+  const raw = await rig.client.raw.open({ family: 4, protocol: 6, headerIncluded: true });
+  /** From hosts that do not exist, a millisecond apart. */
+  const flood = async (count: number): Promise<void> => {
+    for (let i = 0; i < count; i++) {
+      await raw.send(spoofedSyn(1024 + (i % 60_000), 1, [10, 0, 0, 9], [198, 51, 100, 1]), '198.51.100.1');
+      await rig.clock.run({ settle, maxMs: 1 });
+    }
+  };
+  let usedMost = 0;
+  for (const waitsMs of [400, 3500]) {
+    await flood(800);
+    assert.ok(all.count <= 511 + 20, `${all.count} connections`);
+    usedMost = Math.max(usedMost, rig.proxy.memory.usedBytes);
+    await rig.clock.run({ settle, maxMs: waitsMs });
+    const began = rig.clock.now();
+    const crowd = await inTime(
+      rig.clock,
+      Promise.all(Array.from({ length: 20 }, () => rig.client.tcp.connect({ host: '198.51.100.2', port: 2 }))),
+    );
+    assert.ok(rig.clock.now() - began < 50, `${rig.clock.now() - began} ms`);
+    for (const stream of crowd) stream.abort();
+    isHeld = true;
+  }
+  assert.ok((rig.proxy.stats.drops['tcp-syn-queue-full'] ?? 0) > 0);
+  assert.ok(usedMost < 1 << 20, `${usedMost} bytes`);
+  await raw.close();
+  const crowd = Promise.all(
+    Array.from({ length: 700 }, () => rig.client.tcp.connect({ host: '198.51.100.2', port: 2, timeout: 60_000 })),
+  );
+  for (const stream of await inTime(rig.clock, crowd)) stream.abort();
+  await rig.close();
+});
+
 test('intercept: what makes no limit or no handler is refused by name', async () => {
   const rig = anyIpRig();
   const { tcp } = rig.proxy;
   assert.throws(() => tcp.intercept(() => {}, { flowsMax: 0 }), { name: 'RangeError', message: /flowsMax/ });
+  assert.throws(() => tcp.intercept(() => {}, { bytesMax: 0 }), { name: 'RangeError', message: /bytesMax/ });
   assert.throws(() => tcp.intercept(() => {}, { idleMs: 0 }), { name: 'RangeError', message: /idleMs/ });
   assert.throws(() => tcp.intercept(1 as never), { name: 'TypeError', message: /handler/ });
   await rig.close();

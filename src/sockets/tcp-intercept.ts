@@ -8,6 +8,7 @@ import type { TcpSettings } from '../tcp/settings.ts';
 import type { TcpSocket } from '../tcp/socket.ts';
 import { CLOSED } from '../tcp/state.ts';
 import type { SynRequest } from '../tcp/syn-request.ts';
+import type { IpAddress } from '../wire/address.ts';
 import { asyncDispose } from './dispose.ts';
 import { FlowSlots, type FlowStats, noFlows, type Slot } from './flow-slots.ts';
 import type { Loop, Notified } from './loop.ts';
@@ -23,11 +24,19 @@ const GONE = 'the connection is gone';
 export interface TcpInterceptOptions {
   /** Connections at once, held ones included; beyond it the one without traffic for longest is reset. Default 4096. */
   readonly flowsMax?: number;
+  /**
+   * Memory that their buffers may hold together, looked at four times a second; beyond it those without traffic for longest
+   * are reset. Default half of the stack's.
+   */
+  readonly bytesMax?: number;
   /** Milliseconds without traffic after which a connection is reset. Default 2 hours and 4 minutes. */
   readonly idleMs?: number;
   /** Milliseconds a SYN may wait for its decision, at most; then it is rejected. Default 30 s. */
   readonly deadlineMs?: number;
-  /** SYNs that may be held, or half open, at once; beyond it they are dropped, and sent again by their hosts. At least 256. */
+  /**
+   * SYNs that may be held, or half open, at once, at least 256. Beyond it one that was answered a quarter of a second ago, or
+   * has been held for 3 s, makes room; where there is none, SYNs are dropped, and sent again by their hosts.
+   */
   readonly backlog?: number;
   /** What the connections have other than the host's: buffers, timeouts. */
   readonly tcp?: Partial<TcpSettings>;
@@ -51,7 +60,10 @@ export class TcpFlow implements Slot {
   idleMs: number;
   readonly #owner: TcpInterception;
   readonly #request: SynRequest;
-  readonly #gone = new AbortController();
+  /** Called once, when the connection is over, as {@link signal} is aborted; costs less than a signal. */
+  onGone: (() => void) | null = null;
+  #isGone = false;
+  #gone: AbortController | null = null; // made when somebody asks: it costs as much as a segment or two
   #accepting: Promise<TcpStream> | null = null;
   #settle: { resolve(stream: TcpStream): void; reject(error: unknown): void } | null = null;
   #stream: TcpStream | null = null;
@@ -83,7 +95,23 @@ export class TcpFlow implements Slot {
 
   /** Aborted when the connection is over, for whatever reason: what was begun on its behalf can end. */
   get signal(): AbortSignal {
+    this.#gone ??= new AbortController();
+    if (this.#isGone && !this.#gone.signal.aborted) this.#gone.abort(GONE);
     return this.#gone.signal;
+  }
+
+  /** Whether the connection is over. */
+  get isGone(): boolean {
+    return this.#isGone;
+  }
+
+  /** The addresses as the stack has them; a link-local one with the index of its interface. */
+  get source(): IpAddress {
+    return this.#request.remote.address;
+  }
+
+  get destination(): IpAddress {
+    return this.#request.local.address;
   }
 
   /**
@@ -135,12 +163,19 @@ export class TcpFlow implements Slot {
     const { loop, stats } = this.#owner;
     if (!this.#isDecided && loop.stack.context.nowMs >= this.#deadlineAt) stats.undecided++;
     this.#fail();
-    this.#gone.abort(GONE); // a reason of its own: the default one costs a stack trace
+    this.#isGone = true;
+    this.#gone?.abort(GONE); // a reason of its own: the default one costs a stack trace
+    this.onGone?.();
   }
 
   traffic(): number {
     const { rcvNxt, sndUna } = this.#request.connection;
     return (rcvNxt + sndUna) | 0;
+  }
+
+  bytes(): number {
+    const { rx, tx } = this.#request.connection;
+    return (rx?.heldBytes ?? 0) + (tx?.heldBytes ?? 0);
   }
 
   expire(why: 'idle' | 'evicted'): void {
@@ -176,12 +211,13 @@ export class TcpInterception implements Notified {
   /** Made by `host.tcp.intercept`. */
   constructor(loop: Loop, handler: TcpFlowHandler, options: TcpInterceptOptions) {
     const { flowsMax = FLOWS_MAX, idleMs = IDLE_MS, deadlineMs = DEADLINE_MS, backlog, tcp } = options;
+    const { bytesMax = loop.stack.memory.bytes / 2 } = options;
     if (typeof handler !== 'function') throw new TypeError(`handler: expected a function, got ${typeof handler}`);
     this.loop = loop;
     this.#handler = handler;
     this.#idleMs = idleMs;
     this.#deadlineMs = deadlineMs;
-    this.#slots = new FlowSlots(loop, flowsMax, idleMs);
+    this.#slots = new FlowSlots(loop, flowsMax, bytesMax, idleMs);
     this.#socket = loop.stack.tcpSocket({ ...tcp, synDeadlineMs: deadlineMs });
     this.#socket.owner = this;
     this.#socket.intercept({ onSyn: (request) => this.#open(request), backlog });
@@ -195,6 +231,11 @@ export class TcpInterception implements Notified {
 
   get count(): number {
     return this.#slots.count;
+  }
+
+  /** Memory that their buffers hold. */
+  get bytes(): number {
+    return this.#slots.bytes;
   }
 
   /** A SYN has come, inside `poll`. */
@@ -220,7 +261,7 @@ export class TcpInterception implements Notified {
       await this.#handler(flow);
     } catch {
       this.stats.handlerErrors++;
-      if (!flow.signal.aborted) flow.end();
+      if (!flow.isGone) flow.end();
     }
   }
 

@@ -47,6 +47,7 @@ export class TcpStream implements Notified {
   #readable: ReadableStream<Uint8Array> | null = null;
   #writable: WritableStream<Uint8Array> | null = null;
   #isReleased = false;
+  #heir: Notified | null = null;
 
   /** Made by `host.tcp.connect` and `listener.accept`. */
   constructor(loop: SocketLoop, socket: StreamBackend) {
@@ -89,6 +90,23 @@ export class TcpStream implements Notified {
   get socket(): TcpSocket {
     if (this.#socket instanceof TcpSocket) return this.#socket;
     throw new NetError('EOPNOTSUPP', 'socket', { detail: 'the socket of the core is on the other side of a channel' });
+  }
+
+  /** Whether it was closed or aborted here. */
+  get isReleased(): boolean {
+    return this.#isReleased;
+  }
+
+  /**
+   * For relays: `heir` is told what changes from now on, and that the stream was released; it works with the core's socket
+   * and wakes the loop itself. Only `close`, `abort` and what tells of addresses and state are to be called afterwards.
+   * @throws NetError EOPNOTSUPP where the stack is behind a channel
+   */
+  handOver(heir: Notified): { readonly socket: TcpSocket; readonly loop: SocketLoop } {
+    const { socket } = this;
+    this.#heir = heir;
+    socket.owner = heir;
+    return { socket, loop: this.#loop };
   }
 
   /**
@@ -185,6 +203,11 @@ export class TcpStream implements Notified {
     }
     // With bytes unread there is no orderly end, only the reset that release() sends: RFC 2525 §2.17.
     if (this.#socket.recvQueue() === 0) await this.end();
+    if (lingerMs !== undefined && this.#socket.releaseLingering !== undefined) {
+      this.#release();
+      await this.#socket.releaseLingering(lingerMs);
+      return;
+    }
     this.#letGo();
     if (lingerMs !== undefined) await this.#drained(lingerMs);
   }
@@ -221,6 +244,8 @@ export class TcpStream implements Notified {
 
   #release(): void {
     this.#isReleased = true;
+    this.#heir?.notify(CLOSED_EVENT);
+    if (this.#readers.isEmpty && this.#writers.length === 0) return; // an error costs a stack trace
     const error = new NetError('ECANCELED', 'read', { detail: 'the stream was closed' });
     this.#readers.rejectAll(error);
     this.#rejectWriters(error);

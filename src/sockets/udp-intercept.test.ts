@@ -90,6 +90,31 @@ test('udp intercept: at the limit the least used flow makes room, and a flood ho
   await rig.close();
 });
 
+test('udp intercept: what waits in all flows is bounded: more is dropped, and who holds it without traffic ends', async () => {
+  const rig = anyIpRig();
+  const bytesMax = 64 << 10;
+  const all = rig.proxy.udp.intercept((flow) => void flow.accept(), { bytesMax, receiveBytes: 16_384 });
+  const socket = await rig.client.udp.bind();
+  const send = (port: number) => inTime(rig.clock, socket.send(new Uint8Array(1000), { host: '198.51.100.7', port }));
+  await send(1); // the one that is least used, but holds little
+  let most = 0;
+  for (let i = 0; i < 400; i++) {
+    await send(2 + (i % 20));
+    most = Math.max(most, all.bytes);
+    if (i % 20 === 19) await wait(rig, 300);
+  }
+  assert.ok(most <= bytesMax + 16_384 && most > bytesMax / 2, `${most} bytes`);
+  assert.ok(all.stats.evicted > 0);
+  assert.ok((rig.proxy.stats.drops['udp-queue-full'] ?? 0) > 0);
+  assert.ok(!all.flows.some(({ destinationPort }) => destinationPort === 1), 'least recently used out first');
+  for (const flow of all.flows) flow.close();
+  assert.deepEqual([all.bytes, all.count], [0, 0]);
+  await send(9);
+  await wait(rig, 10);
+  assert.equal(all.bytes, 2048, 'what was held is given back');
+  await rig.close();
+});
+
 test('udp intercept: a socket of our own goes first, and DHCP keeps its port', async () => {
   const rig = anyIpRig();
   const flows: UdpFlow[] = [];

@@ -1,6 +1,7 @@
 /** Every UDP flow that comes in on an any-IP interface, decided by a handler at its first datagram. @module */
 import { NetError } from '../errors.ts';
 import type { Packet } from '../iface/packet.ts';
+import { SharedBytes } from '../udp/datagram-queue.ts';
 import type { UdpSocket as CoreUdpSocket } from '../udp/socket.ts';
 import type { IpAddress } from '../wire/address.ts';
 import { asyncDispose } from './dispose.ts';
@@ -21,6 +22,11 @@ const QUOTED_BYTES = 128;
 export interface UdpInterceptOptions {
   /** Flows at once; beyond it the one without traffic for longest ends. Default 1024. */
   readonly flowsMax?: number;
+  /**
+   * Memory that waiting datagrams of all flows may hold; beyond it they are dropped (`udp-queue-full`), and the flows that
+   * hold any and had none for longest end. Default an eighth of the stack's.
+   */
+  readonly bytesMax?: number;
   /** Milliseconds without a datagram after which a flow ends. Default two minutes. */
   readonly idleMs?: number;
   /** Milliseconds until a flow ends that was not decided about. Default 10 s. */
@@ -71,6 +77,15 @@ export class UdpFlow implements Slot {
     this.#gone.abort('the flow is over');
   }
 
+  /** The addresses as the stack has them; a link-local one with the index of its interface. */
+  get source(): IpAddress {
+    return this.#remote;
+  }
+
+  get destination(): IpAddress {
+    return this.#local;
+  }
+
   /** Whether it waits for a decision. */
   get isPending(): boolean {
     return this.#socket === null && !this.signal.aborted;
@@ -117,6 +132,10 @@ export class UdpFlow implements Slot {
     return this.#core.traffic;
   }
 
+  bytes(): number {
+    return this.#core.heldBytes;
+  }
+
   expire(why: 'idle' | 'evicted'): void {
     this.#owner.stats[why]++;
     this.close();
@@ -133,11 +152,14 @@ export class UdpInterception {
   readonly #idleMs: number;
   readonly #deadlineMs: number;
   readonly #receiveBytes: number;
+  readonly #held: SharedBytes;
+  #isTrimming = false;
   #isClosed = false;
 
   /** Made by `host.udp.intercept`. */
   constructor(loop: Loop, names: Names, handler: UdpFlowHandler, options: UdpInterceptOptions) {
     const { flowsMax = FLOWS_MAX, idleMs = IDLE_MS, deadlineMs = DEADLINE_MS } = options;
+    const { bytesMax = loop.stack.memory.bytes / 8 } = options;
     if (typeof handler !== 'function') throw new TypeError(`handler: expected a function, got ${typeof handler}`);
     const { udp } = loop.stack;
     if (udp.interceptor !== null) throw new NetError('EADDRINUSE', 'intercept');
@@ -147,7 +169,8 @@ export class UdpInterception {
     this.#idleMs = idleMs;
     this.#deadlineMs = deadlineMs;
     this.#receiveBytes = options.receiveBytes ?? RECEIVE_BYTES;
-    this.#slots = new FlowSlots(loop, flowsMax, idleMs);
+    this.#slots = new FlowSlots(loop, flowsMax, bytesMax, idleMs);
+    this.#held = new SharedBytes(bytesMax, () => this.#trimSoon());
     udp.interceptor = (packet, sourcePort, port, p, length) => this.#open(packet, sourcePort, port, p, length);
     loop.closers.add(this.#close);
   }
@@ -160,10 +183,26 @@ export class UdpInterception {
     return this.#slots.count;
   }
 
+  /** Memory that their waiting datagrams hold. */
+  get bytes(): number {
+    return this.#slots.bytes;
+  }
+
+  /** After the poll: a flow cannot end while one of its datagrams comes in. */
+  #trimSoon(): void {
+    if (this.#isTrimming) return;
+    this.#isTrimming = true;
+    queueMicrotask(() => {
+      this.#isTrimming = false;
+      if (!this.#isClosed) this.#slots.trim();
+    });
+  }
+
   /** The first datagram of a flow has come, inside `poll`. False: nobody can answer it. */
   #open(packet: Packet, sourcePort: number, port: number, p: number, length: number): boolean {
     if (sourcePort === 0 || port === 0) return false; // RFC 768: nobody to answer
     const core = this.loop.stack.udpSocket(this.#receiveBytes);
+    core.shareBytes(this.#held);
     try {
       core.adopt({ address: packet.destination, port }, { address: packet.source, port: sourcePort });
     } catch {

@@ -1,14 +1,14 @@
 /** A UDP socket with promises. @module */
 import { NetError } from '../errors.ts';
-import type { Interface } from '../iface/interface.ts';
 import { PATH_MTU_MODES, type PathMtuDiscovery } from '../iface/path-mtu.ts';
 import { Source } from '../udp/datagram-queue.ts';
-import { UdpSocket as CoreUdpSocket, type MembershipOptions, READABLE } from '../udp/socket.ts';
-import { IpAddress, parseIp } from '../wire/address.ts';
+import { type UdpSocket as CoreUdpSocket, READABLE } from '../udp/socket.ts';
+import { type IpAddress, parseIp } from '../wire/address.ts';
 import { checkPort } from '../wire/ip.ts';
-import type { BlockingOptions, Lookup, SocketLoop, UdpBackend } from './backend.ts';
+import type { BlockingOptions, Lookup, MembershipChange, SocketLoop, UdpBackend } from './backend.ts';
 import { asyncDispose, dispose } from './dispose.ts';
-import type { Loop, Notified } from './loop.ts';
+import type { Notified, StackLoop } from './loop.ts';
+import { changeMembership, findInterface } from './membership.ts';
 import { assertBytes } from './tcp-stream.ts';
 import { Waiters, type WaitOptions } from './waiters.ts';
 
@@ -18,6 +18,8 @@ export interface Datagram {
   readonly data: Uint8Array;
   readonly address: string;
   readonly port: number;
+  /** The address it was sent to: one of ours, of a group, or of everybody. */
+  readonly localAddress: string;
 }
 
 /** Where a datagram goes. */
@@ -25,6 +27,11 @@ export interface Destination {
   /** An address or a name. */
   readonly host: string;
   readonly port: number;
+  /**
+   * The address of ours to send from; by default the one that is bound, or that the routes give. A service on several
+   * addresses answers from the one that was asked: a datagram's {@link Datagram.localAddress}. A group's counts as none.
+   */
+  readonly localAddress?: string | undefined;
 }
 
 /** How long a send waits before it tries again where the device is full. */
@@ -36,6 +43,10 @@ export class UdpSocket implements Notified {
   readonly #names: Lookup;
   readonly #readers: Waiters<Datagram>;
   readonly #source = new Source();
+  #local: IpAddress | null = null;
+  #localName = '';
+  #fromHost = '';
+  #from: IpAddress | null = null;
   #isClosed = false;
   #toHost = '';
   #to: { address: IpAddress; port: number } | null = null;
@@ -90,9 +101,10 @@ export class UdpSocket implements Notified {
     assertBytes('send', data);
     this.#assertOpen('send');
     const endpoint = to === undefined ? null : (this.#endpoint(to) ?? (await this.#resolved(to)));
+    const from = this.#sender(to);
     this.#loop.touch();
     for (;;) {
-      const sent = this.#socket.send(data, endpoint);
+      const sent = this.#socket.send(data, endpoint, from);
       // Awaited only where it must be: the host's own sockets answer at once.
       if (typeof sent === 'boolean' ? sent : await sent) break;
       // The device is full: its queue drains within the loop's next turns.
@@ -108,55 +120,56 @@ export class UdpSocket implements Notified {
     assertBytes('sendBlocking', data);
     this.#assertOpen('send');
     const endpoint = to === undefined ? null : this.#endpoint(to);
-    if (to !== undefined && endpoint === null) throw new NetError('ENOTFOUND', 'send', { address: to.host });
     if (this.#socket.sendBlocking === undefined) this.#loop.block('send', () => true);
-    this.#socket.sendBlocking!(data, endpoint, options);
+    const isNamed = to !== undefined && endpoint === null;
+    const whole = isNamed ? this.#resolvedBlocking(to, options) : endpoint;
+    this.#socket.sendBlocking!(data, whole, this.#sender(to), options);
   }
 
   /**
-   * Joins a multicast group: what is sent to it and to the socket's port comes, from everybody.
+   * Joins a multicast group: what is sent to it and to the socket's port comes, from everybody. Over a channel this call and
+   * the five below give a promise, which is to be awaited: the errors are its own.
    * @param multicastInterface - name or address of one of ours; by default where packets to the group would leave
    * @throws NetError EINVAL no group; EADDRINUSE a member already; ENODEV no such interface; ENOBUFS too many groups
-   * @example socket.addMembership('224.0.0.251', 'eth0')
+   * @example await socket.addMembership('224.0.0.251', 'eth0')
    */
-  addMembership(group: string, multicastInterface?: string): void {
-    this.#change('addMembership', () => this.#core.join(this.#group(group), this.#membership(multicastInterface)));
+  addMembership(group: string, multicastInterface?: string): void | Promise<void> {
+    return this.#change({ change: 'join', group, interface: multicastInterface });
   }
 
   /** Leaves a group; closing the socket does so too. @throws NetError EADDRNOTAVAIL not a member; EINVAL, ENODEV */
-  dropMembership(group: string, multicastInterface?: string): void {
-    this.#change('dropMembership', () => this.#core.leave(this.#group(group), this.#membership(multicastInterface)));
+  dropMembership(group: string, multicastInterface?: string): void | Promise<void> {
+    return this.#change({ change: 'leave', group, interface: multicastInterface });
   }
 
   /**
    * Joins a group for what `source` sends; further calls add sources.
    * @throws NetError EINVAL no group, or joined from everybody; EADDRNOTAVAIL there already; ENODEV, ENOBUFS
    */
-  addSourceSpecificMembership(source: string, group: string, multicastInterface?: string): void {
-    this.#change('addSourceSpecificMembership', () =>
-      this.#core.join(this.#group(group), this.#membership(multicastInterface, source)),
-    );
+  addSourceSpecificMembership(source: string, group: string, multicastInterface?: string): void | Promise<void> {
+    return this.#change({ change: 'join', group, source, interface: multicastInterface });
   }
 
   /** Gives up one source of a group; the last one leaves it. @throws NetError EADDRNOTAVAIL, EINVAL, ENODEV */
-  dropSourceSpecificMembership(source: string, group: string, multicastInterface?: string): void {
-    this.#change('dropSourceSpecificMembership', () =>
-      this.#core.leave(this.#group(group), this.#membership(multicastInterface, source)),
-    );
+  dropSourceSpecificMembership(source: string, group: string, multicastInterface?: string): void | Promise<void> {
+    return this.#change({ change: 'leave', group, source, interface: multicastInterface });
   }
 
   /** Keeps out what `source` sends to a group joined from everybody. @throws NetError EINVAL, EADDRNOTAVAIL, ENOBUFS */
-  blockSource(source: string, group: string, multicastInterface?: string): void {
-    this.#change('blockSource', () =>
-      this.#core.blockSource(this.#group(group), IpAddress.parse(source), this.#membership(multicastInterface)),
-    );
+  blockSource(source: string, group: string, multicastInterface?: string): void | Promise<void> {
+    return this.#change({ change: 'block', group, source, interface: multicastInterface });
   }
 
   /** Takes {@link blockSource} back. @throws NetError EINVAL, EADDRNOTAVAIL not blocked */
-  unblockSource(source: string, group: string, multicastInterface?: string): void {
-    this.#change('unblockSource', () =>
-      this.#core.unblockSource(this.#group(group), IpAddress.parse(source), this.#membership(multicastInterface)),
-    );
+  unblockSource(source: string, group: string, multicastInterface?: string): void | Promise<void> {
+    return this.#change({ change: 'unblock', group, source, interface: multicastInterface });
+  }
+
+  /** Any of the six above, but stops the thread: see {@link SocketLoop.block}. */
+  changeMembershipBlocking(change: MembershipChange, options?: BlockingOptions): void {
+    this.#checkMembership(change);
+    if (this.#socket.changeMembershipBlocking === undefined) this.#loop.block('setsockopt', () => true);
+    this.#socket.changeMembershipBlocking!(change, options);
   }
 
   /** Routers a datagram to a group may pass, and one more; 1, the default: none; 0: it stays on this host. */
@@ -180,11 +193,14 @@ export class UdpSocket implements Notified {
   /**
    * Where what goes to groups leaves.
    * @param multicastInterface - name or address of one of ours, or `::%name`; `0.0.0.0` or `::`: the routes decide again
+   * @returns over a channel a promise, see {@link addMembership}
    * @throws NetError ENODEV
    */
-  setMulticastInterface(multicastInterface: string): void {
-    const isAny = parseIp(multicastInterface)?.isUnspecified === true;
-    this.#core.multicastInterface = isAny ? null : this.#interface(multicastInterface);
+  setMulticastInterface(multicastInterface: string): void | Promise<void> {
+    const name = parseIp(multicastInterface)?.isUnspecified === true ? '' : multicastInterface;
+    if (this.#socket.setMulticastInterface !== undefined) return this.#socket.setMulticastInterface(name);
+    const { stack } = this.#loop as StackLoop; // a socket of the core has the loop of its host
+    (this.#socket as CoreUdpSocket).multicastInterface = name === '' ? null : findInterface(stack, name);
   }
 
   /** Allows datagrams to broadcast addresses, which are refused with EACCES otherwise. */
@@ -192,46 +208,18 @@ export class UdpSocket implements Notified {
     this.#socket.broadcast = flag;
   }
 
-  /** Does `action`, and has the stack tell routers of it. */
-  #change(syscall: string, action: () => void): void {
-    this.#assertOpen(syscall);
+  #checkMembership({ group }: MembershipChange): void {
+    this.#assertOpen('setsockopt');
+    if (this.#loop.parseAddress(group)?.isMulticast) return;
+    throw new TypeError(`group: expected a multicast address, got ${JSON.stringify(group)}`);
+  }
+
+  #change(change: MembershipChange): void | Promise<void> {
+    this.#checkMembership(change);
+    if (this.#socket.changeMembership !== undefined) return this.#socket.changeMembership(change);
     this.#loop.touch();
-    action();
-    this.#loop.wake();
-  }
-
-  /** The socket of the core, for what has no command. @throws NetError EOPNOTSUPP where that is behind a channel */
-  get #core(): CoreUdpSocket {
-    if (this.#socket instanceof CoreUdpSocket) return this.#socket;
-    throw new NetError('EOPNOTSUPP', 'multicast', {
-      detail: 'groups are joined on the stack itself, not over a channel',
-    });
-  }
-
-  #membership(name: string | undefined, source?: string): MembershipOptions {
-    return {
-      interface: name === undefined ? undefined : this.#interface(name),
-      source: source === undefined ? undefined : IpAddress.parse(source),
-    };
-  }
-
-  #group(text: string): IpAddress {
-    const group = this.#loop.parseAddress(text);
-    if (group?.isMulticast) return group;
-    throw new TypeError(`group: expected a multicast address, got ${JSON.stringify(text)}`);
-  }
-
-  #interface(text: string): Interface {
-    const { ip } = (this.#loop as Loop).stack; // a socket of the core has the loop of its host
-    const name = /^[^%]*%(.+)$/.exec(text)?.[1] ?? text;
-    const address = ip.parse(name);
-    const isMeant = (iface: Interface): boolean =>
-      iface.name === name ||
-      String(iface.index) === name ||
-      (address !== null && iface.hasAddress(address.lacksZone ? address.withZone(iface.index) : address));
-    const found = ip.interfaces.find(isMeant);
-    if (found === undefined) throw new NetError('ENODEV', 'setMulticastInterface', { detail: `no interface ${text}` });
-    return found;
+    changeMembership((this.#loop as StackLoop).stack, this.#socket as CoreUdpSocket, change);
+    this.#loop.wake(); // routers are told of it
   }
 
   #pause(): Promise<void> {
@@ -244,6 +232,21 @@ export class UdpSocket implements Notified {
         resolve();
       });
     });
+  }
+
+  /** The address to send from, kept as that of the last destination is. @throws TypeError where it is no address */
+  #sender(to: Destination | undefined): IpAddress | null {
+    const text = to?.localAddress;
+    if (text === undefined) return null;
+    if (text === this.#localName) return this.#local; // what was asked last
+    if (text !== this.#fromHost) {
+      const address = this.#loop.parseAddress(text);
+      if (address === null)
+        throw new TypeError(`localAddress: expected an address of ours, got ${JSON.stringify(text)}`);
+      this.#from = address;
+      this.#fromHost = text;
+    }
+    return this.#from;
   }
 
   /** The address of the last destination is kept: most sockets send to one. Null: it is a name. */
@@ -263,6 +266,11 @@ export class UdpSocket implements Notified {
     const address = await this.#names.address(to.host, 'send');
     this.#assertOpen('send');
     return { address, port };
+  }
+
+  #resolvedBlocking(to: Destination, options?: BlockingOptions): { address: IpAddress; port: number } {
+    const port = checkPort(to.port, 1);
+    return { address: this.#names.addressBlocking!(to.host, 'send', options), port };
   }
 
   /**
@@ -291,11 +299,24 @@ export class UdpSocket implements Notified {
     return this.#loop.block('receive', attempt, options);
   }
 
+  /** Most datagrams are sent to one address of ours. */
+  #localText(source: Source): string {
+    const known = this.#local;
+    const { localA, localB, localC, localD } = source;
+    if (known?.a !== localA || known.b !== localB || known.c !== localC || known.d !== localD) {
+      this.#local = source.local;
+      this.#localName = this.#loop.formatAddress(this.#local);
+    }
+    return this.#localName;
+  }
+
   #take(): Datagram | null {
     const data = new Uint8Array(Math.max(0, this.#socket.peekLength()));
     const source = this.#source;
     if (this.#socket.recv(data, source) < 0) return null;
-    return { data, address: this.#loop.formatAddress(source.address), port: source.port };
+    const { port } = source;
+    const loop = this.#loop;
+    return { data, address: loop.formatAddress(source.address), port, localAddress: this.#localText(source) };
   }
 
   /** Datagrams until the socket is closed. */

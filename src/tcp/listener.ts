@@ -23,6 +23,15 @@ import { ISS_STEP } from './time-wait.ts';
 export const BACKLOG_DEFAULT = 511;
 /** Half-open connections of a listener, at least; a SYN beyond the limit is answered with a cookie, or dropped. */
 const SYN_QUEUE_MIN = 256;
+/**
+ * Who intercepts has no cookies: with a queue full of SYNs of nobody, none of anybody would be taken until they are given
+ * up, a minute later. So the oldest makes room, once it has been answered for so long that a host on the link would have
+ * said so, or has waited for its decision longer than most take. If it was somebody after all, his SYN comes again.
+ */
+const STALE_ANSWERED_MS = 250;
+const STALE_HELD_MS = 3000;
+/** So many of the oldest are looked at for one. */
+const STALE_LOOKS = 16;
 
 export class Listener {
   readonly tcp: Tcp;
@@ -41,7 +50,8 @@ export class Listener {
   readonly ipv6Only: boolean;
   /** When the last SYN cookie was sent, ms. */
   #cookieAt = Number.NEGATIVE_INFINITY;
-  readonly #halfOpen = new Set<Connection>();
+  /** With the time when they came, or were answered; in that order. */
+  readonly #halfOpen = new Map<Connection, number>();
   /** Handed out, or waiting to be, before their handshake is done. */
   readonly #early = new Set<Connection>();
   #accepted: Connection[] = [];
@@ -89,7 +99,7 @@ export class Listener {
       stats.drop('tcp-accept-queue-full');
       return false;
     }
-    const isFull = this.#halfOpen.size >= Math.max(this.backlog, SYN_QUEUE_MIN);
+    const isFull = this.#halfOpen.size >= Math.max(this.backlog, SYN_QUEUE_MIN) && !this.#dropStale();
     if (this.#wantsCookie(isFull) && after === null && !tcp.isMemoryShort()) {
       this.#cookieAt = tcp.context.nowMs;
       tcp.cookies.answer(packet, segment, this.settings);
@@ -107,6 +117,26 @@ export class Listener {
     if (this.onSyn === null) tcp.ready(c);
     else this.#hold(c, this.onSyn, new SynRequest(c, packet, segment));
     return c.state !== CLOSED;
+  }
+
+  /** Whether one of the oldest half-open connections has made room. */
+  #dropStale(): boolean {
+    if (this.port !== 0) return false; // it listens, and has cookies or an application that decides
+    const { nowMs, stats } = this.tcp.context;
+    let looks = 0;
+    for (const [c, at] of this.#halfOpen) {
+      if (looks++ === STALE_LOOKS) return false;
+      if (nowMs - at < (c.handshakeAt === UNSET ? STALE_ANSWERED_MS : STALE_HELD_MS)) continue;
+      stats.drop('tcp-syn-queue-full');
+      this.tcp.remove(c, null);
+      return true;
+    }
+    return false;
+  }
+
+  /** The SYN of `c` is answered from now on: it is the youngest again. */
+  answered(c: Connection): void {
+    if (this.#halfOpen.delete(c)) this.#halfOpen.set(c, this.tcp.context.nowMs);
   }
 
   /** A cookie accepts before the user is asked: a listener that decides about SYNs drops those it has no room for. */
@@ -133,7 +163,7 @@ export class Listener {
     agreeOnSyn(c, syn.flags, packet.ds);
     c.transition('receive-syn');
     c.listener = this;
-    this.#halfOpen.add(c);
+    this.#halfOpen.set(c, tcp.context.nowMs);
     stats.tcpPassiveOpens++;
     return c;
   }
@@ -238,7 +268,7 @@ export class Listener {
 
   /** Resets everything that waits. */
   close(): void {
-    const waiting = [...this.#halfOpen, ...this.#accepted];
+    const waiting = [...this.#halfOpen.keys(), ...this.#accepted];
     this.#accepted = [];
     this.#halfOpen.clear();
     for (const c of waiting) {

@@ -76,8 +76,12 @@ export const newWindow = (c: Connection): number => seqDiff(newEdge(c), c.rcvNxt
 /** Moves the right edge as far as it may and returns the window field of the segment about to be sent. */
 export function offeredWindow(c: Connection): number {
   c.rcvAdv = newEdge(c);
-  // Rounded up, so that the edge never moves left: RFC 7323 §2.4.
-  const scaled = Math.min((receiveWindow(c) + (1 << c.rcvShift) - 1) >>> c.rcvShift, WINDOW_MAX);
+  const { rcvShift } = c;
+  // Rounded up, so that the edge never moves left: RFC 7323 §2.4. But each rounding moves it right, and while nobody reads
+  // that is past the end of the buffer before long. There it is rounded down, and RCV.ADV stays the largest edge that was
+  // offered: such segments are taken, as §2.4 (1) and (2) want.
+  let scaled = Math.min((receiveWindow(c) + (1 << rcvShift) - 1) >>> rcvShift, WINDOW_MAX);
+  if (scaled << rcvShift > c.rxBytes - c.readable && !c.settings.linux) scaled = receiveWindow(c) >>> rcvShift;
   c.rcvAdv = seqMax(c.rcvAdv, seqAdd(c.rcvNxt, scaled << c.rcvShift));
   return scaled;
 }

@@ -56,6 +56,7 @@ export class SynRequest {
     const c = this.connection;
     if (!this.isPending) return false;
     c.handshakeAt = UNSET;
+    c.listener?.answered(c);
     c.tcp.unhold(c);
     return true;
   }

@@ -12,11 +12,13 @@ const LENGTH = 0;
 const PORT = 1;
 const WORD_A = 2; // four words of the source address
 const TTL = 6;
-const RECORD_BYTES = 32;
+const INTERFACE = 7;
+const LOCAL_A = 8; // four of the address it was sent to
+const RECORD_BYTES = 48;
 /** Where records are built: the memory's first block belongs to no one. */
 const SCRATCH = 64;
 
-/** Where a datagram came from; one record may be reused for many. */
+/** Where a datagram came from, and where it was sent to; one record may be reused for many. */
 export class Source {
   /** Bytes of the datagram, which may be more than the reader's buffer took. */
   length = 0;
@@ -26,9 +28,35 @@ export class Source {
   b = 0;
   c = 0;
   d = 0;
+  /** Index of the interface it came in on. */
+  interfaceIndex = 0;
+  localA = 0;
+  localB = 0;
+  localC = 0;
+  localD = 0;
+
+  /** The address it was sent to: one of ours, of a group, or of everybody. */
+  get local(): IpAddress {
+    return new IpAddress(this.localA, this.localB, this.localC, this.localD);
+  }
 
   get address(): IpAddress {
     return new IpAddress(this.a, this.b, this.c, this.d);
+  }
+}
+
+/** What several queues may hold together. */
+export class SharedBytes {
+  /** Memory they hold, in whole blocks. */
+  bytes = 0;
+  /** From so many on they take no more; the last one taken may have needed a block beyond it. */
+  readonly bytesMax: number;
+  /** Told of each datagram that found no room, inside `poll`: it must not close a socket there. */
+  readonly onFull: () => void;
+
+  constructor(bytesMax: number, onFull: () => void) {
+    this.bytesMax = bytesMax;
+    this.onFull = onFull;
   }
 }
 
@@ -36,8 +64,10 @@ export class DatagramQueue {
   readonly #memory: Memory;
   readonly #ring: Ring;
   count = 0;
+  /** Null: it has its own bound only. Set while it is empty. */
+  shared: SharedBytes | null = null;
 
-  /** @param capacityBytes - a power of two; each datagram counts 32 bytes more than its payload */
+  /** @param capacityBytes - a power of two; each datagram counts 48 bytes more than its payload */
   constructor(memory: Memory, capacityBytes: number) {
     this.#memory = memory;
     this.#ring = new Ring(memory, capacityBytes);
@@ -46,7 +76,14 @@ export class DatagramQueue {
   /** Appends the `length` bytes at `p` that came with `packet`; false when there is no room: drop it. */
   push(packet: Packet, port: number, p: number, length: number): boolean {
     const ring = this.#ring;
+    const { shared } = this;
+    if (shared !== null && shared.bytes >= shared.bytesMax) {
+      shared.onFull();
+      return false;
+    }
+    const held = ring.heldBytes;
     if (!ring.reserve(ring.length + RECORD_BYTES + length)) return false;
+    if (shared !== null) shared.bytes += ring.heldBytes - held;
     const { i32 } = this.#memory;
     const w = SCRATCH >> 2;
     i32[w + LENGTH] = length;
@@ -56,6 +93,11 @@ export class DatagramQueue {
     i32[w + WORD_A + 2] = packet.srcC;
     i32[w + WORD_A + 3] = packet.srcD;
     i32[w + TTL] = packet.ttl;
+    i32[w + INTERFACE] = packet.iface.index;
+    i32[w + LOCAL_A] = packet.dstA;
+    i32[w + LOCAL_A + 1] = packet.dstB;
+    i32[w + LOCAL_A + 2] = packet.dstC;
+    i32[w + LOCAL_A + 3] = packet.dstD;
     ring.store(ring.length, SCRATCH, RECORD_BYTES);
     ring.store(ring.length + RECORD_BYTES, p, length);
     ring.length += RECORD_BYTES + length;
@@ -80,7 +122,7 @@ export class DatagramQueue {
     const ring = this.#ring;
     ring.advance(RECORD_BYTES + source.length);
     this.count--;
-    if (this.count === 0) ring.release();
+    if (this.count === 0) this.#release();
     return copied;
   }
 
@@ -97,6 +139,11 @@ export class DatagramQueue {
     source.c = i32[w + WORD_A + 2]!;
     source.d = i32[w + WORD_A + 3]!;
     source.ttl = i32[w + TTL]!;
+    source.interfaceIndex = i32[w + INTERFACE]!;
+    source.localA = i32[w + LOCAL_A]!;
+    source.localB = i32[w + LOCAL_A + 1]!;
+    source.localC = i32[w + LOCAL_A + 2]!;
+    source.localD = i32[w + LOCAL_A + 3]!;
     return this.#ring.peekAt(RECORD_BYTES, target, 0, Math.min(length, target.length));
   }
 
@@ -107,7 +154,17 @@ export class DatagramQueue {
 
   /** Drops everything and gives the memory back. */
   clear(): void {
-    this.#ring.release();
+    this.#release();
     this.count = 0;
+  }
+
+  #release(): void {
+    if (this.shared !== null) this.shared.bytes -= this.#ring.heldBytes;
+    this.#ring.release();
+  }
+
+  /** Memory held. */
+  get heldBytes(): number {
+    return this.#ring.heldBytes;
   }
 }

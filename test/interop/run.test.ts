@@ -12,6 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { createHost } from '../../src/index.ts';
 import { readCapture } from '../../src/pcap/index.ts';
 import { qemuDevice } from '../../src/qemu/index.ts';
+import type { Account } from './machine.ts';
 import { Namespace, skipReason } from './namespace.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
@@ -178,6 +179,8 @@ describe('run', { skip: skip() }, () => {
   test('exit codes, signals, and a command that cannot be run', options, async () => {
     assert.equal((await run([], 'sh', '-c', 'exit 42')).code, 42);
     assert.equal((await run([], 'sh', '-c', 'kill -9 $$')).code, 137);
+    const inner = await run([], process.execPath, MAIN, 'run', '--', 'sh', '-c', 'exit 43');
+    assert.deepEqual([inner.code, inner.stderr], [43, ''], 'one in the other');
     const missing = await run([], 'no-such-program');
     assert.deepEqual([missing.code, missing.stderr], [127, 'ethertype run: no-such-program: not found\n']);
     assert.equal((await run([], folder)).code, 126);
@@ -263,13 +266,16 @@ describe('run', { skip: skip() }, () => {
 describe('proxy --qemu', () => {
   test('a machine on the socket is served, and again when either has come anew', options, async () => {
     const folder = mkdtempSync(join(tmpdir(), 'et-qemu-'));
-    const path = join(folder, 'net.sock');
-    const pcap = join(folder, 'guests.pcapng');
+    const [path, stats, pcap] = ['net.sock', 'stats', 'guests.pcapng'].map((name) => join(folder, name)) as [
+      string,
+      string,
+      string,
+    ];
     const server = createHttp((_request, response) => response.end('served'));
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as { port: number };
     const proxy = async (): Promise<ChildProcess> => {
-      const flags = ['--qemu', path, '--host-loopback', '--pcap', pcap, '--delay', '5'];
+      const flags = ['--qemu', path, '--host-loopback', '--stats', stats, '--pcap', pcap, '--delay', '5'];
       const child = spawn(process.execPath, [MAIN, 'proxy', ...flags]);
       await new Promise((resolve) => child.stdout.once('data', resolve));
       return child;
@@ -304,6 +310,33 @@ describe('proxy --qemu', () => {
       machines.map(({ name }) => name),
       ['guest', 'guest'],
     );
+    child = await proxy();
+    await guest();
+    const second = await ethertype('proxy', '--qemu', path);
+    assert.equal(second.code, 1);
+    assert.match(second.stderr, /^ethertype proxy: .*EADDRINUSE.*\n$/);
+    await guest();
+    // Machines that come and go leave nothing.
+    for (let i = 0; i < 50; i++) {
+      const socket = netConnect(path);
+      await new Promise((resolve) => socket.once('connect', resolve));
+      socket.destroy();
+    }
+    await guest();
+    const uses = (): Account[] =>
+      readFileSync(stats, 'utf8')
+        .split('\n')
+        .filter((line) => line !== '')
+        .map((line) => JSON.parse(line));
+    assert.ok(await until(() => uses().length >= 5));
+    const afterwards = uses().map(({ after }) => after);
+    assert.ok(afterwards.every(({ tcp, udp, echo, bytes }) => tcp + udp + echo + bytes === 0));
+    const [first, last] = [afterwards[0]!.descriptors, afterwards.at(-1)!.descriptors];
+    assert.ok(last <= first + 1, `${first} descriptors first, ${last} last`);
+    // What is killed leaves its socket behind, and the next one takes it over.
+    child.kill('SIGKILL');
+    await new Promise((resolve) => child.once('exit', resolve));
+    assert.ok(existsSync(path));
     child = await proxy();
     await guest();
     await end(child);

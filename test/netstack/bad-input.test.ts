@@ -23,19 +23,34 @@ interface Scene {
   end(): Promise<void>;
 }
 
-function scene(): Scene {
-  const [own, other] = pipedPair({ addresses: [`${OWN}/24`] }, { addresses: [`${OTHER}/24`] });
+/** How the channel reaches its stack. */
+const LINKS = ['this thread', 'a port', 'shared memory'] as const;
+
+function scene(link: (typeof LINKS)[number] = 'this thread'): Scene {
+  const shared = link !== 'a port';
+  const [own, other] = pipedPair({ addresses: [`${OWN}/24`], shared }, { addresses: [`${OTHER}/24`] });
   own.run();
   other.run();
   other.netstack.stack.tcpSocket().listen({ port: 80 });
-  const channel = own.commandChannel();
+  const channel = link === 'this thread' ? own.commandChannel() : Channel.from(own.commandChannel().share().channel);
   const end = async (): Promise<void> => {
     await (await udpBind(channel, { port: 53 })).close(); // it goes on
+    if (link !== 'this thread') channel.close();
     own.close();
     other.close();
     assert.equal(own.netstack.memory.usedBytes, 0);
   };
   return { own, channel, end };
+}
+
+/** Of the one UDP socket that is there: the first handle of a client. */
+const BOUND = 1 << 20;
+const GROUP = '239.1.2.3';
+
+async function bound({ channel }: Scene): Promise<void> {
+  const { handle } = await channel.request({ kind: 'udp-bind', port: 60 });
+  assert.equal(handle, BOUND);
+  await channel.request({ kind: 'udp-membership', handle, membership: { change: 'join', group: GROUP } });
 }
 
 const rows: [string, unknown, string][] = [
@@ -47,35 +62,75 @@ const rows: [string, unknown, string][] = [
   ['a handle that was never given', { kind: 'tcp-send', handle: 5, data: new Uint8Array(1) }, 'EBADF'],
   ['a handle of another kind of thing', { kind: 'udp-receive', handle: 'x' }, 'EBADF'],
   ['a handle that is no number', { kind: 'tcp-close', handle: Number.NaN }, 'EBADF'],
-  ['a name for an address', { kind: 'tcp-connect', host: 'a.b', port: 1 }, 'ENOTFOUND'],
+  ['a name that nobody knows', { kind: 'tcp-connect', host: 'a.b', port: 1 }, 'ENOTFOUND'],
+  ['a name for an address of ours', { kind: 'udp-bind', host: 'a.b', port: 1 }, 'ENOTFOUND'],
+  [
+    'an interface that is none',
+    { kind: 'udp-configure', handle: BOUND, settings: { multicastInterface: 'x' } },
+    'ENODEV',
+  ],
+  [
+    'a group twice',
+    { kind: 'udp-membership', handle: BOUND, membership: { change: 'join', group: GROUP } },
+    'EADDRINUSE',
+  ],
+  ['a SYN of no listener', { kind: 'tcp-next-syn', handle: BOUND }, 'EBADF'],
+  ['a decision for no listener', { kind: 'tcp-decide', handle: BOUND, syn: 1, decision: 'accept' }, 'EBADF'],
   ['a route that is not there', { kind: 'remove-route', prefix: '10.9.0.0/16' }, 'ENOENT'],
   ['a posix call that is none', { kind: 'posix', call: 'fork', args: [] }, 'ENOSYS'],
   ['a posix call that is a method of something else', { kind: 'posix', call: 'constructor', args: [] }, 'ENOSYS'],
 ];
 
-for (const [name, command, code] of rows) {
-  test(`a command: ${name}`, async () => {
-    const { channel, end } = scene();
-    await assert.rejects(channel.request(command as Command), { code });
-    await end();
-  });
+for (const link of LINKS) {
+  for (const [name, command, code] of rows) {
+    test(`a command over ${link}: ${name}`, async () => {
+      const there = scene(link);
+      await bound(there);
+      await assert.rejects(there.channel.request(command as Command), { name: 'NetError', code });
+      await there.end();
+    });
+  }
 }
 
-for (const [name, command] of [
-  ['an address that is no string', { kind: 'tcp-connect', host: 7, port: 1 }],
-  ['a port that is none', { kind: 'udp-bind', port: 1e9 }],
-  ['bytes that are none', { kind: 'udp-send', handle: 0, data: 'x' }],
-  ['a setting that is none', { kind: 'tcp-listen', port: 1, tcp: { mssMax: -1 } }],
-] as const) {
-  test(`an argument: ${name}`, async () => {
-    const { channel, end } = scene();
-    await assert.rejects(channel.request(command as unknown as Command));
-    await end();
-  });
+const wrong: [string, unknown, typeof RangeError | typeof TypeError][] = [
+  ['an address that is no string', { kind: 'tcp-connect', host: 7, port: 1 }, TypeError],
+  ['a port that is none', { kind: 'udp-bind', port: 1e9 }, RangeError],
+  ['a port of a name that is none', { kind: 'tcp-connect', host: 'a.b', port: 0 }, RangeError],
+  ['bytes that are none', { kind: 'udp-send', handle: BOUND, host: OTHER, port: 9, data: 'x' }, TypeError],
+  ['words for bytes', { kind: 'udp-send', handle: BOUND, host: OTHER, port: 9, data: new Uint16Array(4) }, TypeError],
+  ['a setting that is none', { kind: 'tcp-listen', port: 1, tcp: { mssMax: -1 } }, RangeError],
+  ['a setting of UDP that is none', { kind: 'udp-configure', handle: BOUND, settings: { ttl: 300 } }, RangeError],
+  ['no settings', { kind: 'udp-configure', handle: BOUND }, TypeError],
+  ['no membership', { kind: 'udp-membership', handle: BOUND }, TypeError],
+  ['a change that is none', membership({ change: 'dance', group: GROUP }), TypeError],
+  ['a group that is none', membership({ change: 'join', group: OTHER }), TypeError],
+  ['a source that is missing', membership({ change: 'block', group: GROUP }), TypeError],
+  ['a source that is none', membership({ change: 'join', group: GROUP, source: 'x' }), TypeError],
+  ['a ping that is too large', { kind: 'ping', host: OTHER, size: 1e6 }, RangeError],
+  ['pings without end', { kind: 'ping', host: OTHER, count: Number.POSITIVE_INFINITY }, RangeError],
+  ['a family that is none', { kind: 'resolve', name: 'a.b', family: 5 }, RangeError],
+];
+
+function membership(change: object): object {
+  return { kind: 'udp-membership', handle: BOUND, membership: change };
+}
+
+for (const link of LINKS) {
+  for (const [name, command, kind] of wrong) {
+    test(`an argument over ${link}: ${name}`, async () => {
+      const there = scene(link);
+      await bound(there);
+      await assert.rejects(there.channel.request(command as Command), kind);
+      await there.end();
+    });
+  }
 }
 
 test('a second reader is EBUSY, a read without room EINVAL, a long send EMSGSIZE, a send after close EPIPE', async () => {
-  const { channel, end } = scene();
+  for (const link of ['this thread', 'a port'] as const) await badCalls(scene(link));
+});
+
+async function badCalls({ channel, end }: Scene): Promise<void> {
   const { handle } = await channel.request({ kind: 'tcp-connect', host: OTHER, port: 80 });
   const first = channel.request({ kind: 'tcp-receive', handle, max: 10 });
   first.catch(() => {});
@@ -90,6 +145,54 @@ test('a second reader is EBUSY, a read without room EINVAL, a long send EMSGSIZE
   const other = await channel.request({ kind: 'tcp-connect', host: OTHER, port: 80 });
   const none = channel.request({ kind: 'tcp-receive', handle: other.handle, max: 0 });
   await assert.rejects(none, { code: 'EINVAL' });
+  const listener = await channel.request({ kind: 'tcp-listen', port: 99, holdsSyns: true });
+  const asked = channel.request({ kind: 'tcp-next-syn', handle: listener.handle });
+  asked.catch(() => {});
+  await assert.rejects(channel.request({ kind: 'tcp-next-syn', handle: listener.handle }), { code: 'EBUSY' });
+  const decide = (decision: string): Command =>
+    ({ kind: 'tcp-decide', handle: listener.handle, syn: 7, decision }) as Command;
+  await assert.rejects(channel.request(decide('dance')), TypeError);
+  assert.deepEqual(await channel.request(decide('accept')), { kind: 'decided', isInTime: false });
+  await channel.request({ kind: 'tcp-close', handle: listener.handle });
+  await assert.rejects(asked, { code: 'ECANCELED' });
+  await end();
+}
+
+for (const link of ['a port', 'shared memory'] as const) {
+  test(`over ${link}: what cannot be posted is an error of its own, and holds up nothing`, async () => {
+    const { channel, end } = scene(link);
+    const bad = { kind: 'udp-bind', port: 1, host: () => {}, big: 1n } as unknown as Command;
+    const long = { kind: 'udp-bind', port: 1, host: 'x'.repeat(1 << 19) } as Command;
+    const calls: Promise<unknown>[] = [];
+    for (let i = 0; i < 100; i++) {
+      calls.push(channel.request({ kind: 'get-addresses' }));
+      if (i % 10 !== 5) continue;
+      const failing = channel.request(bad);
+      failing.catch(() => {});
+      calls.push(assert.rejects(failing));
+      const tooLong = channel.request(long);
+      tooLong.catch(() => {});
+      calls.push(assert.rejects(tooLong));
+    }
+    await Promise.all(calls);
+    assert.throws(
+      () => channel.requestNonblocking(bad),
+      (error) => !(error instanceof DOMException),
+    );
+    await end();
+  });
+}
+
+test('a datagram of the other family, one above what UDP takes, one to no port', async () => {
+  const { channel, end } = scene();
+  const { handle } = await channel.request({ kind: 'udp-bind', host: OWN, port: 60 });
+  const data = Uint8Array.of(1);
+  const send = (host: string, port: number, bytes = data): Promise<unknown> =>
+    channel.request({ kind: 'udp-send', handle, host, port, data: bytes });
+  await assert.rejects(send('fd00::1', 9), { code: 'ENETUNREACH' });
+  await assert.rejects(send(OTHER, 9, new Uint8Array(65_508)), { code: 'EMSGSIZE' });
+  await assert.rejects(send(OTHER, 9, new Uint8Array((1 << 20) + 1)), { code: 'EMSGSIZE' });
+  await assert.rejects(send(OTHER, 0), RangeError);
   await end();
 });
 

@@ -7,17 +7,39 @@ import {
   Channel,
   ChannelPosix,
   pipedPair,
+  tcpConnect,
   tcpConnectBlocking,
+  tcpListen,
   tcpListenBlocking,
   udpBind,
   udpBindBlocking,
 } from '../../src/netstack/index.ts';
-import { AF_INET, SHUT_WR, SOCK_STREAM } from '../../src/posix/index.ts';
+import {
+  AF_INET,
+  POLLIN,
+  SHUT_WR,
+  SO_KEEPALIVE,
+  SO_LINGER,
+  SOCK_DGRAM,
+  SOCK_STREAM,
+  SOL_SOCKET,
+} from '../../src/posix/index.ts';
+import type { SynDecision } from '../../src/sockets/incoming-syn.ts';
 import { bytesOf, text } from '../hosts.ts';
 import { OTHER, OWN } from './suite.ts';
 
 export interface RoleWork {
-  readonly role: 'block' | 'stacks' | 'drop' | 'fill' | 'posix';
+  readonly role:
+    | 'block'
+    | 'stacks'
+    | 'drop'
+    | 'drop-listeners'
+    | 'fill'
+    | 'posix'
+    | 'hold'
+    | 'port-stack'
+    | 'ask-syn'
+    | 'late';
   readonly own?: unknown;
   readonly other?: unknown;
   readonly count?: number;
@@ -51,6 +73,70 @@ async function stacks(): Promise<void> {
   const { channel, transferList } = own.commandChannel().share();
   parentPort!.postMessage(channel, transferList as unknown as Transferable[]);
   await own.runBlocking(other);
+}
+
+/** Opens one of each over whatever it has, and waits for its end without blocking. */
+async function hold(own: Channel): Promise<void> {
+  const socket = await udpBind(own, { port: 90 });
+  const listener = await tcpListen(own, { port: 90 });
+  const stream = await tcpConnect(own, { host: OTHER, port: 80 });
+  await stream.write(bytesOf('hello'));
+  say('holding');
+  await Promise.all([socket.receive(), listener.accept(), stream.read()]);
+}
+
+/** A stack without shared memory, which the parent gets a channel of. */
+function portStack(): void {
+  const [own] = pipedPair({ addresses: [`${OWN}/24`], shared: false }, { addresses: [`${OTHER}/24`] });
+  own.run();
+  const { channel, transferList } = own.commandChannel().share();
+  parentPort!.postMessage(channel, transferList as unknown as Transferable[]);
+  setInterval(() => {}, 1000); // nothing else keeps the thread
+}
+
+/** Blocks in accept, and decides about SYNs meanwhile: the first is refused. */
+function askSyn(own: Channel): void {
+  const asked: string[] = [];
+  const onSyn = ({ remoteAddress }: { readonly remoteAddress: string }): SynDecision => {
+    asked.push(remoteAddress);
+    return asked.length === 1 ? 'reject' : 'accept';
+  };
+  const listener = tcpListenBlocking(own, { port: 80, onSyn });
+  say('listening');
+  const stream = listener.acceptBlocking({ timeoutMs: 10_000 });
+  stream.writeBlocking(bytesOf('accepted'));
+  stream.closeBlocking();
+  say(asked);
+  own.close();
+}
+
+/** Has a socket opened, and gives up before it is; then goes on. */
+function late(own: Channel): void {
+  try {
+    udpBindBlocking(own, { port: 53 }, { timeoutMs: 20 });
+    say('bound');
+  } catch (error) {
+    say(codeOf(error));
+  }
+  own.request({ kind: 'get-stats' }).then(() => say('went on'));
+  parentPort!.once('message', () => own.close());
+}
+
+/** Opens listeners and streams and lets go of them without a word. */
+async function dropListeners(own: Channel): Promise<void> {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  await (async () => {
+    for (let i = 0; i < 50; i++)
+      await tcpListen(own, { port: 2000 + i, ...(i % 2 === 0 ? { onSyn: () => 'accept' as const } : {}) });
+    for (let i = 0; i < 50; i++) await tcpConnect(own, { host: OTHER, port: 80 });
+  })();
+  for (let i = 0; i < 20; i++) {
+    collect();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  say('dropped');
+  parentPort!.once('message', () => own.close());
 }
 
 /** Opens UDP sockets and lets go of them without a word; the collector is all that closes them. */
@@ -108,6 +194,9 @@ function posix(own: Channel, other: Channel): void {
     () => client.read(99, buffer),
     () => client.connect(client.socket(AF_INET, SOCK_STREAM), { ...address, port: 8 }),
     () => client.write(client.socket(AF_INET, SOCK_STREAM), buffer),
+    () => client.read(client.socket(AF_INET, SOCK_STREAM), buffer),
+    () => client.listen(client.socket(AF_INET, SOCK_DGRAM), 5),
+    () => client.accept(client.socket(AF_INET, SOCK_DGRAM)),
     () => {
       const second = server.socket(AF_INET, SOCK_STREAM);
       server.bind(second, address);
@@ -120,6 +209,13 @@ function posix(own: Channel, other: Channel): void {
       codes.push(codeOf(error));
     }
   }
+  // An option as a C program gives it, and one as a record.
+  client.setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, Uint8Array.of(1, 0, 0, 0));
+  client.setsockopt(fd, SOL_SOCKET, SO_LINGER, { onoff: 1, linger: 3 });
+  const options = [SO_KEEPALIVE, SO_LINGER].map((name) => client.getsockopt(fd, SOL_SOCKET, name));
+  const polled = [{ fd: listener, events: POLLIN, revents: 0 }];
+  client.connect(client.socket(AF_INET, SOCK_STREAM), address);
+  const ready = server.poll(polled, Number.POSITIVE_INFINITY);
   const local = client.getsockname(fd) as { port: number };
   for (const [of, n] of [
     [client, fd],
@@ -128,17 +224,31 @@ function posix(own: Channel, other: Channel): void {
   ] as const) {
     of.close(n);
   }
-  say({ text: text(buffer.subarray(0, count)), end, codes, port: local.port });
+  say({
+    text: text(buffer.subarray(0, count)),
+    end,
+    codes,
+    port: local.port,
+    options,
+    ready,
+    revents: polled[0]!.revents,
+  });
   own.close();
   other.close();
 }
 
 if (work.role === 'stacks') {
   void stacks();
+} else if (work.role === 'port-stack') {
+  portStack();
 } else {
   const own = Channel.from(work.own);
   if (work.role === 'block') block(own);
   else if (work.role === 'drop') void drop(own, work.count!);
+  else if (work.role === 'drop-listeners') void dropListeners(own);
+  else if (work.role === 'hold') void hold(own);
+  else if (work.role === 'ask-syn') askSyn(own);
+  else if (work.role === 'late') late(own);
   else if (work.role === 'fill') fill(own);
   else posix(own, Channel.from(work.other));
 }

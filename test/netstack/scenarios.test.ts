@@ -474,6 +474,23 @@ const scenarios: Record<string, Scenario | [WorldOptions, Scenario]> = {
     assert.equal(text((await run(next.receive())).data), 'on');
   },
 
+  'closing with lingering waits for the acknowledgement, or for its time': async (world) => {
+    const { clock, wire, run } = world;
+    const first = await connected(world);
+    await run(first.stream.write(new Uint8Array(50_000)));
+    await run(first.stream.close({ lingerMs: 60_000 }));
+    assert.ok(clock.now() < 5000, `after ${clock.now()} ms`);
+    assert.equal((await run(first.peer.read()))!.length > 0, true);
+    const second = await connected(world);
+    wire.isCut = true;
+    await run(second.stream.write(new Uint8Array(50_000)));
+    const since = clock.now();
+    await run(second.stream.close({ lingerMs: 3000 }));
+    assert.ok(clock.now() - since >= 3000 && clock.now() - since < 3100, `it took ${clock.now() - since} ms`);
+    second.peer.abort();
+    first.peer.abort();
+  },
+
   'Q5 megabytes over a wire of one packet arrive': [
     { packets: 1 },
     async (world) => {

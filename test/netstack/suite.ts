@@ -1,14 +1,29 @@
 /**
  * What must hold wherever the application is: on the host's thread, on the stack's thread behind a channel, on another one,
- * waiting or blocking. Each test is a sequence, so that a thread which blocks can run it as it is.
+ * waiting or blocking; in Node and in a browser, so nothing of either is named here. Each test is a sequence, so that a
+ * thread which blocks can run it as it is.
  */
-import assert from 'node:assert/strict';
 import { NetError } from '../../src/errors.ts';
-import type { Datagram, Host, RawPacket, RawSocket, TcpListener, TcpStream, UdpSocket } from '../../src/index.ts';
+import type {
+  Datagram,
+  Host,
+  PingReply,
+  RawPacket,
+  RawSocket,
+  TcpListener,
+  TcpStream,
+  UdpSocket,
+} from '../../src/index.ts';
 import {
   type Channel,
+  configured,
+  configuredBlocking,
+  ping,
+  pingBlocking,
   rawOpen,
   rawOpenBlocking,
+  resolve,
+  resolveBlocking,
   tcpConnect,
   tcpConnectBlocking,
   tcpListen,
@@ -18,23 +33,43 @@ import {
   udpConnect,
   udpConnectBlocking,
 } from '../../src/netstack/index.ts';
+import type { MembershipChange } from '../../src/sockets/backend.ts';
 import type { BindOptions, UdpConnectOptions } from '../../src/sockets/host.ts';
+import type { SynHandler } from '../../src/sockets/incoming-syn.ts';
 import type { RawOpenOptions } from '../../src/sockets/raw-socket.ts';
-import { bytesOf, text } from '../hosts.ts';
+import * as assert from '../expect.ts';
+
+const bytesOf = (written: string): Uint8Array => new TextEncoder().encode(written);
+const text = (bytes: Uint8Array | null): string | null => (bytes === null ? null : new TextDecoder().decode(bytes));
 
 /** The application's own stack, and the one that it talks to. */
 export const OWN = '10.0.0.1';
 export const OTHER = '10.0.0.2';
 
-type Connect = { host: string; port: number; localPort?: number; noDelay?: boolean };
+/** What both stacks are made with. */
+const HOSTS = { hosts: { 'own.lan': OWN, 'other.lan': ['fd00::99', OTHER] } };
+export const OWN_CONFIG = { addresses: [`${OWN}/24`], ...HOSTS };
+export const OTHER_CONFIG = { addresses: [`${OTHER}/24`], ...HOSTS };
+
+type Connect = {
+  host: string;
+  port: number;
+  localPort?: number;
+  noDelay?: boolean;
+  signal?: AbortSignal;
+  timeout?: number;
+};
 
 /** Sockets of one stack, and the calls of one setting. */
 export interface Side {
-  listen(options: { port: number; backlog?: number }): Promise<TcpListener>;
+  listen(options: { port: number; backlog?: number; onSyn?: SynHandler }): Promise<TcpListener>;
   connect(options: Connect): Promise<TcpStream>;
   bind(options?: BindOptions): Promise<UdpSocket>;
   connectUdp(options: UdpConnectOptions): Promise<UdpSocket>;
   open(options: RawOpenOptions): Promise<RawSocket>;
+  ping(host: string, options?: { size?: number; timeout?: number }): Promise<PingReply>;
+  resolve(name: string): Promise<readonly string[]>;
+  configured(): Promise<readonly string[]>;
 }
 
 export interface Calls {
@@ -48,6 +83,11 @@ export interface Calls {
   receive(socket: UdpSocket): Promise<Datagram>;
   sendRaw(socket: RawSocket, data: Uint8Array, to: string): Promise<void>;
   receiveRaw(socket: RawSocket): Promise<RawPacket>;
+  member(socket: UdpSocket, change: MembershipChange): Promise<void>;
+  /** The calls that wait, for so long. */
+  acceptWithin(listener: TcpListener, ms: number): Promise<TcpStream>;
+  readWithin(stream: TcpStream, ms: number): Promise<Uint8Array | null>;
+  receiveWithin(socket: UdpSocket, ms: number): Promise<Datagram>;
 }
 
 export interface Setting {
@@ -62,6 +102,9 @@ export const hostSide = (host: Host): Side => ({
   bind: (options) => host.udp.bind(options),
   connectUdp: (options) => host.udp.connect(options),
   open: (options) => host.raw.open(options),
+  ping: (to, options) => host.ping(to, options),
+  resolve: (name) => host.resolve(name),
+  configured: () => host.configured(),
 });
 
 export const channelSide = (channel: Channel): Side => ({
@@ -70,6 +113,9 @@ export const channelSide = (channel: Channel): Side => ({
   bind: (options) => udpBind(channel, options),
   connectUdp: (options) => udpConnect(channel, options),
   open: (options) => rawOpen(channel, options),
+  ping: (to, options) => ping(channel, to, options),
+  resolve: (name) => resolve(channel, name),
+  configured: () => configured(channel),
 });
 
 const LIMIT = { timeoutMs: 10_000 };
@@ -80,7 +126,19 @@ export const blockingSide = (channel: Channel): Side => ({
   bind: async (options) => udpBindBlocking(channel, options, LIMIT),
   connectUdp: async (options) => udpConnectBlocking(channel, options, LIMIT),
   open: async (options) => rawOpenBlocking(channel, options, LIMIT),
+  ping: async (to, options) => pingBlocking(channel, to, options, LIMIT),
+  resolve: async (name) => resolveBlocking(channel, name, {}, LIMIT),
+  configured: async () => configuredBlocking(channel, LIMIT),
 });
+
+async function member(socket: UdpSocket, { change, group, source }: MembershipChange): Promise<void> {
+  if (change === 'block') await socket.blockSource(source!, group);
+  else if (change === 'unblock') await socket.unblockSource(source!, group);
+  else if (change === 'join' && source !== undefined) await socket.addSourceSpecificMembership(source, group);
+  else if (change === 'join') await socket.addMembership(group);
+  else if (source !== undefined) await socket.dropSourceSpecificMembership(source, group);
+  else await socket.dropMembership(group);
+}
 
 export const waitingCalls: Calls = {
   accept: (listener) => listener.accept(),
@@ -93,6 +151,10 @@ export const waitingCalls: Calls = {
   receive: (socket) => socket.receive(),
   sendRaw: (socket, data, to) => socket.send(data, to),
   receiveRaw: (socket) => socket.receive(),
+  member,
+  acceptWithin: (listener, ms) => listener.accept({ signal: AbortSignal.timeout(ms) }),
+  readWithin: (stream, ms) => stream.read({ signal: AbortSignal.timeout(ms) }),
+  receiveWithin: (socket, ms) => socket.receive({ signal: AbortSignal.timeout(ms) }),
 };
 
 export const blockingCalls: Calls = {
@@ -106,6 +168,10 @@ export const blockingCalls: Calls = {
   receive: async (socket) => socket.receiveBlocking(LIMIT),
   sendRaw: async (socket, data, to) => socket.sendBlocking(data, to, LIMIT),
   receiveRaw: async (socket) => socket.receiveBlocking(LIMIT),
+  member: async (socket, change) => socket.changeMembershipBlocking(change, LIMIT),
+  acceptWithin: async (listener, timeoutMs) => listener.acceptBlocking({ timeoutMs }),
+  readWithin: async (stream, timeoutMs) => stream.readBlocking({ timeoutMs }),
+  receiveWithin: async (socket, timeoutMs) => socket.receiveBlocking({ timeoutMs }),
 };
 
 const fails =
@@ -253,6 +319,103 @@ export const suite: Record<string, (setting: Setting) => Promise<void>> = {
     await Promise.all([from.close(), to.close()]);
   },
 
+  'calls that are too late lose no bytes, no datagram and no connection': async (setting) => {
+    const { own, other, calls } = setting;
+    const [stream, peer, listener] = await connected(setting);
+    const socket = await own.bind({ port: 53 });
+    const sender = await other.bind();
+    const late = (error: unknown): boolean =>
+      error instanceof NetError ? error.code === 'ETIMEDOUT' : (error as Error).name === 'TimeoutError';
+    for (let round = 0; round < 5; round++) {
+      await assert.rejects(calls.readWithin(stream, round), late);
+      await assert.rejects(calls.receiveWithin(socket, round), late);
+      await assert.rejects(calls.acceptWithin(listener, round), late);
+      await calls.write(peer, Uint8Array.of(round));
+      await calls.send(sender, Uint8Array.of(round), { host: OWN, port: 53 });
+      const made = await own.connect({ host: OTHER, port: 80 });
+      assert.deepEqual(await calls.readWithin(stream, 10_000), Uint8Array.of(round));
+      assert.deepEqual((await calls.receiveWithin(socket, 10_000)).data, Uint8Array.of(round));
+      const accepted = await calls.acceptWithin(listener, 10_000);
+      assert.equal(accepted.remotePort, made.localPort);
+      await calls.close(made);
+      await calls.close(accepted);
+    }
+    await Promise.all([calls.close(stream), calls.close(peer), listener.close(), socket.close(), sender.close()]);
+  },
+
+  'an echo request is answered, by address and by name; nobody there is ETIMEDOUT': async ({ own }) => {
+    const { address, size } = await own.ping(OTHER, { size: 100 });
+    assert.deepEqual([address, size], [OTHER, 100]);
+    assert.equal((await own.ping('own.lan')).address, OWN);
+    await assert.rejects(own.ping('10.0.0.77', { timeout: 50 }), fails('ETIMEDOUT'));
+    await assert.rejects(own.ping(OTHER, { size: 70_000 }), RangeError);
+  },
+
+  'the addresses of a stack, and of names': async ({ own }) => {
+    assert.ok((await own.configured()).includes(`${OWN}/24`));
+    assert.deepEqual([...(await own.resolve('other.lan'))].sort(), [OTHER, 'fd00::99']);
+    await assert.rejects(own.resolve('no.such.name'), fails('ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT'));
+  },
+
+  'names in connect and send': async ({ own, other, calls }) => {
+    const listener = await other.listen({ port: 80 });
+    // The first of its addresses leads nowhere.
+    const stream = await own.connect({ host: 'other.lan', port: 80 });
+    const peer = await calls.accept(listener);
+    assert.equal(stream.remoteAddress, OTHER);
+    await calls.write(stream, bytesOf('by name'));
+    assert.equal(text(await calls.read(peer)), 'by name');
+    await calls.close(stream);
+    await calls.close(peer);
+    await listener.close();
+    await assert.rejects(own.connect({ host: 'own.lan', port: 81 }), fails('ECONNREFUSED'));
+    const socket = await own.bind({ port: 53 });
+    const sender = await other.bind();
+    await calls.send(sender, bytesOf('named'), { host: 'own.lan', port: 53 });
+    assert.equal(text((await calls.receive(socket)).data), 'named');
+    const one = await other.connectUdp({ host: 'own.lan', port: 53 });
+    await calls.send(one, bytesOf('connected'));
+    assert.equal(text((await calls.receive(socket)).data), 'connected');
+    await Promise.all([socket.close(), sender.close(), one.close()]);
+  },
+
+  'groups: joined, left, sources let in and kept out': async ({ own, other, calls }) => {
+    const [group, chosen] = ['239.1.2.3', '239.1.2.4'];
+    const socket = await own.bind({ port: 5000 });
+    const sender = await other.bind({ port: 5001 });
+    const send = (to: string, what: string): Promise<void> =>
+      calls.send(sender, bytesOf(what), { host: to, port: 5000 });
+    /** What was sent before it and is not here by now does not come: the wire keeps its order. */
+    const isNext = async (expected: string): Promise<void> =>
+      assert.equal(text((await calls.receive(socket)).data), expected);
+    await send(group, 'before');
+    await send(OWN, 'first');
+    await isNext('first');
+    await calls.member(socket, { change: 'join', group });
+    await send(group, 'joined');
+    await isNext('joined');
+    await calls.member(socket, { change: 'block', group, source: OTHER });
+    await send(group, 'kept out');
+    await send(OWN, 'second');
+    await isNext('second');
+    await calls.member(socket, { change: 'unblock', group, source: OTHER });
+    await calls.member(socket, { change: 'join', group: chosen, source: '10.0.0.50' });
+    await send(chosen, 'of another source');
+    await send(OWN, 'third');
+    await isNext('third');
+    await calls.member(socket, { change: 'join', group: chosen, source: OTHER });
+    await send(chosen, 'of this source');
+    await isNext('of this source');
+    await assert.rejects(calls.member(socket, { change: 'join', group }), fails('EADDRINUSE'));
+    await assert.rejects((async () => calls.member(socket, { change: 'join', group: OTHER }))(), TypeError);
+    await calls.member(socket, { change: 'leave', group });
+    await assert.rejects(calls.member(socket, { change: 'leave', group }), fails('EADDRNOTAVAIL'));
+    await send(group, 'after');
+    await send(OWN, 'fourth');
+    await isNext('fourth');
+    await Promise.all([socket.close(), sender.close()]);
+  },
+
   'an argument that is none': async ({ own }) => {
     await assert.rejects(own.connect({ host: OTHER, port: 0 }), RangeError);
     await assert.rejects(own.connect({ host: 'no.such.name', port: 80 }), (error) => {
@@ -260,5 +423,93 @@ export const suite: Record<string, (setting: Setting) => Promise<void>> = {
       return true;
     });
     await assert.rejects(own.bind({ port: 70_000 }), RangeError);
+  },
+};
+
+/** What needs a thread that goes on while it waits: there both ends are asked. */
+export const waitingSuite: Record<string, (setting: Setting) => Promise<void>> = {
+  'a held SYN is accepted, refused, decided later': async ({ own, other, calls }) => {
+    const asked: [string, number, string][] = [];
+    const later: (() => void)[] = [];
+    const onSyn: SynHandler = (syn) => {
+      asked.push([syn.localAddress, syn.localPort, syn.remoteAddress]);
+      if (asked.length === 1) return 'accept';
+      if (asked.length === 2) return Promise.resolve('reject' as const);
+      if (asked.length === 3) return 'unreachable';
+      if (asked.length === 4) throw new Error('what a handler throws rejects');
+      assert.ok(syn.isPending && syn.mss > 500);
+      later.push(() => assert.ok(syn.accept() && !syn.isPending && !syn.accept()));
+      return undefined;
+    };
+    const listener = await other.listen({ port: 80, onSyn });
+    const to = { host: OTHER, port: 80 };
+    const first = await own.connect(to);
+    await calls.close(await calls.accept(listener));
+    await calls.close(first);
+    await assert.rejects(own.connect(to), fails('ECONNREFUSED'));
+    await assert.rejects(own.connect(to), fails('EHOSTUNREACH'));
+    await assert.rejects(own.connect(to), fails('ECONNREFUSED'));
+    const connecting = own.connect(to);
+    while (later.length === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    later[0]!();
+    const [stream, peer] = await Promise.all([connecting, calls.accept(listener)]);
+    assert.equal(peer.remotePort, stream.localPort);
+    assert.deepEqual(asked, Array(5).fill([OTHER, 80, OWN]));
+    await calls.close(stream);
+    await calls.close(peer);
+    await listener.close();
+  },
+
+  'cancelled calls lose no bytes, no datagram and no connection': async (setting) => {
+    const { own, other, calls } = setting;
+    const [stream, peer, listener] = await connected(setting);
+    const socket = await own.bind({ port: 53 });
+    const sender = await other.bind();
+    // However far a call has come when it is cancelled: what arrives is the next call's.
+    for (let round = 0; round < 20; round++) {
+      const abort = new AbortController();
+      const { signal } = abort;
+      const reading = stream.read({ signal });
+      const receiving = socket.receive({ signal });
+      const accepting = listener.accept({ signal });
+      for (const call of [reading, receiving, accepting]) call.catch(() => {});
+      const writing = calls.write(peer, Uint8Array.of(round));
+      const sending = calls.send(sender, Uint8Array.of(round), { host: OWN, port: 53 });
+      const connecting = own.connect({ host: OTHER, port: 80 });
+      for (let i = 0; i < round; i++) await Promise.resolve();
+      if (round % 3 === 0) await new Promise((resolve) => setTimeout(resolve, round % 2));
+      abort.abort();
+      const or = <T>(done: Promise<T>, again: () => Promise<T>): Promise<T> =>
+        done.catch((error: Error) => {
+          assert.equal(error.name, 'AbortError');
+          return again();
+        });
+      assert.deepEqual(await or(reading, () => stream.read()), Uint8Array.of(round));
+      assert.deepEqual((await or(receiving, () => socket.receive())).data, Uint8Array.of(round));
+      const accepted = await or(accepting, () => listener.accept());
+      const [made] = await Promise.all([connecting, writing, sending]);
+      assert.equal(accepted.remotePort, made.localPort);
+      await calls.close(made);
+      await calls.close(accepted);
+    }
+    await Promise.all([calls.close(stream), calls.close(peer), listener.close(), socket.close(), sender.close()]);
+  },
+
+  'a connect that is cancelled or too late leaves nothing': async ({ own, other, calls }) => {
+    const listener = await other.listen({ port: 80 });
+    const abort = new AbortController();
+    const connecting = own.connect({ host: '10.0.0.77', port: 80, signal: abort.signal });
+    connecting.catch(() => {});
+    await Promise.resolve();
+    abort.abort();
+    await assert.rejects(connecting, { name: 'AbortError' });
+    await assert.rejects(own.connect({ host: '10.0.0.77', port: 80, timeout: 20 }), fails('ETIMEDOUT'));
+    await assert.rejects(own.connect({ host: OTHER, port: 80, signal: AbortSignal.abort() }), { name: 'AbortError' });
+    const stream = await own.connect({ host: OTHER, port: 80 });
+    const peer = await calls.accept(listener);
+    assert.equal(peer.remotePort, stream.localPort);
+    await calls.close(stream);
+    await calls.close(peer);
+    await listener.close();
   },
 };
