@@ -1,6 +1,6 @@
 /** The device of a netstack's interface before it has one, and in front of it afterwards. @module */
 import type { Memory } from '../memory/memory.ts';
-import type { Device, Medium } from '../phy/device.ts';
+import type { Device, FrameNotes, Medium } from '../phy/device.ts';
 import { checkMtu } from '../phy/pipe.ts';
 import { FrameQueue } from '../phy/queue.ts';
 
@@ -33,6 +33,10 @@ export class DeviceSlot implements Device {
 
   get memory(): Memory | null {
     return this.#memory;
+  }
+
+  get notes(): FrameNotes | null {
+    return this.#device?.notes ?? null;
   }
 
   /** The device it has now, or null. */

@@ -5,7 +5,7 @@
 import type { TcpStream } from '../../index.ts';
 import { frameEnd, frameStart } from '../../memory/frame.ts';
 import type { Memory } from '../../memory/memory.ts';
-import type { Device, Medium } from '../../phy/device.ts';
+import type { Device, FrameNotes, Medium } from '../../phy/device.ts';
 import { Dissection, dissect } from '../../wire/dissect.ts';
 import { tcp } from '../../wire/index.ts';
 import { PROTOCOL_TCP } from '../../wire/ip.ts';
@@ -145,6 +145,7 @@ class Tap implements Device {
   readonly mtu: number;
   readonly offload: boolean;
   readonly memory: Memory | null;
+  readonly notes: FrameNotes | null;
   readonly #inner: Device;
   readonly #look: Look;
   #memory: Memory | null = null;
@@ -154,6 +155,7 @@ class Tap implements Device {
     this.mtu = inner.mtu;
     this.offload = inner.offload;
     this.memory = inner.memory;
+    this.notes = inner.notes ?? null;
     this.#inner = inner;
     this.#look = look;
   }
