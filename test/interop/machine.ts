@@ -65,6 +65,8 @@ export interface Account {
 export interface RunOptions {
   readonly flags?: readonly string[];
   readonly timeoutMs?: number;
+  /** How long the network has to come to rest after a script; default 0.4. */
+  readonly settleSeconds?: number;
   /** Written to its stdin. */
   readonly input?: string;
   /** What the tool is started by, as `setpriv` for another user; and the tool itself, where it is another. */
@@ -196,7 +198,14 @@ export class Machine {
    * byte or descriptor more than when it began, and none at all once it is closed.
    */
   async script(script: string, options: RunOptions = {}): Promise<Ended & Account> {
-    const result = await this.run(options, 'bash', '-eo', 'pipefail', '-c', `${script}\nsleep 0.3`);
+    const result = await this.run(
+      options,
+      'bash',
+      '-eo',
+      'pipefail',
+      '-c',
+      `${script}\nsleep ${options.settleSeconds ?? 0.4}`,
+    );
     assert.equal(result.code, 0, result.stderr);
     assertNothingLeft(result);
     return result;
