@@ -351,7 +351,7 @@ test('lab: as a command, a page and a diagram of the lossy transfer', () => {
     assert.match(stdout, /All well, in .*\n\n +ms {2}alice:\d+ +server:9\n +0\.000 {2}\|-+ SYN -+>\| {2}\+\d+/);
     const page = readFileSync(html, 'utf8');
     assert.equal(page.match(/<option value="[12]">[12]: alice:\d+ &gt; server:9, IPv[46], 2 MiB/g)?.length, 2);
-    assert.match(page, /"cwnd","colou?r":"blue","kind":"steps","points":\[\d/);
+    assert.match(page, /"cwnd","color":"blue","kind":"steps","points":\[\d/);
   } finally {
     rmSync(folder, { recursive: true });
   }

@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import type { Device } from '../phy/index.ts';
 import { Gateway, NETWORK } from '../proxy/index.ts';
-import { connectQemu, listenQemu, qemuDevice } from '../qemu/index.ts';
+import { connectQemu, listenQemu, type QemuPlace, qemuDevice } from '../qemu/index.ts';
 import { readInteger, readOptions } from './args.ts';
 import * as client from './client.ts';
 import { type Command, CommandError, UsageError } from './command.ts';
@@ -37,6 +37,7 @@ ${NETWORK.guest[0]} and on, and router advertisements the prefix. It runs until 
   --qemu PATH              the UNIX socket to wait on for a virtual machine, one at a time
   --qemu-connect PATH      the one where a virtual machine waits (server=on): so it survives a restart of the proxy, which
                            a QEMU that connects does from 8.0 on, with reconnect=1
+                           PATH may be tcp:HOST:PORT, for a TCP socket (addr.type=inet)
 ${STATS_USAGE}
 ${GATEWAY_USAGE}
 
@@ -67,6 +68,17 @@ type End = (gateway: Gateway) => Promise<void>;
 interface QemuWay {
   readonly path: string;
   readonly waits: boolean;
+}
+
+/** A path, or `tcp:HOST:PORT`. */
+function readPlace(text: string): QemuPlace {
+  if (!text.startsWith('tcp:')) return text;
+  const match = /^tcp:(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (match === null || port < 1 || port > 65_535) {
+    throw new UsageError(`--qemu: expected PATH or tcp:HOST:PORT, got ${JSON.stringify(text)}`);
+  }
+  return { host: match[1] ?? (match[2] || '127.0.0.1'), port };
 }
 
 /** Resolves at the first signal, or when `isOver` gives an error. */
@@ -130,7 +142,7 @@ async function proxyQemu(way: QemuWay, values: Values, start: Start, end: End): 
     own.endScenario = beginScenario(host.clock);
   };
   const open = way.waits ? connectQemu : listenQemu;
-  const source = await open(way.path, (socket) => {
+  const source = await open(readPlace(way.path), (socket) => {
     turn = turn
       .then(() => enter(socket))
       .catch((error: unknown) => {

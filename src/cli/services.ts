@@ -187,9 +187,9 @@ export class ServiceRunner {
   }
 
   /** A datagram that cannot be sent is lost, as datagrams may be. */
-  async #reply(socket: UdpSocket, data: Uint8Array, { address, port }: Datagram): Promise<void> {
+  async #reply(socket: UdpSocket, data: Uint8Array, { address, port, localAddress }: Datagram): Promise<void> {
     try {
-      await socket.send(data, { host: address, port });
+      await socket.send(data, { host: address, port, localAddress });
     } catch (error) {
       if (!(error instanceof NetError)) throw error;
     }

@@ -45,14 +45,22 @@ interface Stream {
   abort(): void;
 }
 
+/** A datagram with a question; the answer leaves from where it was asked. */
+interface Asked {
+  readonly data: Uint8Array;
+  readonly address: string;
+  readonly port: number;
+  readonly localAddress: string;
+}
+
 /** What of a host a server uses. */
 export interface ServerHost {
   readonly clock: Clock;
   readonly stats: { drop(reason: DnsDrop): void };
   readonly udp: {
     bind(options: { port: number; host?: string }): Promise<
-      AsyncIterable<{ readonly data: Uint8Array; readonly address: string; readonly port: number }> & {
-        send(data: Uint8Array, to: { host: string; port: number }): Promise<void>;
+      AsyncIterable<Asked> & {
+        send(data: Uint8Array, to: { host: string; port: number; localAddress: string }): Promise<void>;
         close(): Promise<void>;
       }
     >;
@@ -119,10 +127,10 @@ export class DnsServer {
   }
 
   async #serveDatagrams(socket: Datagrams): Promise<void> {
-    for await (const { data, address, port } of socket) {
+    for await (const { data, address, port, localAddress } of socket) {
       // Each question takes its own time; a full device or a route that is gone loses the answer, as the network may.
       void this.#answer(data, false)
-        .then((answer) => answer && socket.send(answer, { host: address, port }))
+        .then((answer) => answer && socket.send(answer, { host: address, port, localAddress }))
         .catch(ignoreNetError);
     }
   }

@@ -143,15 +143,17 @@ export class Caller {
     if (signal?.aborted) return Promise.reject(signal.reason);
     return new Promise((resolve, reject) => {
       const onAbort = (): void => this.cancel(id);
+      let isSettled = false;
       this.listen(1);
       const id = this.call(command, (response) => {
+        isSettled = true;
         this.listen(-1);
         signal?.removeEventListener('abort', onAbort);
         if (response.kind !== 'error') resolve(response);
         else if (signal?.aborted && response.code === 'ECANCELED') reject(signal.reason);
         else reject(errorOf(response));
       });
-      signal?.addEventListener('abort', onAbort, { once: true });
+      if (!isSettled) signal?.addEventListener('abort', onAbort, { once: true });
     });
   }
 
@@ -170,10 +172,18 @@ export class Caller {
   /** Sends `command` now or throws; nobody waits for its answer. @throws NetError EAGAIN when the channel is full */
   post(command: Command): void {
     if (this.#dead !== null) throw this.#dead;
-    if (this.#outbox.length > 0 || !this.link.send(0, command)) {
+    if (this.#outbox.length > 0 || !this.#tryPost(command)) {
       throw new NetError('EAGAIN', 'request', { detail: 'the channel is full' });
     }
     this.ringSoon();
+  }
+
+  #tryPost(command: Command): boolean {
+    try {
+      return this.link.send(0, command);
+    } catch (error) {
+      throw errorOf(errorResponse(error, 'request')); // what the engine says of a command that cannot be posted
+    }
   }
 
   requestBlocking(command: Command, options: BlockingOptions = {}): Response {
@@ -295,11 +305,21 @@ export class Caller {
     const outbox = this.#outbox;
     if (outbox.length === 0) return;
     let sent = 0;
-    while (sent < outbox.length && this.#send(outbox[sent]!.id, outbox[sent]!.command)) sent++;
-    if (sent === 0) return;
+    while (sent < outbox.length && this.#sendWaiting(outbox[sent]!)) sent++;
+    if (sent === 0 || this.#dead !== null) return; // whom it was answered to may have closed the channel
     this.#outbox = outbox.slice(sent);
     this.ringSoon();
     if (this.#outbox.length === 0) this.listen(-1);
+  }
+
+  /** One that cannot be sent at all is answered here, and holds up no other. */
+  #sendWaiting({ id, command }: Waiting): boolean {
+    try {
+      return this.#send(id, command);
+    } catch (error) {
+      this.settle(id, errorResponse(error, 'request'));
+      return true;
+    }
   }
 
   /** Called by the link: the stack is gone, or this side lets go of it. Everything that waits fails. */

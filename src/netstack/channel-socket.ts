@@ -50,10 +50,12 @@ export abstract class ChannelSocket implements SocketLoop {
     this.caller.ringSoon();
   }
 
+  /** The stack knows the names of its interfaces: here one stands for any zone. */
   parseAddress(text: string): IpAddress | null {
-    return parseIp(text);
+    return parseIp(text) ?? parseIp(text.replace(/%.*$/s, ''));
   }
 
+  /** A zone is the index of an interface, not its name. */
   formatAddress(address: IpAddress): string {
     return address.toString();
   }

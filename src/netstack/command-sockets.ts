@@ -133,6 +133,8 @@ abstract class DatagramChannelSocket extends ChannelSocket {
     target.set(target.length < datagram.data.length ? datagram.data.subarray(0, target.length) : datagram.data);
     const { a, b, c, d } = IpAddress.parse(datagram.address);
     Object.assign(source, { a, b, c, d, port: datagram.port, length: datagram.length, ttl: datagram.ttl });
+    const local = IpAddress.parse(datagram.localAddress);
+    Object.assign(source, { localA: local.a, localB: local.b, localC: local.c, localD: local.d });
     return Math.min(target.length, datagram.data.length);
   }
 
@@ -142,7 +144,10 @@ abstract class DatagramChannelSocket extends ChannelSocket {
     this.caller.call({ kind: `${this.#family}-receive`, handle: this.handle }, (response) => {
       this.#isReceiving = false;
       if (response.kind === 'datagram') this.#received = response;
-      else if (response.kind === 'error' && response.code !== 'ECANCELED') this.#error = errorOf(response);
+      // A channel that was closed cancels everything: to ask again would go round for ever.
+      else if (response.kind === 'error' && (response.code !== 'ECANCELED' || this.caller.isDead)) {
+        this.#error = errorOf(response);
+      }
       this.notifyOwner(READABLE);
     });
   }
@@ -256,16 +261,17 @@ export class ChannelUdp extends DatagramChannelSocket implements UdpBackend {
     this.#settings.multicastInterface = multicastInterface;
   }
 
-  #command(data: Uint8Array, to: Endpoint | null): Command {
-    return { kind: 'udp-send', handle: this.handle, host: to?.address.toString(), port: to?.port, data };
+  #command(data: Uint8Array, to: Endpoint | null, from: IpAddress | null): Command {
+    const [host, localHost] = [to?.address.toString(), from?.toString()];
+    return { kind: 'udp-send', handle: this.handle, host, port: to?.port, localHost, data };
   }
 
-  send(data: Uint8Array, to: Endpoint | null): Promise<boolean> {
-    return this.sendCommand(this.#command(data.slice(), to));
+  send(data: Uint8Array, to: Endpoint | null, from: IpAddress | null): Promise<boolean> {
+    return this.sendCommand(this.#command(data.slice(), to, from));
   }
 
-  sendBlocking(data: Uint8Array, to: Endpoint | null, options?: BlockingOptions): void {
-    this.sendCommandBlocking(this.#command(data, to), options);
+  sendBlocking(data: Uint8Array, to: Endpoint | null, from: IpAddress | null, options?: BlockingOptions): void {
+    this.sendCommandBlocking(this.#command(data, to, from), options);
   }
 }
 

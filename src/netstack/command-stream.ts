@@ -75,7 +75,7 @@ export class CommandStream extends ChannelSocket implements StreamBackend {
   }
 
   #fail(response: Extract<Response, { kind: 'error' }>): void {
-    if (response.code === 'ECANCELED' || this.error !== null) return;
+    if ((response.code === 'ECANCELED' && !this.caller.isDead) || this.error !== null) return;
     const error = errorOf(response);
     this.error = error instanceof NetError ? error.code : 'EPROTO';
     this.notifyOwner(CLOSED_EVENT);

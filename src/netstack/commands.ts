@@ -98,6 +98,8 @@ export type UdpCommand =
       readonly handle: Handle;
       readonly host?: string | undefined;
       readonly port?: number | undefined;
+      /** The address of ours to send from. */
+      readonly localHost?: string | undefined;
       readonly data: Uint8Array;
     }
   /** Answered with the oldest datagram; what is beyond `max` bytes is lost, and `length` tells. */
@@ -132,6 +134,8 @@ export type StackCommand =
   | { readonly kind: 'get-addresses' }
   | { readonly kind: 'add-route'; readonly route: PlainRoute }
   | { readonly kind: 'remove-route'; readonly prefix: string }
+  /** All of them, those of other interfaces too. */
+  | { readonly kind: 'get-routes' }
   | { readonly kind: 'get-stats' }
   /** Ends the call with this id, unless it is answered already. */
   | { readonly kind: 'cancel'; readonly id: number }
@@ -222,12 +226,15 @@ export type Response =
       readonly data: Uint8Array;
       readonly address: string;
       readonly port: number;
+      /** The address it was sent to. */
+      readonly localAddress: string;
       /** Of the whole datagram, which `data` may be the beginning of. */
       readonly length: number;
       readonly ttl: number;
     }
   | { readonly kind: 'opened'; readonly handle: Handle }
   | { readonly kind: 'addresses'; readonly addresses: readonly string[] }
+  | { readonly kind: 'routes'; readonly routes: readonly PlainRoute[] }
   | { readonly kind: 'stats'; readonly stats: Readonly<Record<string, unknown>> }
   | { readonly kind: 'found'; readonly address: string }
   /** Addresses as strings, records as {@link plainRecord} makes them. */
@@ -278,6 +285,7 @@ interface Answers extends Record<Kind, Response['kind']> {
   'get-addresses': 'addresses';
   'add-route': 'ok';
   'remove-route': 'ok';
+  'get-routes': 'routes';
   'get-stats': 'stats';
   cancel: 'ok';
   leave: 'ok';

@@ -78,7 +78,8 @@ export class DatagramEntry<S extends UdpSocket | RawSocket> implements Entry {
     const data = new Uint8Array(Math.min(max, Math.max(0, socket.peekLength())));
     if (socket.recv(data, source) < 0) return false;
     const { length, port, ttl } = source;
-    call.answer({ kind: 'datagram', data, address: source.address.toString(), port, length, ttl });
+    const [address, localAddress] = [source.address.toString(), source.local.toString()];
+    call.answer({ kind: 'datagram', data, address, port, localAddress, length, ttl });
     return true;
   }
 

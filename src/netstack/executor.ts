@@ -9,6 +9,7 @@ import { checkPort } from '../wire/ip.ts';
 import { Call, type Client, syscallOf } from './client.ts';
 import type {
   Command,
+  PlainRoute,
   PosixCommand,
   RawCommand,
   Response,
@@ -31,6 +32,7 @@ export interface Executed {
   addresses(): readonly string[];
   addRoute(prefix: string, gateway: string | null): void;
   removeRoute(prefix: string): void;
+  routes(): readonly PlainRoute[];
   runPosix(call: Call<PosixCommand>): void;
   /** A datagram waits for room on the device. */
   waitsForRoom(entry: DatagramEntry<never>): void;
@@ -194,10 +196,11 @@ export class Executor {
     >;
     switch (command.kind) {
       case 'udp-send': {
-        const { host, port, data } = command;
+        const { host, port, localHost, data } = command;
         checkData(data);
         const to = host === undefined ? null : { address: this.#address(host, 'send'), port: checkPort(port ?? 0, 1) };
-        if (!entry.send(call as never, () => entry.socket.send(data, to))) this.#to.waitsForRoom(entry as never);
+        const from = localHost === undefined ? null : this.#address(localHost, 'send');
+        if (!entry.send(call as never, () => entry.socket.send(data, to, from))) this.#to.waitsForRoom(entry as never);
         return null;
       }
       case 'udp-receive':
@@ -294,6 +297,8 @@ export class Executor {
       case 'remove-route':
         to.removeRoute(command.prefix);
         return OK;
+      case 'get-routes':
+        return { kind: 'routes', routes: to.routes() };
       case 'get-stats':
         return { kind: 'stats', stats: plain(to.stack.stats) };
       case 'cancel':

@@ -2,12 +2,13 @@
  * `ethertype/netstack`: a stack behind a command channel. One thread owns the stack; sockets live on any thread, and may
  * block where a thread may. @module
  */
-export type { BlockingOptions } from '../sockets/backend.ts';
+export type { BlockingOptions, MembershipChange } from '../sockets/backend.ts';
 export { Channel, type ChannelData, type HasChannel, type SharedChannel } from './channel.ts';
 export type {
   Command,
   ErrorResponse,
   Handle,
+  HeldSyn,
   Local,
   PlainRoute,
   PlainTcpSettings,

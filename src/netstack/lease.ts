@@ -26,6 +26,7 @@ export class Lease {
   readonly #onEnd: () => void;
   readonly #end = new AbortController();
   #release: (() => void) | null = null;
+  #isWatching = false;
 
   /** @param say - tells the other side that this one holds its lock; it calls {@link heard} @param onEnd - called once */
   constructor(name: string, role: Role, say: () => void, onEnd: () => void) {
@@ -44,7 +45,9 @@ export class Lease {
 
   /** The other side holds its lock. */
   heard(): void {
-    if (locks !== null) this.#watch(locks).catch(() => {}); // aborted by `close`, as a rule
+    if (locks === null || this.#isWatching) return;
+    this.#isWatching = true;
+    this.#watch(locks).catch(() => {}); // aborted by `close`, as a rule
   }
 
   async #watch(all: Locks): Promise<void> {

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { tcpConnect, udpBind } from './create-socket.ts';
+import { rawOpen, tcpConnect, tcpListen, udpBind } from './create-socket.ts';
+import { Driver } from './driver.ts';
 import { Netstack } from './netstack.ts';
 import { Pipe, PipeDev } from './pipe.ts';
 
@@ -60,6 +61,12 @@ test('stack control over the channel: addresses, routes, counters', async () => 
   await channel.addRoute({ prefix: '10.9.0.0/16', gateway: '10.0.0.254' });
   const socket = await udpBind(channel);
   await socket.send(Uint8Array.of(1), { host: '10.9.1.1', port: 9 });
+  const { routes } = await channel.request({ kind: 'get-routes' });
+  assert.deepEqual(
+    routes.filter(({ gateway }) => gateway !== null),
+    [{ prefix: '10.9.0.0/16', gateway: '10.0.0.254' }],
+  );
+  assert.ok(routes.some(({ prefix, gateway }) => prefix === '10.1.0.0/16' && gateway === null));
   await channel.request({ kind: 'remove-route', prefix: '10.9.0.0/16' });
   await assert.rejects(socket.send(Uint8Array.of(1), { host: '10.9.1.1', port: 9 }), { code: 'ENETUNREACH' });
   await assert.rejects(channel.addRoute({ prefix: '10.9.0.0/16', gateway: '172.16.0.1' }), RangeError);
@@ -71,12 +78,19 @@ test('stack control over the channel: addresses, routes, counters', async () => 
 
 test('`using` closes sockets, and closing the channel closes all of them', async () => {
   const netstack = new Netstack();
-  netstack.onWork = () => netstack.processCommands();
+  const driver = new Driver(netstack).run();
   const channel = netstack.openChannel();
   {
     using socket = await udpBind(channel, { port: 53 });
-    assert.equal(socket.port, 53);
+    using listener = await tcpListen(channel, { port: 80 });
+    using stream = await tcpConnect(channel, { host: '127.0.0.1', port: 80 });
+    using peer = await listener.accept();
+    using raw = await rawOpen(channel, { family: 4, protocol: 200 });
+    assert.deepEqual([socket.port, peer.remotePort, raw.protocol], [53, stream.localPort, 200]);
+    assert.equal(netstack.socketCount, 5);
   }
+  await channel.request({ kind: 'get-addresses' });
+  assert.equal(netstack.socketCount, 0);
   const again = await udpBind(channel, { port: 53 });
   const receive = again.receive();
   receive.catch(() => {});
@@ -84,8 +98,10 @@ test('`using` closes sockets, and closing the channel closes all of them', async
   assert.equal(netstack.socketCount, 2);
   channel.close();
   channel.close();
+  await netstack.commandChannel().request({ kind: 'get-addresses' });
   assert.equal(netstack.socketCount, 0);
   await assert.rejects(receive, (error) => ['ECANCELED', 'ENETDOWN'].includes((error as { code: string }).code));
   await assert.rejects(udpBind(channel), { code: 'ECANCELED' });
-  netstack.close();
+  driver.close();
+  assert.equal(netstack.memory.usedBytes, 0);
 });

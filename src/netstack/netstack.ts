@@ -15,7 +15,7 @@ import { Cidr, IpAddress } from '../wire/address.ts';
 import { Caller } from './caller.ts';
 import { Channel, type ChannelData, type HasChannel } from './channel.ts';
 import { type Call, Client } from './client.ts';
-import type { PosixCommand } from './commands.ts';
+import type { PlainRoute, PosixCommand } from './commands.ts';
 import { type Control, DEAD, DOORBELL, PING, PONG, STACK_WAITS, WAITS } from './control.ts';
 import type { DatagramEntry } from './datagram-entry.ts';
 import { DeviceSlot } from './device-slot.ts';
@@ -413,10 +413,17 @@ export class Netstack implements HasChannel, Executed {
     this.stack.addRoute({ prefix: cidr, iface: way, gateway: router });
   }
 
+  routes(): readonly PlainRoute[] {
+    return this.stack.ip.routes.all.map(({ prefix, gateway }) => ({
+      prefix: `${networkOf(prefix)}`,
+      gateway: gateway === null ? null : `${gateway}`,
+    }));
+  }
+
   removeRoute(prefix: string): void {
     const cidr = Cidr.parse(prefix);
     const count = this.stack.ip.routes.remove(
-      (route) => route.prefix.bits === cidr.bits && route.prefix.address.equals(cidr.address),
+      (route) => route.prefix.bits === cidr.bits && route.prefix.contains(cidr.address),
     );
     if (count === 0) throw new NetError('ENOENT', 'remove-route', { detail: `no route to ${prefix}` });
   }
@@ -472,6 +479,14 @@ function localChannel(stack: WeakRef<Netstack>, mailbox: Mailbox, clients: Set<C
     if (alive === undefined) throw new NetError('ENETDOWN', 'share', { detail: 'the stack is gone' });
     return alive.share();
   });
+}
+
+/** The prefix alone: routes to our own networks keep our address in them. */
+function networkOf({ address, bits, prefixLength }: Cidr): Cidr {
+  const mask = (n: number): number => (n <= 0 ? 0 : n >= 32 ? -1 : -1 << (32 - n));
+  const { a, b, c, d } = address;
+  const network = new IpAddress(a & mask(bits), b & mask(bits - 32), c & mask(bits - 64), d & mask(bits - 96));
+  return new Cidr(network, prefixLength);
 }
 
 /** Addresses a stack may have, as `stack.ts` has it. */

@@ -81,8 +81,12 @@ class EndedPort {
   }
 
   post(message: ToStack | ToClient | Said): void {
-    if (!this.#isClosed)
-      this.port.postMessage(message, message === null || !('join' in message) ? [] : [message.join!.port]);
+    if (!this.#isClosed) this.port.postMessage(message);
+  }
+
+  /** Sends the stack its end of a further channel. */
+  join(join: Joined): void {
+    if (!this.#isClosed) this.port.postMessage({ join } satisfies Said, [join.port]);
   }
 
   close(): void {
@@ -118,7 +122,7 @@ export class WatchedPort {
   }
 
   join(join: Joined): void {
-    this.#port.post({ join });
+    this.#port.join(join);
   }
 
   close(): void {
@@ -152,7 +156,7 @@ export class PortLink implements Link {
   /** A channel for a further thread. */
   share(): Joined {
     const { given, kept } = joining(-1);
-    this.#port.post({ join: kept });
+    this.#port.join(kept);
     return given;
   }
 

@@ -11,7 +11,7 @@ const BUFFER_MAX = 1 << 16;
 /** Calls that fill a buffer, which is given as its length; and where among the arguments it stands. */
 const FILLS: Readonly<Record<string, number>> = { read: 1, recv: 1, recvfrom: 1 };
 /** Calls that are given bytes, and where they go. */
-const TAKES: Readonly<Record<string, number>> = { write: 1, send: 1, sendto: 1 };
+const TAKES: Readonly<Record<string, number>> = { write: 1, send: 1, sendto: 1, setsockopt: 3 };
 const CALLS = new Set([
   ...['socket', 'bind', 'listen', 'accept', 'connect', 'shutdown', 'close', 'dup', 'poll', 'fcntl', 'ioctl'],
   ...['getsockopt', 'setsockopt', 'getsockname', 'getpeername', 'epollCreate', 'epollCtl', 'epollWait'],
@@ -33,7 +33,8 @@ export function runPosixCall(stack: Stack, call: Call<PosixCommand>): void {
     args[fills] = buffer;
   }
   const takes = TAKES[name];
-  if (takes !== undefined) args[takes] = data ?? new Uint8Array(0);
+  // An option may be a number as well.
+  if (takes !== undefined && (data !== undefined || name !== 'setsockopt')) args[takes] = data ?? new Uint8Array(0);
   const method = client.posix.blocking[name as keyof Blocking] as (...args: unknown[]) => Promise<unknown>;
   let isCancelled = false;
   call.waits(() => {

@@ -109,7 +109,7 @@ export class ChannelPosix {
 
   /** `revents` of the entries is written. */
   poll(fds: readonly PollFd[], timeoutMs = -1): number {
-    const { count, entries } = this.#call('poll', [fds, timeoutMs]).result as Polled;
+    const { count, entries } = this.#call('poll', [fds, finite(timeoutMs)]).result as Polled;
     for (const [i, entry] of entries.entries()) fds[i]!.revents = entry.revents;
     return count;
   }
@@ -123,7 +123,7 @@ export class ChannelPosix {
   }
 
   epollWait(epfd: number, most: number, timeoutMs = -1): EpollEvent[] {
-    return this.#call('epollWait', [epfd, most, timeoutMs]).result as EpollEvent[];
+    return this.#call('epollWait', [epfd, most, finite(timeoutMs)]).result as EpollEvent[];
   }
 
   fcntl(fd: number, command: number, argument = 0): number {
@@ -139,7 +139,8 @@ export class ChannelPosix {
   }
 
   setsockopt(fd: number, level: number, name: number, value: OptionInput): 0 {
-    return this.#call('setsockopt', [fd, level, name, value]).result as 0;
+    const isBytes = value instanceof Uint8Array;
+    return this.#call('setsockopt', [fd, level, name, isBytes ? 0 : value], isBytes ? value : undefined).result as 0;
   }
 
   getsockname(fd: number): SockAddr {
@@ -150,6 +151,9 @@ export class ChannelPosix {
     return this.#call('getpeername', [fd]).result as SockAddr;
   }
 }
+
+/** For ever is negative in C, and Infinity cannot be posted everywhere. */
+const finite = (timeoutMs: number): number => (timeoutMs === Number.POSITIVE_INFINITY ? -1 : timeoutMs);
 
 /** Bytes of one command; a longer datagram is too long for UDP as well. */
 const PART_BYTES = 1 << 16;

@@ -180,7 +180,9 @@ export class RingStream extends ChannelSocket implements StreamBackend {
     if (this.isReleased) return;
     this.forget();
     this.caller.streams.delete(noteOf(this.#handle));
-    await this.caller.request({ kind: 'tcp-close', handle: this.#handle, lingerMs }).catch(() => {});
+    await this.caller
+      .request({ kind: 'tcp-close', handle: this.#handle, lingerMs: Math.min(lingerMs, Number.MAX_VALUE) })
+      .catch(() => {});
   }
 
   abort(): void {

@@ -11,6 +11,10 @@ import type { HasChannel } from './channel.ts';
 import type { ResponseTo, ServiceCommand } from './commands.ts';
 import { recordOf } from './records.ts';
 
+/** For ever, as a number that can be posted everywhere. */
+const postable = (value: number | undefined): number | undefined =>
+  value === Number.POSITIVE_INFINITY ? Number.MAX_VALUE : value;
+
 type Of<K extends ServiceCommand['kind']> = Extract<ServiceCommand, { readonly kind: K }>;
 
 /** As a host's. */
@@ -56,7 +60,8 @@ function pingCommand(host: string, options: ChannelPingOptions | ChannelPingMany
   const { size, timeout, sequence, ttl } = options;
   const { count, interval } = options as Partial<ChannelPingManyOptions>;
   const given = Object.entries({ size, timeout, sequence, ttl, count, interval });
-  return { kind: 'ping', host, ...Object.fromEntries(given.filter(([, value]) => value !== undefined)) };
+  const posted = given.filter(([, value]) => value !== undefined).map(([name, value]) => [name, postable(value)]);
+  return { kind: 'ping', host, ...Object.fromEntries(posted) };
 }
 
 const pingedOf = (response: ResponseTo<Of<'ping'>>): PingReply | PingStatistics =>
@@ -103,12 +108,13 @@ export function pingBlocking(
  * @throws NetError ETIMEDOUT, ENETDOWN
  */
 export async function configured(of: HasChannel, options: ConfiguredOptions = {}): Promise<readonly string[]> {
-  const { signal, timeout: timeoutMs } = options;
+  const { signal } = options;
+  const timeoutMs = postable(options.timeout);
   return (await of.commandChannel().request({ kind: 'configured', timeoutMs }, { signal })).addresses;
 }
 
 export function configuredBlocking(of: HasChannel, blocking: BlockingOptions = {}): readonly string[] {
-  const { timeoutMs } = blocking;
+  const timeoutMs = postable(blocking.timeoutMs);
   return of.commandChannel().requestBlocking({ kind: 'configured', timeoutMs }, blocking).addresses;
 }
 

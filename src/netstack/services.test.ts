@@ -28,7 +28,7 @@ class Lan {
   constructor(config: NetstackConfig) {
     const { clock, memory } = this;
     const random = (): number => this.#random.next();
-    const addresses = ['192.168.1.1/24'];
+    const addresses = ['192.168.1.1/24', 'fd00::1/64'];
     this.router = createHost({ device: this.switch.port(), addresses, clock, random, mdns: { name: 'router' } });
     const netstack = new Netstack({ medium: 'ethernet', memory, random, ...config }, clock.now());
     this.driver = new Driver(netstack, this.switch.port(), clock).run();
@@ -78,6 +78,41 @@ test('an address by DHCP, its name server, a name in connect and ping', async ()
   await lan.run(Promise.all([stream.close(), peer.close(), listener.close()]));
   await dns.close();
   dhcp.close();
+  await lan.close();
+});
+
+test('an address that is set is one to be reached by', async () => {
+  const lan = new Lan({});
+  const waiting = configured(lan.driver);
+  assert.equal(await isSettled(waiting), false);
+  await lan.run(lan.driver.commandChannel().setAddresses(['192.168.1.7/24']));
+  assert.deepEqual(await lan.run(waiting), ['192.168.1.7/24']);
+  assert.equal((await lan.run(lan.router.ping('192.168.1.7'))).address, '192.168.1.7');
+  await lan.close();
+});
+
+test('link-local addresses of IPv6, by the name of the interface and by its index', async () => {
+  const lan = new Lan({ addresses: ['192.168.1.7/24', 'fd00::7/64'] });
+  const { router, driver } = lan;
+  await lan.run(new Promise((resolve) => void lan.clock.setTimer(5000, () => resolve(null)))); // probed for duplicates
+  const { address } = router.iface!.addresses.find((cidr) => cidr.address.isLinkLocal)!;
+  const host = `${address.withZone(0)}%eth0`;
+  const echo = await lan.run(router.udp.bind({ port: 7 }));
+  const socket = await lan.run(udpBind(driver));
+  await lan.run(socket.send(Uint8Array.of(1), { host, port: 7 }));
+  const from = await lan.run(echo.receive());
+  assert.match(from.address, /^fe80::.*%eth0$/);
+  await lan.run(echo.send(Uint8Array.of(2), { host: from.address, port: from.port }));
+  const answer = await lan.run(socket.receive());
+  assert.match(answer.address, /^fe80::.*%\d+$/);
+  await lan.run(socket.send(Uint8Array.of(3), { host: answer.address, port: 7 }));
+  assert.deepEqual((await lan.run(echo.receive())).data, Uint8Array.of(3));
+  assert.equal((await lan.run(ping(driver, host))).size, 56);
+  const listener = await lan.run(router.tcp.listen({ port: 80 }));
+  const stream = await lan.run(tcpConnect(driver, { host, port: 80 }));
+  await lan.run(Promise.all([stream.close(), listener.close()]));
+  await lan.run(Promise.resolve(socket.addMembership('ff02::77%eth0')));
+  await assert.rejects(lan.run(Promise.resolve(socket.addMembership('ff02::78%eth9'))), TypeError);
   await lan.close();
 });
 

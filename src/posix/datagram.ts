@@ -154,10 +154,23 @@ export class DatagramSocket implements PosixSocket {
     reading.count = (flags & L.MSG_TRUNC) !== 0 ? source.length : copied;
     if (copied < source.length) reading.outFlags |= L.MSG_TRUNC;
     reading.address = sockAddr(this.domain, source.address, source.port);
-    if (this.options.isOn(L.SOL_IP, L.IP_RECVTTL)) {
-      reading.control.push({ level: L.SOL_IP, type: L.IP_TTL, value: source.ttl });
-    }
+    this.#tellOrigin(reading);
     return true;
+  }
+
+  /** What the options ask to be told of a datagram. */
+  #tellOrigin({ control }: Reading): void {
+    const { options } = this;
+    const { ttl, interfaceIndex, address, local } = this.#source;
+    const info = { ifindex: interfaceIndex, address: local };
+    if (address.isV4) {
+      if (options.isOn(L.SOL_IP, L.IP_RECVTTL)) control.push({ level: L.SOL_IP, type: L.IP_TTL, value: ttl });
+      if (options.isOn(L.SOL_IP, L.IP_PKTINFO)) control.push({ level: L.SOL_IP, type: L.IP_PKTINFO, value: 0, info });
+      return;
+    }
+    const level = L.SOL_IPV6;
+    if (options.isOn(level, L.IPV6_RECVHOPLIMIT)) control.push({ level, type: L.IPV6_HOPLIMIT, value: ttl });
+    if (options.isOn(level, L.IPV6_RECVPKTINFO)) control.push({ level, type: L.IPV6_PKTINFO, value: 0, info });
   }
 
   /** The last one read is told by no other call any more. */
@@ -200,19 +213,22 @@ export class DatagramSocket implements PosixSocket {
     return true;
   }
 
-  /** Sends a datagram, with the TTL and TOS that its control messages name. False: no room now. */
+  /** Sends a datagram, with the TTL, TOS and address of ours that its control messages name. False: no room now. */
   #transmit(bytes: Uint8Array, to: Target | null, { control }: Writing): boolean {
     const core = this.#core;
     const { ttl, tos } = core;
+    let from: IpAddress | null = null;
     try {
-      for (const { level, type, value } of control) {
+      for (const { level, type, value, info } of control) {
+        const isInfo = level === L.SOL_IPV6 ? type === L.IPV6_PKTINFO : level === L.SOL_IP && type === L.IP_PKTINFO;
         if (level === L.SOL_IP && type === L.IP_TTL && value >= 1 && value <= 255) core.ttl = value;
         else if (level === L.SOL_IPV6 && type === L.IPV6_HOPLIMIT && value >= 0 && value <= 255) core.ttl = value;
         else if (level === L.SOL_IP && type === L.IP_TOS) core.tos = value & 0xff;
         else if (level === L.SOL_IPV6 && type === L.IPV6_TCLASS) core.tos = value & 0xff;
+        else if (isInfo && info !== undefined) from = info.address.isUnspecified ? null : info.address;
         else throw new NetError('EINVAL', 'sendmsg');
       }
-      return core.send(bytes, to);
+      return core.send(bytes, to, from);
     } finally {
       core.ttl = ttl;
       core.tos = tos;

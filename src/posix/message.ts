@@ -1,12 +1,23 @@
 /** What goes through one receiving or sending call. @module */
+import type { IpAddress } from '../wire/address.ts';
 import type { SockAddr } from './address.ts';
 import type { ExtendedError } from './error-queue.ts';
+
+/** Where a datagram came in, or is to leave from: `in_pktinfo` and `in6_pktinfo`. */
+export interface PacketInfo {
+  /** 0: any. */
+  readonly ifindex: number;
+  /** The address it was sent to; of a datagram to send, the address of ours to send it from. */
+  readonly address: IpAddress;
+}
 
 /** Ancillary data: a `cmsghdr` with its value. */
 export interface ControlMessage {
   readonly level: number;
   readonly type: number;
   readonly value: number;
+  /** Of IP_PKTINFO and IPV6_PKTINFO, whose value is 0. */
+  readonly info?: PacketInfo;
   /** Of IP_RECVERR and IPV6_RECVERR, whose value is 0. */
   readonly error?: ExtendedError;
 }

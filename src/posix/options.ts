@@ -224,6 +224,7 @@ const ROWS: readonly Option[] = [
   ip6(L.IPV6_MULTICAST_IF, { least: 0, only: 'datagram', setting: 'multicastInterface' }),
   ip6(L.IPV6_MTU, { refusal: 'ENOPROTOOPT' }),
   ip6Flag(L.IPV6_RECVERR),
+  ip6Flag(L.IPV6_RECVPKTINFO),
   ip6Flag(L.IPV6_RECVHOPLIMIT),
   ip6Flag(L.IPV6_RECVTCLASS),
   ip6Flag(L.IPV6_V6ONLY),

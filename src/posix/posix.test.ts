@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { at, bytesOf, CLIENT, codeOf, NOBODY, PORT, PosixPair, SERVER, textOf, UNSPECIFIED } from '../../test/posix.ts';
+import { IpAddress } from '../wire/address.ts';
 import { CONSTANTS, LINUX as L, Posix } from './index.ts';
 
 describe('posix: socket() as Linux answers it', () => {
@@ -360,6 +361,40 @@ test('posix: SIOCOUTQ and SIOCOUTQNSD count what is not acknowledged and not sen
   assert.deepEqual(counts(), [4, 0]);
   pair.settle();
   assert.deepEqual(counts(), [0, 0]);
+  pair.close();
+});
+
+test('posix: IP_PKTINFO and IPV6_PKTINFO: where a datagram came in, and where one leaves from', () => {
+  const pair = new PosixPair();
+  const { client, server } = pair;
+  for (const [family, level, option, type, ours, theirs] of [
+    [L.AF_INET, L.SOL_IP, L.IP_PKTINFO, L.IP_PKTINFO, SERVER, CLIENT],
+    [L.AF_INET6, L.SOL_IPV6, L.IPV6_RECVPKTINFO, L.IPV6_PKTINFO, 'fd00::1', 'fd00::2'],
+  ] as const) {
+    const fd = client.socket(family, L.SOCK_DGRAM, 0);
+    const peer = server.socket(family, L.SOCK_DGRAM, 0);
+    server.bind(peer, { family, address: family === L.AF_INET ? '0.0.0.0' : '::', port: 7 });
+    server.setsockopt(peer, level, option, 1);
+    client.bind(fd, { family, address: theirs, port: 5000 });
+    client.sendto(fd, bytesOf('hello'), 0, { family, address: ours, port: 7 });
+    pair.settle();
+    const { control, address } = server.recvmsg(peer, [new Uint8Array(9)]);
+    assert.equal(control.length, 1);
+    const { info } = control[0]!;
+    assert.deepEqual([control[0]!.level, control[0]!.type, info!.address.toString()], [level, type, ours]);
+    assert.ok(info!.ifindex >= 1);
+    server.sendmsg(peer, { buffers: [bytesOf('back')], address, control });
+    pair.settle();
+    assert.equal(client.recvfrom(fd, new Uint8Array(9)).address!.address, ours);
+    const foreign = {
+      ...control[0]!,
+      info: { ifindex: 0, address: info!.address.isV4 ? IpAddress.parse('10.9.9.9') : IpAddress.parse('fd99::9') },
+    };
+    const codes = codeOf(() => server.sendmsg(peer, { buffers: [bytesOf('x')], address, control: [foreign] }));
+    assert.equal(codes, 'EADDRNOTAVAIL');
+    client.close(fd);
+    server.close(peer);
+  }
   pair.close();
 });
 

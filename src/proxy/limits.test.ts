@@ -72,6 +72,18 @@ test('the rate of all is shared; the smaller of both holds', () => {
   assert.equal(gates[2]!.claim('out'), 100, 'nobody waits for one that is over');
 });
 
+test('who is held up by its own rate holds up nobody else', () => {
+  const { limiter, pass } = at({ all: { bytesPerSecond: 100_000 } });
+  const [slow, fast] = [limiter.open({ bytesPerSecond: 10 })!, limiter.open()!];
+  slow.pass('out', 10);
+  fast.pass('out', 65_526);
+  assert.deepEqual([slow.claim('out'), fast.claim('out')], [0, 0]);
+  pass(10);
+  assert.deepEqual([slow.claim('out'), fast.claim('out')], [0, 1000]);
+  pass(1000);
+  assert.equal(slow.claim('out'), 10);
+});
+
 test('bytes: what would go over does not go, and when all are used no flow begins', () => {
   const { limiter } = at({ flow: { bytes: 1000 }, all: { bytes: 2500 } });
   const gate = limiter.open()!;

@@ -174,10 +174,17 @@ export class FlowGate {
    * and is to come again after {@link waitMs}.
    */
   claim(way: Way): number {
-    const line = this.#all?.bucket(way)?.waiting;
-    const room = this.#all?.bucket(way)?.isNext(this) === false ? 0 : this.room(way);
-    if (room > 0) line?.delete(this);
-    else line?.add(this);
+    const all = this.#all?.bucket(way) ?? null;
+    const room = this.room(way);
+    if (all === null) return room;
+    // Who is held up by its own rate stands in nobody's way.
+    const isHeldByAll = all.room(this.#now()) < 1 || !all.isNext(this);
+    const own = this.#own?.bucket(way)?.room(this.#now()) ?? 1;
+    if (own >= 1 && isHeldByAll) {
+      all.waiting.add(this);
+      return 0;
+    }
+    all.waiting.delete(this);
     return room;
   }
 

@@ -258,7 +258,7 @@ export class Relay {
     }
     const hello = await readHello(stream);
     open.name = hello.name ?? open.name;
-    const { verdict, reason } = await decide(this.#policy, { ...facts, sni: hello.name ?? '' });
+    const { verdict, reason, limits } = await decide(this.#policy, { ...facts, sni: hello.name ?? '' });
     open.reason = reason;
     if (verdict !== 'allow') {
       open.verdict = 'deny';
@@ -269,7 +269,8 @@ export class Relay {
     }
     try {
       const socket = await this.#dialUpstream(address, flow);
-      this.#join(stream, socket, open, { gate, first: hello.bytes });
+      const own = limits === undefined ? gate : this.limiter.open(limits);
+      this.#join(stream, socket, open, { gate: own, first: hello.bytes });
     } catch (error) {
       stream.abort();
       open.end(codeOf(error));

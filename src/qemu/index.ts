@@ -99,27 +99,34 @@ export class FrameReader {
   }
 }
 
+/** Where a socket stands: the path of a UNIX one, or a TCP port; 127.0.0.1 where no host is named. */
+export type QemuPlace = string | { readonly host?: string; readonly port: number };
+
+const placeOf = (place: QemuPlace): { path: string } | { host: string; port: number } =>
+  typeof place === 'string' ? { path: place } : { host: place.host ?? '127.0.0.1', port: place.port };
+
 /**
- * Waits for virtual machines on a UNIX socket; one that comes anew, after its own restart, gets a wire of its own. A socket
+ * Waits for virtual machines on a UNIX or TCP socket; one that comes anew, after its own restart, gets a wire of its own. A socket
  * that somebody left behind, who was killed, is taken over.
  * @throws what node:net says: EADDRINUSE where another listens there
  */
-export async function listenQemu(path: string, onSocket: (socket: Socket) => void): Promise<Server> {
+export async function listenQemu(place: QemuPlace, onSocket: (socket: Socket) => void): Promise<Server> {
   try {
-    return await listen(path, onSocket);
+    return await listen(place, onSocket);
   } catch (error) {
     const isTaken = (error as { code?: string }).code === 'EADDRINUSE';
-    if (!isTaken || (await failureAt(path)) !== 'ECONNREFUSED') throw error;
-    unlinkSync(path);
-    return listen(path, onSocket);
+    if (typeof place !== 'string' || !isTaken || (await failureAt(place)) !== 'ECONNREFUSED') throw error;
+    unlinkSync(place);
+    return listen(place, onSocket);
   }
 }
 
-function listen(path: string, onSocket: (socket: Socket) => void): Promise<Server> {
+function listen(place: QemuPlace, onSocket: (socket: Socket) => void): Promise<Server> {
   return new Promise((resolve, reject) => {
-    const server = createServer(onSocket);
+    // A frame is to leave at once; on a UNIX socket it always does.
+    const server = createServer({ noDelay: typeof place !== 'string' }, onSocket);
     server.once('error', reject);
-    server.listen(path, () => resolve(server));
+    server.listen(placeOf(place), () => resolve(server));
   });
 }
 
@@ -136,16 +143,16 @@ function failureAt(path: string): Promise<string | null> {
 }
 
 /**
- * Connects to a virtual machine that waits on a UNIX socket itself (`-netdev stream,server=on`), and again whenever it is
+ * Connects to a virtual machine that waits on a UNIX or TCP socket itself (`-netdev stream,server=on`), and again whenever it is
  * gone, five times a second: so either may be started first, and each survives the other's restart.
  * @param onSocket - called with each connection
  * @returns what ends it; the connection there is stays
  */
-export function connectQemu(path: string, onSocket: (socket: Socket) => void): { close(): void } {
+export function connectQemu(place: QemuPlace, onSocket: (socket: Socket) => void): { close(): void } {
   let timer: NodeJS.Timeout | null = null;
   let isClosed = false;
   const call = (): void => {
-    const socket = connect(path);
+    const socket = connect({ ...placeOf(place), noDelay: typeof place !== 'string' });
     socket.once('connect', () => {
       if (isClosed) socket.destroy();
       else onSocket(socket);

@@ -22,7 +22,7 @@ import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
 import { octetsOf } from '../wire/octets.ts';
 
-/** Bytes that wait for a reader by default; a packet counts 32 more than it is long. */
+/** Bytes that wait for a reader by default; a packet counts 48 more than it is long. */
 const RECEIVE_BYTES_DEFAULT = 1 << 17;
 const RECEIVE_BYTES_MIN = 1 << 11;
 const RECEIVE_BYTES_MAX = 1 << 24;

@@ -102,9 +102,10 @@ export interface UdpBackend extends Backend {
   multicastTtl: number;
   multicastLoopback: boolean;
   readonly pathMtu: number | null;
-  send(data: Uint8Array, to: Endpoint | null): Sent;
+  /** @param from - the address of ours to send from, null: as bound, or by the routes */
+  send(data: Uint8Array, to: Endpoint | null, from: IpAddress | null): Sent;
   /** Only where a thread may wait. */
-  sendBlocking?(data: Uint8Array, to: Endpoint | null, options?: BlockingOptions): void;
+  sendBlocking?(data: Uint8Array, to: Endpoint | null, from: IpAddress | null, options?: BlockingOptions): void;
   /** Where the stack is behind a channel. */
   changeMembership?(change: MembershipChange): Promise<void>;
   changeMembershipBlocking?(change: MembershipChange, options?: BlockingOptions): void;

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { bytesOf, CLIENT, hostPair, SERVER, text } from '../../test/hosts.ts';
+import { createHost } from '../index.ts';
+import { pipePair } from '../phy/index.ts';
 
 async function rig() {
   const { server, client, close } = hostPair();
@@ -152,5 +154,42 @@ test('udp socket: EACCES: a broadcast needs setBroadcast', async () => {
   here.setBroadcast(true);
   await here.send(bytesOf('all'), { host, port: 53 });
   assert.equal(text((await there.receive()).data), 'all');
+  await close();
+});
+
+test('udp socket: a service on all addresses answers from the one that was asked: RFC 1122 §4.1.3.5', async () => {
+  const [left, right] = pipePair();
+  const server = createHost({ device: left, addresses: ['10.0.0.1/24', '10.0.0.9/24', 'fd00::1/64', 'fd00::9/64'] });
+  const client = createHost({ device: right, addresses: ['10.0.0.2/24', 'fd00::2/64'] });
+  const service = await server.udp.bind({ port: 53 });
+  for (const asked of ['10.0.0.1', '10.0.0.9', 'fd00::1', 'fd00::9', '10.0.0.1']) {
+    // Connected: only what comes from the address that was asked is taken.
+    const socket = await client.udp.connect({ host: asked, port: 53 });
+    await socket.send(bytesOf('where?'));
+    const { address, port, localAddress } = await service.receive();
+    assert.equal(localAddress, asked);
+    await service.send(bytesOf(asked), { host: address, port, localAddress });
+    assert.equal(text((await socket.receive()).data), asked);
+    await socket.close();
+  }
+  const elsewhere = { host: '10.0.0.2', port: 9, localAddress: '10.0.0.3' };
+  await assert.rejects(service.send(bytesOf('x'), elsewhere), { code: 'EADDRNOTAVAIL', address: '10.0.0.3' });
+  await assert.rejects(service.send(bytesOf('x'), { ...elsewhere, localAddress: 'here' }), TypeError);
+  await Promise.all([client.close(), server.close()]);
+});
+
+test('udp socket: what went to a group or to everybody is answered from an address of ours', async () => {
+  const { server, client, close } = hostPair();
+  const service = await server.udp.bind({ port: 53 });
+  await service.addMembership('239.1.2.3');
+  const socket = await client.udp.bind();
+  socket.setBroadcast(true);
+  for (const to of ['239.1.2.3', '10.0.0.255']) {
+    await socket.send(bytesOf('who?'), { host: to, port: 53 });
+    const { address, port, localAddress } = await service.receive();
+    assert.equal(localAddress, to);
+    await service.send(bytesOf('me'), { host: address, port, localAddress });
+    assert.equal((await socket.receive()).address, SERVER);
+  }
   await close();
 });

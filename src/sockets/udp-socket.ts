@@ -18,6 +18,8 @@ export interface Datagram {
   readonly data: Uint8Array;
   readonly address: string;
   readonly port: number;
+  /** The address it was sent to: one of ours, of a group, or of everybody. */
+  readonly localAddress: string;
 }
 
 /** Where a datagram goes. */
@@ -25,6 +27,11 @@ export interface Destination {
   /** An address or a name. */
   readonly host: string;
   readonly port: number;
+  /**
+   * The address of ours to send from; by default the one that is bound, or that the routes give. A service on several
+   * addresses answers from the one that was asked: a datagram's {@link Datagram.localAddress}. A group's counts as none.
+   */
+  readonly localAddress?: string | undefined;
 }
 
 /** How long a send waits before it tries again where the device is full. */
@@ -36,6 +43,10 @@ export class UdpSocket implements Notified {
   readonly #names: Lookup;
   readonly #readers: Waiters<Datagram>;
   readonly #source = new Source();
+  #local: IpAddress | null = null;
+  #localName = '';
+  #fromHost = '';
+  #from: IpAddress | null = null;
   #isClosed = false;
   #toHost = '';
   #to: { address: IpAddress; port: number } | null = null;
@@ -90,9 +101,10 @@ export class UdpSocket implements Notified {
     assertBytes('send', data);
     this.#assertOpen('send');
     const endpoint = to === undefined ? null : (this.#endpoint(to) ?? (await this.#resolved(to)));
+    const from = this.#sender(to);
     this.#loop.touch();
     for (;;) {
-      const sent = this.#socket.send(data, endpoint);
+      const sent = this.#socket.send(data, endpoint, from);
       // Awaited only where it must be: the host's own sockets answer at once.
       if (typeof sent === 'boolean' ? sent : await sent) break;
       // The device is full: its queue drains within the loop's next turns.
@@ -110,7 +122,8 @@ export class UdpSocket implements Notified {
     const endpoint = to === undefined ? null : this.#endpoint(to);
     if (this.#socket.sendBlocking === undefined) this.#loop.block('send', () => true);
     const isNamed = to !== undefined && endpoint === null;
-    this.#socket.sendBlocking!(data, isNamed ? this.#resolvedBlocking(to, options) : endpoint, options);
+    const whole = isNamed ? this.#resolvedBlocking(to, options) : endpoint;
+    this.#socket.sendBlocking!(data, whole, this.#sender(to), options);
   }
 
   /**
@@ -221,6 +234,21 @@ export class UdpSocket implements Notified {
     });
   }
 
+  /** The address to send from, kept as that of the last destination is. @throws TypeError where it is no address */
+  #sender(to: Destination | undefined): IpAddress | null {
+    const text = to?.localAddress;
+    if (text === undefined) return null;
+    if (text === this.#localName) return this.#local; // what was asked last
+    if (text !== this.#fromHost) {
+      const address = this.#loop.parseAddress(text);
+      if (address === null)
+        throw new TypeError(`localAddress: expected an address of ours, got ${JSON.stringify(text)}`);
+      this.#from = address;
+      this.#fromHost = text;
+    }
+    return this.#from;
+  }
+
   /** The address of the last destination is kept: most sockets send to one. Null: it is a name. */
   #endpoint(to: Destination): { address: IpAddress; port: number } | null {
     if (this.#to === null || this.#toHost !== to.host || this.#to.port !== to.port) {
@@ -271,11 +299,24 @@ export class UdpSocket implements Notified {
     return this.#loop.block('receive', attempt, options);
   }
 
+  /** Most datagrams are sent to one address of ours. */
+  #localText(source: Source): string {
+    const known = this.#local;
+    const { localA, localB, localC, localD } = source;
+    if (known?.a !== localA || known.b !== localB || known.c !== localC || known.d !== localD) {
+      this.#local = source.local;
+      this.#localName = this.#loop.formatAddress(this.#local);
+    }
+    return this.#localName;
+  }
+
   #take(): Datagram | null {
     const data = new Uint8Array(Math.max(0, this.#socket.peekLength()));
     const source = this.#source;
     if (this.#socket.recv(data, source) < 0) return null;
-    return { data, address: this.#loop.formatAddress(source.address), port: source.port };
+    const { port } = source;
+    const loop = this.#loop;
+    return { data, address: loop.formatAddress(source.address), port, localAddress: this.#localText(source) };
   }
 
   /** Datagrams until the socket is closed. */

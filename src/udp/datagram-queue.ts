@@ -12,11 +12,13 @@ const LENGTH = 0;
 const PORT = 1;
 const WORD_A = 2; // four words of the source address
 const TTL = 6;
-const RECORD_BYTES = 32;
+const INTERFACE = 7;
+const LOCAL_A = 8; // four of the address it was sent to
+const RECORD_BYTES = 48;
 /** Where records are built: the memory's first block belongs to no one. */
 const SCRATCH = 64;
 
-/** Where a datagram came from; one record may be reused for many. */
+/** Where a datagram came from, and where it was sent to; one record may be reused for many. */
 export class Source {
   /** Bytes of the datagram, which may be more than the reader's buffer took. */
   length = 0;
@@ -26,6 +28,17 @@ export class Source {
   b = 0;
   c = 0;
   d = 0;
+  /** Index of the interface it came in on. */
+  interfaceIndex = 0;
+  localA = 0;
+  localB = 0;
+  localC = 0;
+  localD = 0;
+
+  /** The address it was sent to: one of ours, of a group, or of everybody. */
+  get local(): IpAddress {
+    return new IpAddress(this.localA, this.localB, this.localC, this.localD);
+  }
 
   get address(): IpAddress {
     return new IpAddress(this.a, this.b, this.c, this.d);
@@ -54,7 +67,7 @@ export class DatagramQueue {
   /** Null: it has its own bound only. Set while it is empty. */
   shared: SharedBytes | null = null;
 
-  /** @param capacityBytes - a power of two; each datagram counts 32 bytes more than its payload */
+  /** @param capacityBytes - a power of two; each datagram counts 48 bytes more than its payload */
   constructor(memory: Memory, capacityBytes: number) {
     this.#memory = memory;
     this.#ring = new Ring(memory, capacityBytes);
@@ -80,6 +93,11 @@ export class DatagramQueue {
     i32[w + WORD_A + 2] = packet.srcC;
     i32[w + WORD_A + 3] = packet.srcD;
     i32[w + TTL] = packet.ttl;
+    i32[w + INTERFACE] = packet.iface.index;
+    i32[w + LOCAL_A] = packet.dstA;
+    i32[w + LOCAL_A + 1] = packet.dstB;
+    i32[w + LOCAL_A + 2] = packet.dstC;
+    i32[w + LOCAL_A + 3] = packet.dstD;
     ring.store(ring.length, SCRATCH, RECORD_BYTES);
     ring.store(ring.length + RECORD_BYTES, p, length);
     ring.length += RECORD_BYTES + length;
@@ -121,6 +139,11 @@ export class DatagramQueue {
     source.c = i32[w + WORD_A + 2]!;
     source.d = i32[w + WORD_A + 3]!;
     source.ttl = i32[w + TTL]!;
+    source.interfaceIndex = i32[w + INTERFACE]!;
+    source.localA = i32[w + LOCAL_A]!;
+    source.localB = i32[w + LOCAL_A + 1]!;
+    source.localC = i32[w + LOCAL_A + 2]!;
+    source.localD = i32[w + LOCAL_A + 3]!;
     return this.#ring.peekAt(RECORD_BYTES, target, 0, Math.min(length, target.length));
   }
 

@@ -24,7 +24,7 @@ import type { Udp } from './udp.ts';
 export const READABLE = 1;
 export const WRITABLE = 2;
 
-/** Bytes that wait for a reader, at most; a datagram counts its payload and 32 more. */
+/** Bytes that wait for a reader, at most; a datagram counts its payload and 48 more. */
 const RECEIVE_BYTES_DEFAULT = 1 << 18;
 /** RFC 768: what the length field can say, less the header; IPv4's own length field counts its header too. */
 const PAYLOAD_MAX_V6 = 65_535 - wire.HEADER_LENGTH;
@@ -35,6 +35,9 @@ export interface MembershipOptions {
   readonly interface?: Interface | undefined;
   readonly source?: IpAddress | undefined;
 }
+
+const isSameSource = (one: IpAddress | null, other: IpAddress | null): boolean =>
+  one === other || (one !== null && other !== null && one.equals(other));
 
 export class UdpSocket implements Changed, Flow {
   isChanged = false;
@@ -78,6 +81,7 @@ export class UdpSocket implements Changed, Flow {
   traffic = 0;
   #path: Path | null = null;
   #pathTo: IpAddress | null = null;
+  #pathFrom: IpAddress | null = null;
   #multicastInterface: Interface | null = null;
   #memberships: Memberships | null = null;
 
@@ -140,11 +144,17 @@ export class UdpSocket implements Changed, Flow {
 
   /**
    * Sends one datagram now; the bytes are copied.
+   * @param from - the address of ours to send from, by default the one that is bound, or that the routes give; a group's or
+   *   everybody's counts as none. Who serves a port on all addresses answers from the one that was asked: RFC 1122 §4.1.3.5
    * @returns false when the device or the memory has no room: try again later
-   * @throws NetError EMSGSIZE, ENETUNREACH, EINVAL, EACCES: see {@link broadcast}; and an error that the peer or the
+   * @throws NetError EMSGSIZE, ENETUNREACH, EADDRNOTAVAIL, EINVAL, EACCES: see {@link broadcast}; and an error that the peer or the
    *   network reported before
    */
-  send(data: Uint8Array, to: { address: IpAddress; port: number } | null = null): boolean {
+  send(
+    data: Uint8Array,
+    to: { address: IpAddress; port: number } | null = null,
+    from: IpAddress | null = null,
+  ): boolean {
     this.#throwError('send');
     if (to === null && !this.#isConnected) throw new NetError('ENOTCONN', 'send');
     const address = to === null ? this.remote : this.#udp.ip.zoned(to.address, this.local);
@@ -153,7 +163,7 @@ export class UdpSocket implements Changed, Flow {
     if (this.ipv6Only && address.isV4)
       throw new NetError('EAFNOSUPPORT', 'send', { address: address.toString(), port });
     if (this.#port === 0) this.bind();
-    const path = this.#pathFor(address);
+    const path = this.#pathFor(address, from === null ? null : this.#checkSource(from));
     if (path === null) throw new NetError('ENETUNREACH', 'send', { address: address.toString(), port });
     this.#checkBroadcast(address, 'send');
     const header = (address.isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH) + wire.HEADER_LENGTH;
@@ -165,6 +175,14 @@ export class UdpSocket implements Changed, Flow {
     const ttl = address.isMulticast ? this.multicastTtl : this.ttl;
     this.traffic = (this.traffic + 1) | 0;
     return this.#udp.output(path, data, address, this.#port, port, ttl, this.tos, this.multicastLoopback, mode, fits);
+  }
+
+  /** Nobody sends from the address of a group, or of everybody: RFC 1122 §3.2.1.3. Then it is as if none were named. */
+  #checkSource(from: IpAddress): IpAddress | null {
+    const { ip } = this.#udp;
+    if (ip.isLocalAddress(from)) return from;
+    if (from.isMulticast || from.isLimitedBroadcast || ip.isBroadcast(from)) return null;
+    throw new NetError('EADDRNOTAVAIL', 'send', { address: from.toString() });
   }
 
   /** SO_BROADCAST: RFC 1122 §4.1.3.6 lets the host guard against broadcasts by mistake. */
@@ -315,11 +333,13 @@ export class UdpSocket implements Changed, Flow {
   }
 
   /** The path is found once for datagrams that go the same way. */
-  #pathFor(address: IpAddress): Path | null {
+  #pathFor(address: IpAddress, from: IpAddress | null = null): Path | null {
     const { ip } = this.#udp;
-    if (this.#path !== null && ip.isCurrent(this.#path) && this.#pathTo!.equals(address)) return this.#path;
-    this.#path = ip.path(address, this.#ownAddress, this.#multicastInterface);
+    const isSame = this.#path !== null && ip.isCurrent(this.#path) && this.#pathTo!.equals(address);
+    if (isSame && isSameSource(from, this.#pathFrom)) return this.#path;
+    this.#path = ip.path(address, from ?? this.#ownAddress, this.#multicastInterface);
     this.#pathTo = address;
+    this.#pathFrom = from;
     // RFC 6437 §3: a flow is what a socket sends to one address.
     if (this.#path !== null) this.#path.flowLabel = ip.flowLabel(this.#path.source, address, this.#port);
     return this.#path;

@@ -118,7 +118,7 @@ describe('in a browser', { skip }, () => {
   before(async () => {
     const { chromium: engine } = await import('playwright-core');
     server = await serve(await bundle());
-    browser = await engine.launch({ executablePath: chromium!, args: ['--no-sandbox'] });
+    browser = await engine.launch({ executablePath: chromium!, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
   });
 
   after(async () => {

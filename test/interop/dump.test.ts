@@ -14,7 +14,7 @@ import type { Probe } from '../../src/cli/dump/predicates.ts';
 import { createHost } from '../../src/index.ts';
 import { Memory } from '../../src/memory/memory.ts';
 import { CaptureWriter, LINKTYPE_ETHERNET, readCapture } from '../../src/pcap/index.ts';
-import { Capture, PcapWriter, pipePair } from '../../src/phy/index.ts';
+import { Capture, FaultInjector, PcapWriter, pipePair } from '../../src/phy/index.ts';
 import { Dissection, dissect } from '../../src/wire/dissect.ts';
 import { octetsOf } from '../../src/wire/octets.ts';
 import * as control from '../packets-control.ts';
@@ -472,6 +472,45 @@ describe('dump: captures of our own', { skip: skipReason('tshark', 'capinfos') }
   });
 });
 
+describe('dump: what could not be sent', { skip: skipReason('tshark', 'capinfos') }, () => {
+  test('stands in the capture as outgoing, with the reason; every file opens without a warning', options, async () => {
+    const pieces: Uint8Array[] = [];
+    const [a, b] = pipePair({ medium: 'ethernet' });
+    const writer = new PcapWriter(a, { write: (bytes: Uint8Array) => pieces.push(bytes) });
+    const faults = new FaultInjector(writer, { seed: 1 });
+    const host = createHost({ device: faults, addresses: ['10.0.0.1/24'], probe: false });
+    b.attach(host.memory, () => {});
+    writer.explain(host.stack.stats);
+    await assert.rejects(host.ping('10.0.0.9', { timeout: 8000 }), /EHOSTUNREACH|ETIMEDOUT/); // nobody answers ARP
+    faults.configure({ tx: { drop: 1 } });
+    const socket = await host.udp.bind();
+    await socket.send(new Uint8Array(10), { host: '10.0.0.255', port: 9 }).catch(() => {});
+    socket.setBroadcast(true);
+    await socket.send(new Uint8Array(10), { host: '10.0.0.255', port: 9 });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    // What there is no memory for has no bytes.
+    writer.notes!.refused(0, 74, 'no-memory', performance.now());
+    socket.close();
+    await host.close();
+    b.close();
+    const file = inFolder('unsent.pcapng');
+    writeFileSync(file, Buffer.concat(pieces));
+    const fields = ['frame.packet_flags_direction', 'frame.comment', 'frame.len', 'frame.cap_len', 'ip.dst'];
+    const { lines } = run('tshark', '-n', '-r', file, '-T', 'fields', ...fields.flatMap((name) => ['-e', name]));
+    const dropped = lines.map((line) => line.split('\t')).filter(([, comment]) => comment !== '');
+    assert.deepEqual(
+      dropped.map(([direction, ...rest]) => [Number(direction), ...rest]),
+      [
+        [2, 'dropped: neighbour-unreachable', '98', '98', '10.0.0.9'],
+        [2, 'dropped: fault-lost', '52', '52', '10.0.0.255'],
+        [2, 'dropped: no-memory', '74', '0', ''],
+      ],
+    );
+    assertOpens(file, lines.length);
+    assert.match(dump('-r', file).lines.at(-1)!, /\[ethernet-truncated\], length 74 -- dropped: no-memory$/);
+  });
+});
+
 describe('dump: files and pipes', () => {
   /** A million packets would take minutes to make: ten thousand fill the pipe many times over. */
   const file = inFolder('many.pcapng');
@@ -506,6 +545,14 @@ describe('dump: files and pipes', () => {
       `${process.execPath} ${MAIN} dump -r ${file} -w - | head -c 100 > /dev/null`,
     );
     assert.deepEqual([code, stderr], [0, '']);
+  });
+  test('colours on a terminal, none in a pipe', { ...options, skip: skipReason('script') }, () => {
+    const command = `${process.execPath} ${MAIN} dump -t -c 1 -r ${file}`;
+    const csi = String.fromCharCode(27);
+    const seen = (environment: string): boolean =>
+      run('script', '-qec', `${environment} ${command}`, '/dev/null').stdout.includes(csi);
+    assert.deepEqual([seen('env -u NO_COLOR'), seen('env NO_COLOR=1')], [true, false]);
+    assert.equal(dump('-t', '-c', '1', '-r', file).stdout.includes(csi), false);
   });
   test('standard input, and -c', options, () => {
     const { status, stdout } = spawnSync(process.execPath, [MAIN, 'dump', '-r', '-', '-nc', '3', '-t'], {

@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { createSocket } from 'node:dgram';
-import { readdirSync } from 'node:fs';
 import { createServer, connect as netConnect, type Server, type Socket } from 'node:net';
 import { afterEach, describe, test } from 'node:test';
 import { connect as tlsConnect } from 'node:tls';
@@ -108,7 +107,7 @@ async function helloOf(servername: string): Promise<Uint8Array> {
   return bytes;
 }
 
-describe('gateway: TCP', options, () => {
+describe('gateway: TCP', { timeout: 120_000 }, () => {
   test('20 MB each way at once, unchanged, over both families', async () => {
     const { guest, records, quiet } = await rig();
     const bytes = new Uint8Array(20 * MIB).map((_, i) => (i * 7 + (i >> 9)) & 0xff);
@@ -373,23 +372,25 @@ describe('gateway: TCP', options, () => {
     await new Promise<void>((resolve) => sink.bind(0, '127.0.0.1', resolve));
     closers.push(() => void sink.close());
     const to = { host: ROUTER, port: sink.address().port };
-    const descriptors = (): number => readdirSync('/proc/self/fd').length;
-    const before = descriptors();
+    const datagramSockets = (): number => process.getActiveResourcesInfo().filter((kind) => kind === 'UDPWrap').length;
     const sockets = await Promise.all(Array.from({ length: 300 }, () => guest.udp.bind()));
     for (const [i, udp] of sockets.entries()) {
       for (let k = 0; k < 10; k++) await udp.send(new Uint8Array(1200), to);
       if (i % 16 === 0) await pause(1);
     }
-    await pause(100);
+    for (let i = 0; i < 300 && (gateway.relay.udp.stats.opened < 300 || datagramSockets() > 40); i++) await pause(10);
     assert.equal(gateway.relay.udp.count, 32);
     assert.equal(gateway.relay.udp.stats.opened - gateway.relay.udp.stats.evicted, 32);
     assert.ok(gateway.relay.udp.stats.opened >= 300);
-    assert.ok(descriptors() <= before + 40, 'descriptors are given back');
+    assert.ok(
+      datagramSockets() >= 32 && datagramSockets() <= 40,
+      `${datagramSockets()} sockets of the machine: descriptors are given back`,
+    );
     serving = false;
     await served;
     const grown = (process.memoryUsage().rss - heapBefore) >> 20;
     const longest = Math.max(...waits);
-    assert.ok(waits.length > 10 && longest < 3000, `${waits.length} answers, the longest took ${longest} ms`);
+    assert.ok(waits.length > 10 && longest < 10_000, `${waits.length} answers, the longest took ${longest} ms`);
     assert.ok(heldMost < 16 * MIB && grown < 200, `${heldMost} bytes of the stack, ${grown} MiB of the process`);
     await stream.close();
     await Promise.all(sockets.map((udp) => udp.close()));
@@ -471,15 +472,20 @@ async function echoDatagrams(): Promise<number> {
   return server.address().port;
 }
 
-describe('gateway: limits', options, () => {
+describe('gateway: limits', { timeout: 120_000 }, () => {
   test('a rate drops datagrams, and counts them; bytes end the flow, and its source is told', async () => {
     const { guest, gateway, records } = await rig({ limits: { flow: { bytesPerSecond: 20_000, bytes: 50_000 } } });
     const port = await echoDatagrams();
     const socket = await guest.udp.connect({ host: ROUTER, port });
+    const began = performance.now();
     for (let i = 0; i < 60; i++) await socket.send(new Uint8Array(1000)); // the burst is a second's
-    await pause(200);
+    for (let i = 0; i < 100 && gateway.relay.limiter.stats.dropped === 0; i++) await pause(10);
     const { dropped } = gateway.relay.limiter.stats;
-    assert.ok(dropped >= 30 && dropped <= 42, `${dropped} of 60 were dropped`);
+    const passed = 20 + (20 * (performance.now() - began)) / 1000;
+    assert.ok(
+      dropped >= 1 && dropped <= 42 && 60 - dropped <= passed + 2,
+      `${dropped} of 60 were dropped, ${passed} may pass`,
+    );
     const first = await socket.receive();
     assert.equal(first.data.length, 1000, 'the others went through');
     let refused = '';

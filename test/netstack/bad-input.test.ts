@@ -158,6 +158,31 @@ async function badCalls({ channel, end }: Scene): Promise<void> {
   await end();
 }
 
+for (const link of ['a port', 'shared memory'] as const) {
+  test(`over ${link}: what cannot be posted is an error of its own, and holds up nothing`, async () => {
+    const { channel, end } = scene(link);
+    const bad = { kind: 'udp-bind', port: 1, host: () => {}, big: 1n } as unknown as Command;
+    const long = { kind: 'udp-bind', port: 1, host: 'x'.repeat(1 << 19) } as Command;
+    const calls: Promise<unknown>[] = [];
+    for (let i = 0; i < 100; i++) {
+      calls.push(channel.request({ kind: 'get-addresses' }));
+      if (i % 10 !== 5) continue;
+      const failing = channel.request(bad);
+      failing.catch(() => {});
+      calls.push(assert.rejects(failing));
+      const tooLong = channel.request(long);
+      tooLong.catch(() => {});
+      calls.push(assert.rejects(tooLong));
+    }
+    await Promise.all(calls);
+    assert.throws(
+      () => channel.requestNonblocking(bad),
+      (error) => !(error instanceof DOMException),
+    );
+    await end();
+  });
+}
+
 test('a datagram of the other family, one above what UDP takes, one to no port', async () => {
   const { channel, end } = scene();
   const { handle } = await channel.request({ kind: 'udp-bind', host: OWN, port: 60 });

@@ -14,7 +14,16 @@ import {
   udpBind,
   udpBindBlocking,
 } from '../../src/netstack/index.ts';
-import { AF_INET, SHUT_WR, SOCK_DGRAM, SOCK_STREAM } from '../../src/posix/index.ts';
+import {
+  AF_INET,
+  POLLIN,
+  SHUT_WR,
+  SO_KEEPALIVE,
+  SO_LINGER,
+  SOCK_DGRAM,
+  SOCK_STREAM,
+  SOL_SOCKET,
+} from '../../src/posix/index.ts';
 import type { SynDecision } from '../../src/sockets/incoming-syn.ts';
 import { bytesOf, text } from '../hosts.ts';
 import { OTHER, OWN } from './suite.ts';
@@ -200,6 +209,13 @@ function posix(own: Channel, other: Channel): void {
       codes.push(codeOf(error));
     }
   }
+  // An option as a C program gives it, and one as a record.
+  client.setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, Uint8Array.of(1, 0, 0, 0));
+  client.setsockopt(fd, SOL_SOCKET, SO_LINGER, { onoff: 1, linger: 3 });
+  const options = [SO_KEEPALIVE, SO_LINGER].map((name) => client.getsockopt(fd, SOL_SOCKET, name));
+  const polled = [{ fd: listener, events: POLLIN, revents: 0 }];
+  client.connect(client.socket(AF_INET, SOCK_STREAM), address);
+  const ready = server.poll(polled, Number.POSITIVE_INFINITY);
   const local = client.getsockname(fd) as { port: number };
   for (const [of, n] of [
     [client, fd],
@@ -208,7 +224,15 @@ function posix(own: Channel, other: Channel): void {
   ] as const) {
     of.close(n);
   }
-  say({ text: text(buffer.subarray(0, count)), end, codes, port: local.port });
+  say({
+    text: text(buffer.subarray(0, count)),
+    end,
+    codes,
+    port: local.port,
+    options,
+    ready,
+    revents: polled[0]!.revents,
+  });
   own.close();
   other.close();
 }

@@ -84,6 +84,10 @@ export interface Calls {
   sendRaw(socket: RawSocket, data: Uint8Array, to: string): Promise<void>;
   receiveRaw(socket: RawSocket): Promise<RawPacket>;
   member(socket: UdpSocket, change: MembershipChange): Promise<void>;
+  /** The calls that wait, for so long. */
+  acceptWithin(listener: TcpListener, ms: number): Promise<TcpStream>;
+  readWithin(stream: TcpStream, ms: number): Promise<Uint8Array | null>;
+  receiveWithin(socket: UdpSocket, ms: number): Promise<Datagram>;
 }
 
 export interface Setting {
@@ -148,6 +152,9 @@ export const waitingCalls: Calls = {
   sendRaw: (socket, data, to) => socket.send(data, to),
   receiveRaw: (socket) => socket.receive(),
   member,
+  acceptWithin: (listener, ms) => listener.accept({ signal: AbortSignal.timeout(ms) }),
+  readWithin: (stream, ms) => stream.read({ signal: AbortSignal.timeout(ms) }),
+  receiveWithin: (socket, ms) => socket.receive({ signal: AbortSignal.timeout(ms) }),
 };
 
 export const blockingCalls: Calls = {
@@ -162,6 +169,9 @@ export const blockingCalls: Calls = {
   sendRaw: async (socket, data, to) => socket.sendBlocking(data, to, LIMIT),
   receiveRaw: async (socket) => socket.receiveBlocking(LIMIT),
   member: async (socket, change) => socket.changeMembershipBlocking(change, LIMIT),
+  acceptWithin: async (listener, timeoutMs) => listener.acceptBlocking({ timeoutMs }),
+  readWithin: async (stream, timeoutMs) => stream.readBlocking({ timeoutMs }),
+  receiveWithin: async (socket, timeoutMs) => socket.receiveBlocking({ timeoutMs }),
 };
 
 const fails =
@@ -307,6 +317,30 @@ export const suite: Record<string, (setting: Setting) => Promise<void>> = {
     assert.equal(address, OWN);
     assert.equal(text(data.subarray(20)), 'raw');
     await Promise.all([from.close(), to.close()]);
+  },
+
+  'calls that are too late lose no bytes, no datagram and no connection': async (setting) => {
+    const { own, other, calls } = setting;
+    const [stream, peer, listener] = await connected(setting);
+    const socket = await own.bind({ port: 53 });
+    const sender = await other.bind();
+    const late = (error: unknown): boolean =>
+      error instanceof NetError ? error.code === 'ETIMEDOUT' : (error as Error).name === 'TimeoutError';
+    for (let round = 0; round < 5; round++) {
+      await assert.rejects(calls.readWithin(stream, round), late);
+      await assert.rejects(calls.receiveWithin(socket, round), late);
+      await assert.rejects(calls.acceptWithin(listener, round), late);
+      await calls.write(peer, Uint8Array.of(round));
+      await calls.send(sender, Uint8Array.of(round), { host: OWN, port: 53 });
+      const made = await own.connect({ host: OTHER, port: 80 });
+      assert.deepEqual(await calls.readWithin(stream, 10_000), Uint8Array.of(round));
+      assert.deepEqual((await calls.receiveWithin(socket, 10_000)).data, Uint8Array.of(round));
+      const accepted = await calls.acceptWithin(listener, 10_000);
+      assert.equal(accepted.remotePort, made.localPort);
+      await calls.close(made);
+      await calls.close(accepted);
+    }
+    await Promise.all([calls.close(stream), calls.close(peer), listener.close(), socket.close(), sender.close()]);
   },
 
   'an echo request is answered, by address and by name; nobody there is ETIMEDOUT': async ({ own }) => {

@@ -8,8 +8,10 @@ import {
   Channel,
   type Driver,
   Netstack,
+  ping,
   piped,
   pipedPair,
+  rawOpen,
   type SharedChannel,
   spawn,
   tcpConnect,
@@ -187,6 +189,40 @@ test('over shared memory: closing with lingering waits for the acknowledgement, 
   assert.equal(own.netstack.memory.usedBytes, 0);
 });
 
+for (const link of ['this thread', 'a port', 'shared memory'] as const) {
+  test(`over ${link}: closing a channel ends every call of its sockets, once`, { timeout: 30_000 }, async () => {
+    const shared = link !== 'a port';
+    const [own, other] = pipedPair({ addresses: [`${OWN}/24`], shared }, { addresses: [`${OTHER}/24`] });
+    own.run();
+    other.run();
+    other.netstack.stack.tcpSocket().listen({ port: 80 });
+    const closed = link === 'this thread' ? own.netstack.openChannel() : Channel.from(own.netstack.share());
+    const listener = await tcpListen(closed, { port: 90 });
+    const stream = await tcpConnect(closed, { host: OTHER, port: 80 });
+    const socket = await udpBind(closed, { port: 53 });
+    const raw = await rawOpen(closed, { family: 4, protocol: 200 });
+    const calls: Promise<unknown>[] = [];
+    for (let i = 0; i < 3; i++) calls.push(listener.accept(), stream.read(), socket.receive(), raw.receive());
+    calls.push(tcpConnect(closed, { host: '10.0.0.77', port: 80 }), ping(closed, '10.0.0.77'));
+    for (const call of calls) call.catch(() => {});
+    await udpBind(closed); // all are under way
+    closed.close();
+    for (const call of calls) {
+      await assert.rejects(call, (error) => {
+        assert.match((error as { code?: string }).code ?? String(error), /^(ECANCELED|ENETDOWN)$/);
+        return true;
+      });
+    }
+    for (const call of [() => stream.read(), () => socket.receive(), () => raw.receive(), () => listener.accept()]) {
+      await assert.rejects(call(), { name: 'NetError' });
+    }
+    await until(() => own.netstack.socketCount === 0, 'its sockets are closed');
+    own.close();
+    other.close();
+    assert.equal(own.netstack.memory.usedBytes, 0);
+  });
+}
+
 test('a thread that blocks in accept decides about SYNs', { timeout: 30_000 }, async () => {
   const [own, other] = drivenPair();
   const worker = start('ask-syn', [other.commandChannel().share()]);
@@ -303,12 +339,16 @@ const boundCount = ({ netstack }: Driver): number => netstack.socketCount;
 test('descriptors, every call of which blocks, over channels', { timeout: 30_000 }, async () => {
   const [own, other] = drivenPair();
   const worker = start('posix', [own.commandChannel().share(), other.commandChannel().share()]);
-  const result = (await nextMessage(worker)) as { text: string; end: number; codes: string[]; port: number };
+  const result = (await nextMessage(worker)) as Record<'options' | 'ready' | 'revents' | 'end' | 'text', unknown> & {
+    readonly codes: string[];
+    readonly port: number;
+  };
   assert.deepEqual([result.text, result.end], ['descriptors', 0]);
   // InvalidSocket, a refused connection, NotConnected for writer and reader, Ignored, BindingInUse: docs/originals.md.
   const notConnected = ['EPIPE', 'ENOTCONN'];
   const ignored = ['EOPNOTSUPP', 'EOPNOTSUPP'];
   assert.deepEqual(result.codes, ['EBADF', 'ECONNREFUSED', ...notConnected, ...ignored, 'EADDRINUSE']);
+  assert.deepEqual([result.options, result.ready, result.revents], [[1, { onoff: 1, linger: 3 }], 1, 1]);
   assert.ok(result.port >= 32_768 && result.port <= 60_999, `port ${result.port}`);
   await ended(worker);
   own.close();

@@ -207,7 +207,9 @@ export async function udpEcho(network: Network, seed: number) {
 /** Sends every datagram back where it came from, until the socket is closed. */
 export async function echoUdp(socket: UdpSocket): Promise<void> {
   // A destination that cannot be reached is its own fault.
-  for await (const { data, address, port } of socket) await socket.send(data, { host: address, port }).catch(() => {});
+  for await (const { data, address, port, localAddress } of socket) {
+    await socket.send(data, { host: address, port, localAddress }).catch(() => {});
+  }
 }
 
 const encoder = new TextEncoder();
