@@ -247,7 +247,7 @@ describe('gateway: TCP', { timeout: 120_000 }, () => {
       wire = new FaultInjector(device);
       return wire;
     };
-    const { guest, gateway, quiet } = await rig({ tcp: { tcp: { keepAliveMs: 200 } } }, wrap);
+    const { guest, gateway, quiet } = await rig({ tcp: { tcp: { keepAliveMs: 200, keepAliveIntervalMs: 100 } } }, wrap);
     const lose = (drop: number): void => wire!.configure({ drop });
     const port = await serve((socket) => socket.resume());
     const stream = await open(guest, port);
