@@ -72,7 +72,16 @@ export interface GatewayOptions extends Pick<RelayOptions, 'onFlow' | 'limits' |
   readonly memory?: number | undefined;
 }
 
-const BULK: Partial<TcpSettings> = { noDelay: true };
+/**
+ * A guest that has forgotten a connection, and whose reset was lost (Linux drops what a busy TAP has no room for), says so
+ * to the next probe; one that is silent, as a machine that is halted, has two hours.
+ */
+const GUEST_TCP: Partial<TcpSettings> = {
+  noDelay: true,
+  keepAliveMs: 60_000,
+  keepAliveIntervalMs: 60_000,
+  keepAliveProbesMax: 120,
+};
 
 export class Gateway {
   readonly host: Host;
@@ -100,7 +109,7 @@ export class Gateway {
       probe: false,
       ipv6: { dadTransmits: 0 },
       memory: options.memory ?? MEMORY_BYTES,
-      tcp: BULK,
+      tcp: GUEST_TCP,
     });
     this.relay = new Relay(this.host, {
       policy,

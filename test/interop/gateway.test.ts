@@ -6,7 +6,7 @@ import { createServer, connect as netConnect, type Server, type Socket } from 'n
 import { afterEach, describe, test } from 'node:test';
 import { connect as tlsConnect } from 'node:tls';
 import { createHost, type Host, type TcpStream } from '../../src/index.ts';
-import { pipePair } from '../../src/phy/index.ts';
+import { type Device, FaultInjector, pipePair } from '../../src/phy/index.ts';
 import {
   type FlowRecord,
   Gateway,
@@ -35,7 +35,7 @@ interface Rig {
   quiet(): Promise<void>;
 }
 
-async function rig(more: Partial<GatewayOptions> = {}): Promise<Rig> {
+async function rig(more: Partial<GatewayOptions> = {}, wrap = (device: Device): Device => device): Promise<Rig> {
   const [left, right] = pipePair({ medium: 'ethernet' });
   const records: FlowRecord[] = [];
   let ended = 0;
@@ -45,7 +45,7 @@ async function rig(more: Partial<GatewayOptions> = {}): Promise<Rig> {
   };
   const gateway = await Gateway.start({ device: left, hostLoopback: true, onFlow, nameServers: [], ...more });
   const guest = createHost({
-    device: right,
+    device: wrap(right),
     addresses: ['10.0.2.100/24', 'fd00:2::64/64'],
     gateway: ['10.0.2.2', 'fd00:2::2'],
     nameServers: ['10.0.2.3'],
@@ -239,6 +239,26 @@ describe('gateway: TCP', { timeout: 120_000 }, () => {
     await quiet();
     for (let i = 0; i < 200 && open > 0; i++) await pause(10);
     assert.equal(open, 0);
+  });
+
+  test('a guest that has forgotten its connection, and whose reset was lost, is asked', async () => {
+    let wire: FaultInjector | null = null;
+    const wrap = (device: Device): Device => {
+      wire = new FaultInjector(device);
+      return wire;
+    };
+    const { guest, gateway, quiet } = await rig({ tcp: { tcp: { keepAliveMs: 200, keepAliveIntervalMs: 100 } } }, wrap);
+    const lose = (drop: number): void => wire!.configure({ drop });
+    const port = await serve((socket) => socket.resume());
+    const stream = await open(guest, port);
+    await stream.write(bytesOf('x'));
+    await pause(100);
+    lose(1);
+    stream.abort();
+    await pause(50);
+    assert.equal(gateway.use.tcp, 1);
+    lose(0);
+    await quiet();
   });
 
   test('who does not read holds up who writes, both ways, and memory stays bounded', async () => {

@@ -27,7 +27,7 @@ describe('run, for longer', { skip: skipRun('curl', 'wrk') }, () => {
     const up = zeros.digest('hex');
     for (const url of [`http://10.0.2.2:${port}`, `http://[fd00:2::2]:${port6}`]) {
       const script = `curl -gsS '${url}/${GIB}' | sha256sum & head -c ${GIB} /dev/zero | curl -gsS -T - '${url}/'; echo; wait $!`;
-      const { stdout } = await machine.script(script, { timeoutMs });
+      const { stdout } = await machine.script(script, { timeoutMs, settleSeconds: 3 });
       assert.deepEqual(stdout.replace('  -', '').trim().split('\n').sort(), [source.hash(GIB), up].sort());
     }
   });
@@ -35,7 +35,7 @@ describe('run, for longer', { skip: skipRun('curl', 'wrk') }, () => {
   test('wrk with 500 connections for 30 s, and beside it one that is served', options, async () => {
     const script = `wrk -t 2 -c 500 -d 30s --timeout 5s --latency http://10.0.2.2:${port}/100 &
       for i in $(seq 28); do curl -sS -m 5 http://10.0.2.2:${port}/10 | wc -c; sleep 1; done; wait $!`;
-    const { stdout, flows } = await machine.script(script, { timeoutMs });
+    const { stdout, flows } = await machine.script(script, { timeoutMs, settleSeconds: 3 });
     console.log(stdout.replace(/^10\n/gm, ''));
     assert.doesNotMatch(stdout, /Socket errors|Non-2xx/);
     assert.equal(stdout.match(/^10$/gm)?.length, 28);
@@ -61,7 +61,10 @@ describe('run, for longer', { skip: skipRun('curl', 'wrk') }, () => {
         let left = 12000;
         const worker = async () => { while (left-- > 0) await one(); };
         Promise.all(Array.from({ length: 200 }, worker)).then(() => console.log("done"));`;
-      const { stdout, flows } = await machine.script(`'${process.execPath}' -e '${program}'`, { timeoutMs });
+      const { stdout, flows } = await machine.script(`'${process.execPath}' -e '${program}'`, {
+        timeoutMs,
+        settleSeconds: 3,
+      });
       assert.equal(stdout, 'done\n');
       assert.equal(flows.filter(({ result }) => result === 'closed').length, 12_000);
     }

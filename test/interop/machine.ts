@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, type SpawnOptions, spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer as createHttp, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -37,6 +37,17 @@ export async function until(what: () => boolean | Promise<boolean>, ms = END_MS)
   return what();
 }
 
+/** Processes whose command line has `mark` in it. */
+export const running = (mark: string): number =>
+  readdirSync('/proc').filter((pid) => {
+    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return false;
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(mark);
+    } catch {
+      return false;
+    }
+  }).length;
+
 export interface Ended {
   readonly code: number | null;
   readonly stdout: string;
@@ -54,6 +65,8 @@ export interface Account {
 export interface RunOptions {
   readonly flags?: readonly string[];
   readonly timeoutMs?: number;
+  /** How long the network has to come to rest after a script; default 0.4. */
+  readonly settleSeconds?: number;
   /** Written to its stdin. */
   readonly input?: string;
   /** What the tool is started by, as `setpriv` for another user; and the tool itself, where it is another. */
@@ -185,7 +198,14 @@ export class Machine {
    * byte or descriptor more than when it began, and none at all once it is closed.
    */
   async script(script: string, options: RunOptions = {}): Promise<Ended & Account> {
-    const result = await this.run(options, 'bash', '-eo', 'pipefail', '-c', `${script}\nsleep 0.3`);
+    const result = await this.run(
+      options,
+      'bash',
+      '-eo',
+      'pipefail',
+      '-c',
+      `${script}\nsleep ${options.settleSeconds ?? 0.4}`,
+    );
     assert.equal(result.code, 0, result.stderr);
     assertNothingLeft(result);
     return result;

@@ -109,7 +109,8 @@ describe('run: programs and their servers', { skip: skipRun('curl') }, () => {
       let next = 0;
       const worker = async () => { while (next < 5000) await one(next++); };
       Promise.all(Array.from({ length: 100 }, worker)).then(() => console.log('done'));`;
-    const { stdout, flows } = await machine.script(`'${process.execPath}' -e ${quote(program)}`);
+    const command = `'${process.execPath}' -e ${quote(program)}`;
+    const { stdout, flows } = await machine.script(command, { settleSeconds: 2 });
     assert.equal(stdout, 'done\n');
     assert.equal(flows.length, 5000);
     assert.ok(flows.every(({ result }) => result === 'closed'));
@@ -118,7 +119,9 @@ describe('run: programs and their servers', { skip: skipRun('curl') }, () => {
   });
 
   test('wrk with 500 connections', { ...options, skip: skipRun('wrk') }, async () => {
-    const { stdout, flows } = await machine.script(`wrk -t 2 -c 500 -d 4s --timeout 4s http://10.0.2.2:${port}/100`);
+    const { stdout, flows } = await machine.script(`wrk -t 2 -c 500 -d 4s --timeout 4s http://10.0.2.2:${port}/100`, {
+      settleSeconds: 2,
+    });
     assert.doesNotMatch(stdout, /Socket errors|Non-2xx/);
     assert.ok(Number(/(\d+) requests in/.exec(stdout)?.[1]) > 2000, stdout);
     assert.ok(flows.length >= 500 && flows.length <= 502, `${flows.length} flows`);

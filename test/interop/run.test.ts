@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer as createHttp } from 'node:http';
 import { createServer, connect as netConnect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { createHost } from '../../src/index.ts';
 import { readCapture } from '../../src/pcap/index.ts';
 import { qemuDevice } from '../../src/qemu/index.ts';
-import type { Account } from './machine.ts';
+import { type Account, running, until } from './machine.ts';
 import { Namespace, skipReason } from './namespace.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
@@ -43,25 +43,6 @@ function ethertype(...args: string[]): Promise<Ended> {
 }
 
 const run = (flags: string[], ...command: string[]): Promise<Ended> => ethertype('run', ...flags, '--', ...command);
-
-/** Processes whose command line has `mark` in it. */
-const running = (mark: string): number =>
-  readdirSync('/proc').filter((pid) => {
-    if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return false;
-    try {
-      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(mark);
-    } catch {
-      return false;
-    }
-  }).length;
-
-async function until(what: () => boolean, ms = 5000): Promise<boolean> {
-  for (const deadline = Date.now() + ms; Date.now() < deadline; ) {
-    if (what()) return true;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  return what();
-}
 
 describe('run', { skip: skip() }, () => {
   let folder = '';
