@@ -15,7 +15,7 @@ import { Spin } from './spin.ts';
 /** The longest a blocking driver stays away from the thread's event loop, on which ports and signals are served. */
 const BLOCK_MS = 100;
 /** The longest look before such a driver stops, in ms. */
-const LOOK_MS = 0.04;
+const LOOK_MS = 0.1;
 /** Turns in a row from microtasks; then the engine's other work has its turn. */
 const MICROTASKS_MAX = 64;
 /** Microtasks that a call of `Posix` takes to go on; of other calls those that take more go on with the next yield. */
