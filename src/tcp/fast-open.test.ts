@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { bytesOf, hostPair, inTime, readAll, SERVER, text } from '../../test/hosts.ts';
+import { listening, PORT, REMOTE, TestPeer } from '../../test/peer.ts';
 import { createHost, type Host } from '../index.ts';
 import { pipePair } from '../phy/index.ts';
 import { VirtualClock } from '../sim/clock.ts';
 import { SipHash, swapBytes } from './isn.ts';
+import { packetTooBig } from './path-mtu.ts';
+import { seqAdd } from './seq.ts';
 import { mergeSettings, TCP_DEFAULTS } from './settings.ts';
 
 const KEY = 'a1a1a1a1b2b2b2b2c3c3c3c3d4d4d4d4';
@@ -127,6 +130,178 @@ describe('Fast Open', () => {
     await assert.rejects(client.tcp.connect({ host: SERVER, port: 80, data }), /expected data of at most \d+ bytes/);
     assert.equal(client.stack.tcp.connections.count, 0);
     await close();
+  });
+});
+
+/** No cookies: whoever sends text with a SYN is served at once. */
+const NO_COOKIES = { fastOpenBacklog: 2, fastOpenCookie: false, noDelay: true };
+
+/** The peer's SYN has come with `hello`, was answered, and what it opened was accepted. */
+function handedOut(options: Parameters<typeof listening>[0] = {}): TestPeer {
+  const peer = listening({ ...options, tcp: { ...NO_COOKIES, ...options.tcp } });
+  peer.send('S', { seq: 0, mss: 1460, data: 'hello' });
+  peer.expect('S. 0 ack 6');
+  peer.socket = peer.socket.accept()!;
+  return peer;
+}
+
+/** The stack has a SYN with `data` to send. */
+function opening(data: string | number, tcp: object = {}): TestPeer {
+  const peer = new TestPeer({ tcp: { fastOpen: true, fastOpenCookie: false, noDelay: true, ...tcp } });
+  peer.peerPort = PORT;
+  peer.socket = peer.stack.tcpSocket();
+  peer.socket.connect({ address: REMOTE, port: PORT });
+  peer.port = peer.socket.local!.port;
+  peer.socket.send(typeof data === 'string' ? bytesOf(data) : new Uint8Array(data));
+  return peer;
+}
+
+describe('Fast Open, by hand', () => {
+  for (const linux of [false, true]) {
+    for (const acked of [1, 3, 6]) {
+      test(`SYNs cross, and ${acked - 1} bytes are acknowledged (linux: ${linux}): the rest goes, and what follows`, () => {
+        const peer = opening('hello', { linux });
+        peer.poll();
+        peer.expect('S 0:5');
+        peer.send('S', { seq: 0, mss: 1460 });
+        peer.expect('S. 0 ack 1');
+        peer.send('.', { seq: 1, ack: acked });
+        assert.equal(peer.state, 'ESTABLISHED');
+        peer.write(' world');
+        const sent = peer.take();
+        assert.equal(sent.map(({ payload }) => text(payload)).join(''), 'hello world'.slice(acked - 1));
+        assert.equal(sent.filter(({ length }) => length > 0)[0]!.seq, acked);
+        peer.send('.', { seq: 1, ack: 12 });
+        assert.equal(peer.socket.sendQueue(), 0);
+        peer.end();
+      });
+    }
+  }
+
+  test('memory has no frame for the SYN-ACK: it leaves later, and its acknowledgement is good', () => {
+    const peer = listening({ tcp: NO_COOKIES, memory: 1 << 20 });
+    const { memory, tcp } = peer.stack;
+    const { flush } = tcp;
+    const held: number[] = [];
+    tcp.flush = () => {
+      for (let size = memory.freeBytes; size >= 64; size >>= 1) {
+        for (let block = memory.alloc(size); block !== 0; block = memory.alloc(size)) held.push(block);
+      }
+      const more = flush.call(tcp);
+      for (const block of held.splice(0)) memory.free(block);
+      return more;
+    };
+    peer.send('S', { seq: 0, mss: 1460, data: 'hello' });
+    tcp.flush = flush;
+    peer.expect();
+    peer.pass(1500);
+    peer.expect('S. 0 ack 6');
+    peer.send('.', { seq: 6, ack: 1 });
+    peer.expect();
+    assert.equal(peer.state, 'ESTABLISHED');
+    peer.end();
+  });
+
+  test('the SYN-ACK offers what room the text leaves, and no later one takes back what was offered', () => {
+    const small = listening({ tcp: { ...NO_COOKIES, receiveBufferBytes: 4096, receiveBufferMaxBytes: 4096 } });
+    small.send('S', { seq: 0, mss: 1460, data: 1400 });
+    assert.deepEqual(
+      small.take().map(({ ack, wnd }) => [ack, wnd]),
+      [[1401, 2696]],
+    );
+    small.end();
+    const large = listening({ tcp: { ...NO_COOKIES, receiveBufferBytes: 1 << 20, receiveBufferMaxBytes: 1 << 20 } });
+    large.send('S', { seq: 0, mss: 1460, windowScale: 7, data: 'hello' });
+    large.socket = large.socket.accept()!;
+    large.write('answer');
+    const c = large.connection!;
+    const edge = c.rcvAdv;
+    large.pass(1100);
+    assert.deepEqual(
+      large.take().map(({ flags }) => flags),
+      ['S.', 'P.', 'S.'],
+    );
+    assert.equal(c.rcvAdv, edge);
+    large.end();
+  });
+
+  test('RFC 7413 §5.1: what a reset ended counts to the limit for a minute', () => {
+    const peer = listening({ tcp: NO_COOKIES });
+    const acked: number[] = [];
+    const ask = (peerPort: number): void => {
+      peer.send('S', { seq: 0, mss: 1460, data: 'hello', peerPort });
+      acked.push(peer.take()[0]!.ack);
+    };
+    for (let i = 0; i < 4; i++) {
+      ask(5000 + i);
+      peer.send('R', { seq: acked[i]!, peerPort: 5000 + i });
+    }
+    assert.deepEqual(acked, [6, 6, 1, 1]);
+    assert.equal(peer.stack.stats.tcpFastOpenOverflows, 2);
+    peer.pass(60_000);
+    ask(5004);
+    assert.equal(acked[4], 6);
+    peer.end();
+  });
+
+  test('a SYN has no more text than the path takes', () => {
+    const peer = opening(3000);
+    peer.stack.ip.pathMtus.set(REMOTE, 600);
+    peer.poll();
+    assert.deepEqual(
+      peer.device.sent.map(({ length }) => length),
+      [580],
+    );
+    peer.end();
+  });
+
+  test('a SYN that was too big for the path goes again at once, alone', () => {
+    const peer = opening(1400);
+    peer.poll();
+    peer.expect('S 0:1400');
+    const c = peer.connection!;
+    packetTooBig(c, REMOTE, c.iss, 1000, 1500);
+    peer.poll();
+    peer.expect('S 0');
+    peer.send('S.', { seq: 0, ack: 1, mss: 1460 });
+    assert.deepEqual(
+      peer.take().map(({ seq, length }) => [seq, length]),
+      [
+        [1, 960],
+        [961, 440],
+      ],
+    );
+    peer.end();
+  });
+
+  test('what was sent before the handshake is done was too big for the path: it goes again, in smaller segments', () => {
+    const peer = handedOut();
+    peer.write(1460);
+    peer.expect('P. 1:1461 ack 6');
+    const c = peer.connection!;
+    packetTooBig(c, REMOTE, seqAdd(c.iss, 1), 1000, 1500);
+    peer.poll();
+    peer.expect('. 1:961 ack 6', 'P. 961:1461 ack 6');
+    peer.send('.', { seq: 6, ack: 1461 });
+    assert.equal(peer.socket.isDrained(), true);
+    peer.end();
+  });
+
+  test('a device that was full has the rest before the handshake is done', () => {
+    const peer = handedOut();
+    const { device } = peer;
+    const transmit = device.transmit.bind(device);
+    device.transmit = (frame) => {
+      device.roomFrames--;
+      transmit(frame);
+    };
+    device.roomFrames = 1;
+    peer.write(4000);
+    peer.expect('. 1:1461 ack 6');
+    device.roomFrames = 1000;
+    peer.poll();
+    peer.expect('. 1461:2921 ack 6', 'P. 2921:4001 ack 6');
+    peer.end();
   });
 });
 

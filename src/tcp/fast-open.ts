@@ -7,7 +7,7 @@
  */
 import type { IpAddress } from '../wire/address.ts';
 import * as wire from '../wire/tcp.ts';
-import type { Connection } from './connection.ts';
+import { type Connection, mssOf } from './connection.ts';
 import { SipHash, swapBytes } from './isn.ts';
 import type { Listener } from './listener.ts';
 import type { TcpSettings } from './settings.ts';
@@ -84,7 +84,8 @@ export class FastOpen {
   room(c: Connection): number {
     if (!this.knows(c.remote, c.settings)) return 0;
     const mss = this.#servers.get(c.remote.toString())?.mss || c.advertisedMss;
-    return Math.max(0, Math.min(c.advertisedMss, mss) - OPTIONS_ROOM);
+    const onPath = mssOf(c.path.mtu, c.local.isV4, c.settings.mssMax);
+    return Math.max(0, Math.min(c.advertisedMss, onPath, mss) - OPTIONS_ROOM);
   }
 
   /** What the SYN of `c` asks for, and how much of what is queued goes with it: RFC 7413 §4.2.1. */

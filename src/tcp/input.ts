@@ -172,6 +172,7 @@ function arriveReset(c: Connection, segment: wire.Segment): void {
   }
   c.context.stats.tcpResetsIn++;
   if (c.state === SYN_RECEIVED) {
+    if (isEarly(c)) c.fastOpen!.early!.resetEarly();
     // A passive open goes back to LISTEN without a word to the user; an active one was refused.
     c.tcp.remove(c, isEarly(c) ? 'ECONNRESET' : c.listener === null ? 'ECONNREFUSED' : null);
   } else {
