@@ -133,14 +133,13 @@ export class FastOpen {
   // A server.
 
   /**
-   * Judges a SYN: RFC 7413 §4.1.2, §4.2.1, in Linux's order. Where the connection may be handed out at once the result is true;
+   * Judges a SYN with text, or the option: RFC 7413 §4.1.2, §4.2.1, in Linux's order. Where the connection may be handed out at once the result is true;
    * a cookie for the SYN-ACK stands in the state then left in `c`.
    */
   judge(c: Connection, segment: wire.Segment): boolean {
     const { settings } = c;
     const { stats } = this.#tcp.context;
     const asked = segment.fastOpenLength;
-    if (asked < 0 && segment.length === 0) return false;
     const state = new FastOpenState();
     c.fastOpen = state;
     state.isExperimental = segment.isFastOpenExperimental;

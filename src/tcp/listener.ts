@@ -182,12 +182,12 @@ export class Listener {
   /** RFC 7413 §4.2.1: the cookie of a SYN is good: its text is taken, and the connection waits to be accepted at once. */
   #openFast(c: Connection, syn: wire.Segment): void {
     const { fastOpen, context } = this.tcp;
-    if (!fastOpen.judge(c, syn)) return;
+    if (syn.fastOpenLength < 0 && syn.length === 0) return;
     if (this.#isEarlyFull()) {
-      context.stats.tcpFastOpenOverflows++;
-      c.fastOpen = null; // as if it had not been asked for
+      context.stats.tcpFastOpenOverflows++; // and nothing else: as if Fast Open had not been asked for
       return;
     }
+    if (!fastOpen.judge(c, syn)) return;
     if (!takeSynText(c, syn)) {
       fastOpen.refuse(c);
       return;
