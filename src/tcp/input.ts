@@ -228,7 +228,7 @@ function arriveInSynSent(c: Connection, segment: wire.Segment, packet: Packet): 
     c.ackNow = true;
     established(c);
     // Without Fast Open Linux lets it come again.
-    if (!c.settings.linux || (c.fastOpen !== null && c.fastOpen.option !== null)) textOfSyn(c, segment, packet);
+    if (!c.settings.linux || hasSpokenOfFastOpen(c)) textOfSyn(c, segment, packet);
   } else {
     c.transition('receive-syn'); // simultaneous open: MUST-10
     c.sndNxt = c.iss;
@@ -236,6 +236,10 @@ function arriveInSynSent(c: Connection, segment: wire.Segment, packet: Packet): 
   }
   c.tcp.ready(c);
 }
+
+/** Our SYN had the option, or text. */
+const hasSpokenOfFastOpen = ({ fastOpen }: Connection): boolean =>
+  fastOpen !== null && (fastOpen.option !== null || fastOpen.synBytes > 0);
 
 /** RFC 9293 §3.10.7.3: text and FIN that came with the SYN-ACK are "queued for processing after ESTABLISHED", which is now. */
 function textOfSyn(c: Connection, segment: wire.Segment, packet: Packet): void {
