@@ -178,7 +178,8 @@ export function emitSyn(c: Connection, flags: number): boolean {
   }
   // RFC 7323 §2.2: the window of a SYN is never scaled.
   // What came with the peer's SYN takes room already; Linux has more than it offers.
-  const wnd = Math.min(settings.linux ? c.rxBytes : settings.receiveBufferBytes - c.readable, 0xffff);
+  const room = settings.linux ? c.rxBytes : Math.max(0, settings.receiveBufferBytes - c.readable);
+  const wnd = Math.min(room, 0xffff);
   const ecn = isAnswer ? synAckFlags(c) : synFlags(c);
   wire.emit(memory.dv, p, c.portsOut, c.iss, isAnswer ? c.rcvNxt : 0, header, flags | ecn, wnd);
   const edge = seqAdd(c.rcvNxt, settings.linux && !isPassive ? c.rxBytes : wnd);

@@ -210,6 +210,15 @@ describe('Fast Open, by hand', () => {
       [[1401, 2696]],
     );
     small.end();
+    const rounded = listening({
+      tcp: { ...NO_COOKIES, bsd: true, receiveBufferBytes: 1000, receiveBufferMaxBytes: 1000 },
+    });
+    rounded.send('S', { seq: 0, mss: 1460, data: 1400 }); // a buffer of whole segments: more than was asked for
+    assert.deepEqual(
+      rounded.take().map(({ flags, ack, wnd }) => [flags, ack, wnd]),
+      [['S.', 1401, 0]],
+    );
+    rounded.end();
     const large = listening({ tcp: { ...NO_COOKIES, receiveBufferBytes: 1 << 20, receiveBufferMaxBytes: 1 << 20 } });
     large.send('S', { seq: 0, mss: 1460, windowScale: 7, data: 'hello' });
     large.socket = large.socket.accept()!;

@@ -169,10 +169,10 @@ export class FastOpen {
   #cookie(c: Connection, index: number): Uint8Array {
     const hash = this.#keys(c.settings.fastOpenKey)[index]!;
     const words = this.#words;
-    const isV4 = c.local.isV4;
-    const parts = isV4
-      ? [c.remote.d, c.local.d]
-      : [c.remote.a, c.remote.b, c.remote.c, c.remote.d, c.local.a, c.local.b, c.local.c, c.local.d];
+    const [remote, local] = [c.remote.withZone(0), c.local.withZone(0)];
+    const parts = local.isV4
+      ? [remote.d, local.d]
+      : [remote.a, remote.b, remote.c, remote.d, local.a, local.b, local.c, local.d];
     // Addresses as they stand on the wire, read as little-endian words.
     for (const [i, part] of parts.entries()) words[i] = swapBytes(part);
     const low = hash.hash(words.subarray(0, parts.length));
