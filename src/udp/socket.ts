@@ -182,12 +182,12 @@ export class UdpSocket implements Changed, Flow {
     return this.#udp.output(path, data, address, this.#port, port, ttl, this.tos, this.multicastLoopback, mode, fits);
   }
 
-  /** Nobody sends from the address of a group, or of everybody: RFC 1122 §3.2.1.3. Then it is as if none were named. */
+  /** Nobody sends from no address, a group's or everybody's: RFC 1122 §3.2.1.3. Then it is as if none were named. */
   #checkSource(from: IpAddress): IpAddress | null {
     const { ip } = this.#udp;
     const own = ip.zoned(from);
     if (ip.isLocalAddress(own)) return own;
-    if (from.isMulticast || from.isLimitedBroadcast || ip.isBroadcast(from)) return null;
+    if (from.isUnspecified || from.isMulticast || from.isLimitedBroadcast || ip.isBroadcast(from)) return null;
     throw new NetError('EADDRNOTAVAIL', 'send', { address: from.toString() });
   }
 

@@ -268,6 +268,7 @@ test('an address of ours to send from: that of a link takes the destination to i
   stack.poll(1000);
   assert.equal(other.sent.filter((bytes) => bytes[6] === PROTOCOL_UDP).length, 2);
   lines();
+  assert.equal(socket.send(new Uint8Array(1), { address: REMOTE, port: 53 }, IpAddress.parse('::')), true);
   const remotes = [REMOTE, LOCAL].map((address) => ({ address, port: 53 }));
   for (const remote of remotes) {
     assert.throws(() => socket.send(new Uint8Array(1), remote, IpAddress.parse('fd00::1')), { code: 'EINVAL' });
