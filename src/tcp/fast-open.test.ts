@@ -4,11 +4,14 @@ import { bytesOf, hostPair, inTime, readAll, SERVER, text } from '../../test/hos
 import { listening, PORT, REMOTE, TestPeer } from '../../test/peer.ts';
 import { createHost, type Host } from '../index.ts';
 import { pipePair } from '../phy/index.ts';
+import { Random } from '../phy/random.ts';
 import { VirtualClock } from '../sim/clock.ts';
 import { SipHash, swapBytes } from './isn.ts';
 import { packetTooBig } from './path-mtu.ts';
 import { seqAdd } from './seq.ts';
 import { mergeSettings, TCP_DEFAULTS } from './settings.ts';
+import type { TcpSocket } from './socket.ts';
+import { isSynchronized } from './state.ts';
 
 const KEY = 'a1a1a1a1b2b2b2b2c3c3c3c3d4d4d4d4';
 const SERVES = { fastOpenBacklog: 8, fastOpenKey: KEY };
@@ -312,6 +315,87 @@ describe('Fast Open, by hand', () => {
     peer.expect('. 1461:2921 ack 6', 'P. 2921:4001 ack 6');
     peer.end();
   });
+});
+
+/** What holds of every connection between two packets. */
+function assertSound(peer: TestPeer, at: string): void {
+  for (const c of peer.stack.tcp.connections.values()) {
+    const of = (seq: number): number => (seq - c.iss) | 0;
+    const where = `${at}, state ${c.state}, SND.UNA ${of(c.sndUna)}, SND.NXT ${of(c.sndNxt)}, SND.MAX ${of(c.sndMax)}`;
+    assert.ok(c.sndNxt === c.iss || of(c.sndNxt) >= of(c.sndUna), where);
+    assert.ok(of(c.sndMax) >= of(c.sndNxt), where);
+    assert.ok(c.isReady || c.retransmitAt > 0 || c.probeAt > 0 || (c.sent === null && isSynchronized(c.state)), where);
+    if (c.tx !== null && c.tx.length > 0 && isSynchronized(c.state)) assert.equal(c.txSeq, c.sndUna, where);
+  }
+}
+
+/** One thing that may happen to a connection, or begin one. */
+function happen(peer: TestPeer, sockets: TcpSocket[], chance: (n: number) => number): void {
+  const all = peer.stack.tcp.connections.values();
+  const c = all[chance(Math.max(1, all.length))];
+  const socket = sockets[chance(Math.max(1, sockets.length))];
+  const flow = {
+    port: c?.localPort ?? PORT,
+    peerPort: c?.remotePort ?? PORT,
+    wnd: chance(4) === 0 ? chance(50) : 65_535,
+  };
+  const seq = c === undefined ? 0 : (c.rcvNxt - peer.peerIss) | 0;
+  const acked = c === undefined ? 0 : c.sndUna + chance(3) * ((c.sndMax - c.sndUna) >> 1);
+  peer.stackIss = 0;
+  switch (chance(10)) {
+    case 0:
+      peer.send('S', { mss: 1460, data: chance(3) * 700, peerPort: 5000 + chance(5), port: PORT });
+      break;
+    case 1:
+      if (sockets.length === 6) break;
+      sockets.push(peer.stack.tcpSocket());
+      sockets.at(-1)!.connect({ address: REMOTE, port: 90 + chance(3) });
+      sockets.at(-1)!.send(new Uint8Array(chance(2) * chance(2000))); // with the SYN
+      break;
+    case 2:
+      if (socket?.maySend()) socket.send(new Uint8Array(chance(5000)));
+      break;
+    case 3:
+      if (c !== undefined) peer.send('S', { ...flow, mss: 1460, data: chance(2) * 100 });
+      break;
+    case 4:
+      if (c !== undefined) peer.send('S.', { ...flow, mss: 1460, ack: chance(2) === 0 ? c.iss + 1 : c.sndMax });
+      break;
+    case 5:
+    case 6:
+      if (c !== undefined) peer.send(chance(9) === 0 ? 'F.' : '.', { ...flow, seq, ack: acked, data: chance(2) * 500 });
+      break;
+    case 7:
+      if (c !== undefined && chance(3) === 0) peer.send('R.', { ...flow, seq, ack: c.sndMax });
+      else if (c !== undefined) packetTooBig(c, REMOTE, c.sndUna, 600 + chance(800), 1500);
+      break;
+    case 8:
+      for (let made = peer.socket.accept(); made !== null; made = peer.socket.accept()) sockets.push(made);
+      if (chance(3) === 0 && socket !== undefined) sockets.splice(sockets.indexOf(socket), 1)[0]!.release();
+      break;
+    default:
+      peer.device.roomFrames = chance(4) === 0 ? chance(3) : 1000;
+      peer.pass(chance(3) === 0 ? chance(5000) : chance(50));
+  }
+  peer.poll();
+}
+
+test('whatever comes in whatever order, to both sides: no exception, no state left, and every connection stays sound', () => {
+  for (let seed = 1; seed <= 150; seed++) {
+    const random = new Random(seed);
+    const chance = (n: number): number => random.next() % n;
+    const peer = listening({
+      tcp: { ...NO_COOKIES, fastOpen: true, linux: seed % 3 === 1, bsd: seed % 3 === 2 },
+    });
+    const sockets: TcpSocket[] = [];
+    for (let step = 0; step < 80; step++) {
+      happen(peer, sockets, chance);
+      assertSound(peer, `seed ${seed}, step ${step}`);
+    }
+    peer.device.sent.length = 0;
+    for (const socket of sockets) socket.release({ lingerMs: 0 });
+    peer.end();
+  }
 });
 
 test("SipHash-2-4: the first of its authors' vectors, and Linux's cookie for two addresses", () => {
