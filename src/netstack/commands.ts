@@ -54,6 +54,8 @@ export type TcpCommand =
       readonly localHost?: string | undefined;
       readonly localPort?: number | undefined;
       readonly tcp?: PlainTcpSettings | undefined;
+      /** The first bytes to send, see `ConnectOptions`. */
+      readonly data?: Uint8Array | undefined;
     }
   /** Answered when all of it is in the stack's buffers. */
   | { readonly kind: 'tcp-send'; readonly handle: Handle; readonly data: Uint8Array }

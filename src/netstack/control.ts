@@ -136,6 +136,15 @@ export class Control {
     if (Atomics.exchange(this.i32, word + STATE, STATE_FREE) === STATE_CLAIMED) Atomics.sub(this.bell, CLIENTS, 1);
   }
 
+  /** The stack ends: those who have slots of it do nothing here any more, and the slots are nobody else's. */
+  retire(): void {
+    for (let index = 0; index < this.slotCount; index++) {
+      const at = this.slot(index).word + STATE;
+      const was = Atomics.compareExchange(this.i32, at, STATE_CLAIMED, STATE_RESERVED);
+      if (was === STATE_CLAIMED) Atomics.sub(this.bell, CLIENTS, 1);
+    }
+  }
+
   /** Whether each thread at work here, the stacks' one among them, may have a processor to itself. */
   get hasProcessors(): boolean {
     return Atomics.load(this.bell, CLIENTS) < processors;

@@ -67,13 +67,14 @@ export function tcpListenBlocking(
 }
 
 const connectCommand = (options: ChannelConnectOptions): Command & TcpCommand => {
-  const { host, port, localAddress, localPort, noDelay, keepAliveMs } = options;
+  const { host, port, localAddress, localPort, noDelay, keepAliveMs, data } = options;
   const tcp = {
     ...options.tcp,
     ...(noDelay === undefined ? {} : { noDelay }),
     ...(keepAliveMs === undefined ? {} : { keepAliveMs }),
   };
-  return { kind: 'tcp-connect', host, port, localHost: localAddress, localPort, tcp } as const;
+  const command = { kind: 'tcp-connect', host, port, localHost: localAddress, localPort, tcp } as const;
+  return data === undefined ? command : { ...command, data: data.slice() };
 };
 
 const streamOf = (caller: Caller, opened: ResponseTo<{ kind: 'tcp-connect' } & TcpCommand>): TcpStream => {

@@ -134,6 +134,7 @@ export class Driver implements HasChannel {
     while (drivers.some((driver) => driver.#isBlocking)) {
       const now = realClock.now();
       if (now >= yieldAt) {
+        for (const { netstack } of drivers) netstack.tellHeldBack();
         await new Promise<void>((resolve) => macrotask(resolve));
         yieldAt = realClock.now() + BLOCK_MS;
         continue;

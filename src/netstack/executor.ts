@@ -1,6 +1,7 @@
 /** Commands, executed on the stack's thread: each is answered now, or waits with the one socket it is about. @module */
 import { NetError } from '../errors.ts';
 import { PATH_MTU_MODES } from '../iface/path-mtu.ts';
+import { queueAll } from '../sockets/dial.ts';
 import { changeMembership, findInterface } from '../sockets/membership.ts';
 import type { Stack } from '../stack.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
@@ -160,7 +161,8 @@ export class Executor {
   }
 
   #connect(client: Client, call: Call, command: Extract<TcpCommand, { kind: 'tcp-connect' }>): null {
-    const { host, port, localHost, localPort, tcp } = command;
+    const { host, port, localHost, localPort, tcp, data } = command;
+    if (data !== undefined) checkData(data);
     if (typeof host === 'string' && host !== 'localhost' && this.#to.stack.ip.parse(host) === null) {
       this.#to.services.connect(client, call, command, this.#optional(localHost, 'connect'));
       return null;
@@ -172,6 +174,7 @@ export class Executor {
       ...(localPort === undefined ? {} : { port: checkPort(localPort, 0) }),
     };
     socket.connect({ address: this.#address(host, 'connect'), port: checkPort(port, 1) }, local);
+    if (data !== undefined) queueAll(socket, data);
     new StreamEntry(client, socket).connect(call as never);
     return null;
   }

@@ -51,4 +51,9 @@ test('threads of one doorbell are counted while they have slots', () => {
   assert.equal(second.claim(0, STATE_RESERVED), false);
   assert.equal(second.claim(0, STATE_FREE), true);
   assert.equal(first.hasProcessors, false);
+  second.retire(); // its stack has ended: the other one has the processors
+  assert.equal(first.hasProcessors, true);
+  for (let i = 0; i < processors; i++) second.release(i); // and its threads end later
+  assert.equal(first.claim(0, STATE_FREE), true);
+  assert.equal(first.hasProcessors, processors > 1);
 });

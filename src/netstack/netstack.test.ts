@@ -105,3 +105,25 @@ test('`using` closes sockets, and closing the channel closes all of them', async
   driver.close();
   assert.equal(netstack.memory.usedBytes, 0);
 });
+
+test('the first bytes of a connect: with the SYN where there is a cookie, else behind the handshake; too many are refused', async () => {
+  const netstack = new Netstack({ hosts: { 'here.test': '127.0.0.1' } });
+  const driver = new Driver(netstack).run();
+  const channel = netstack.openChannel();
+  const tcp = { fastOpen: true, fastOpenBacklog: 4 };
+  const listener = await tcpListen(channel, { port: 80, tcp });
+  const data = new TextEncoder().encode('first bytes');
+  for (const host of ['127.0.0.1', '127.0.0.1', 'here.test']) {
+    const connecting = tcpConnect(channel, { host, port: 80, tcp, data });
+    const peer = await listener.accept();
+    assert.deepEqual(await peer.read(), data, host);
+    await Promise.all([peer.close(), (await connecting).close()]);
+  }
+  assert.equal((await channel.stats())['tcpFastOpenActive' as string], 1);
+  for (const host of ['127.0.0.1', 'here.test']) {
+    const large = tcpConnect(channel, { host, port: 80, data: new Uint8Array(300_000) });
+    await assert.rejects(large, /expected data of at most \d+ bytes/);
+  }
+  driver.close();
+  assert.equal(netstack.memory.usedBytes, 0);
+});

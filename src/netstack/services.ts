@@ -3,6 +3,7 @@ import { NetError } from '../errors.ts';
 import type { Device } from '../phy/device.ts';
 import type { Autoconfig, Configuration } from '../sockets/autoconfig.ts';
 import { addConfigured, type ConfiguredInterfaceOptions, learnServers } from '../sockets/configured-interface.ts';
+import { queueAll } from '../sockets/dial.ts';
 import { HostMdns, type HostMdnsOptions } from '../sockets/mdns.ts';
 import { Names, type NamesOptions } from '../sockets/names.ts';
 import { ping, pingMany } from '../sockets/ping.ts';
@@ -154,9 +155,15 @@ export class Services {
       }
       const stream = new StreamEntry(client, socket);
       try {
+        // Several addresses were tried at once: only the one that has answered gets the bytes.
+        if (command.data !== undefined) {
+          this.loop.touch();
+          queueAll(socket, command.data);
+          this.loop.wake();
+        }
         return { kind: 'connected', ...stream.open() };
       } catch (error) {
-        stream.abort(); // no handle is free
+        stream.abort(); // no handle is free, or no room for the data
         throw error;
       }
     });

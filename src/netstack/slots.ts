@@ -264,5 +264,6 @@ export class Slots {
   close(): void {
     for (const rings of [...this.#rings]) rings.free();
     for (const server of this.#servers) if (server !== null) server.ring();
+    this.control.retire();
   }
 }

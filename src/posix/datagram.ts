@@ -7,7 +7,7 @@ import type { IpAddress } from '../wire/address.ts';
 import { contextOf, readAddress, type SockAddr, sockAddr, unspecifiedOf } from './address.ts';
 import { LINUX as L } from './constants.ts';
 import { readError, wantsErrors } from './error-queue.ts';
-import { gather, type Reading, scatter, type Writing } from './message.ts';
+import { gather, type PacketInfo, type Reading, scatter, type Writing } from './message.ts';
 import { type Membership, memberInterface, setMembership } from './multicast-options.ts';
 import { DATAGRAM_BUFFER, type Option, OptionStore, type OptionValue } from './options.ts';
 import { PORT_FIRST, PORT_LAST } from './ports.ts';
@@ -225,7 +225,7 @@ export class DatagramSocket implements PosixSocket {
         else if (level === L.SOL_IPV6 && type === L.IPV6_HOPLIMIT && value >= 0 && value <= 255) core.ttl = value;
         else if (level === L.SOL_IP && type === L.IP_TOS) core.tos = value & 0xff;
         else if (level === L.SOL_IPV6 && type === L.IPV6_TCLASS) core.tos = value & 0xff;
-        else if (isInfo && info !== undefined) from = info.address.isUnspecified ? null : info.address;
+        else if (isInfo && info !== undefined) from = senderOf(info);
         else throw new NetError('EINVAL', 'sendmsg');
       }
       return core.send(bytes, to, from);
@@ -321,6 +321,12 @@ export class DatagramSocket implements PosixSocket {
     const send = options.number(L.SOL_SOCKET, L.SO_SNDBUF) || DATAGRAM_BUFFER;
     return [Math.max(0, this.#core.peekLength()), receive, 0, send, 0, 0, 0, 0, 0];
   }
+}
+
+/** The address that IP_PKTINFO names; that of a link is the one of its interface. Null: none. */
+function senderOf({ address, ifindex }: PacketInfo): IpAddress | null {
+  if (address.isUnspecified) return null;
+  return address.lacksZone && ifindex > 0 ? address.withZone(ifindex) : address;
 }
 
 interface Target {

@@ -324,7 +324,8 @@ export class StreamSocket implements PosixSocket {
     const core = this.#core;
     const state = this.#state;
     const untold = this.#pendingError;
-    const isLost = state !== CLOSED && state !== LISTEN && state !== CLOSING && state !== LAST_ACK;
+    const isOpen = state !== CLOSED && state !== LISTEN && state !== CLOSING && state !== LAST_ACK;
+    const isLost = isOpen || this.#deferred !== null;
     core.owner = null;
     core.abort();
     core.release();
@@ -356,7 +357,7 @@ export class StreamSocket implements PosixSocket {
     if (this.#hasEnded) return true;
     this.#throwError('recv');
     if ((this.#shutHalves & RECEIVING) !== 0) return true;
-    if (this.#state === CLOSED) throw new NetError('ENOTCONN', 'recv');
+    if (this.#state === CLOSED && this.#deferred === null) throw new NetError('ENOTCONN', 'recv');
     return false;
   }
 
@@ -432,8 +433,8 @@ export class StreamSocket implements PosixSocket {
 
   shutdown(bits: number): void {
     const state = this.#state;
-    if (state === LISTEN || state === SYN_SENT) {
-      if (state === SYN_SENT || (bits & RECEIVING) !== 0) this.#disconnect();
+    if (state === LISTEN || state === SYN_SENT || this.#deferred !== null) {
+      if (state !== LISTEN || (bits & RECEIVING) !== 0) this.#disconnect();
       return;
     }
     this.#shut |= bits;
@@ -447,7 +448,8 @@ export class StreamSocket implements PosixSocket {
   close(): void {
     const core = this.#core;
     const { onoff, linger } = this.options.linger;
-    if (onoff !== 0 && linger === 0) core.abort();
+    // RFC 9293 §3.10.4, SYN-SENT: what was to go with the SYN, or behind it, is lost.
+    if ((onoff !== 0 && linger === 0) || this.#state === SYN_SENT) core.abort();
     core.release();
     core.owner = null;
     this.#leaveClaim();

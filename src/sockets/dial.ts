@@ -42,8 +42,8 @@ export async function dial(
   return stream;
 }
 
-/** @throws RangeError where the send buffer has no room for all of it */
-function queueAll(socket: TcpSocket, data: Uint8Array): void {
+/** Queues the first bytes. @throws RangeError where the send buffer has no room for all of it: the socket is gone then */
+export function queueAll(socket: TcpSocket, data: Uint8Array): void {
   const taken = socket.send(data);
   if (taken === data.length) return;
   socket.abort();

@@ -45,7 +45,7 @@ export class UdpSocket implements Notified {
   readonly #source = new Source();
   #local: IpAddress | null = null;
   #localName = '';
-  #fromHost = '';
+  #fromHost: string | null = null;
   #from: IpAddress | null = null;
   #isClosed = false;
   #toHost = '';
@@ -238,7 +238,7 @@ export class UdpSocket implements Notified {
   #sender(to: Destination | undefined): IpAddress | null {
     const text = to?.localAddress;
     if (text === undefined) return null;
-    if (text === this.#localName) return this.#local; // what was asked last
+    if (text === this.#localName && this.#local !== null) return this.#local; // what was asked last
     if (text !== this.#fromHost) {
       const address = this.#loop.parseAddress(text);
       if (address === null)

@@ -102,6 +102,8 @@ function acknowledge(c: Connection, ack: Seq, acked: Acked): void {
   c.softError = null;
   c.keepAliveProbes = 0;
   takeOff(c, ack, acked);
+  // The text of a SYN that crossed the peer's: it was about to be sent again.
+  if (seqLt(c.sndNxt, ack)) c.sndNxt = ack;
   if (!c.useSack && c.sackedBytes > 0) forgetDuplicates(c, advance, acked);
   c.sndUna = ack;
   if (c.probedMtu !== 0) probeArrived(c);

@@ -17,7 +17,7 @@ import { type FastOpenState, isEarly } from './fast-open.ts';
 import { ackSent } from './quick-ack.ts';
 import { offeredWindow } from './receive.ts';
 import { timestampNow } from './rtt.ts';
-import { type Seq, seqAdd, seqDiff } from './seq.ts';
+import { type Seq, seqAdd, seqDiff, seqMax } from './seq.ts';
 import { shiftOf } from './settings.ts';
 import type { Tcp } from './tcp.ts';
 import { traceOut } from './trace.ts';
@@ -177,10 +177,14 @@ export function emitSyn(c: Connection, flags: number): boolean {
     c.dataSegsOut++;
   }
   // RFC 7323 §2.2: the window of a SYN is never scaled.
-  const wnd = Math.min(settings.linux ? c.rxBytes : settings.receiveBufferBytes, 0xffff);
+  // What came with the peer's SYN takes room already; Linux has more than it offers.
+  const room = settings.linux ? c.rxBytes : Math.max(0, settings.receiveBufferBytes - c.readable);
+  const wnd = Math.min(room, 0xffff);
   const ecn = isAnswer ? synAckFlags(c) : synFlags(c);
   wire.emit(memory.dv, p, c.portsOut, c.iss, isAnswer ? c.rcvNxt : 0, header, flags | ecn, wnd);
-  c.rcvAdv = seqAdd(c.rcvNxt, settings.linux && !isPassive ? c.rxBytes : wnd);
+  const edge = seqAdd(c.rcvNxt, settings.linux && !isPassive ? c.rxBytes : wnd);
+  // RFC 9293 §3.8.6, SHLD-14: data sent before the handshake was done may have offered more.
+  c.rcvAdv = isEarly(c) ? seqMax(c.rcvAdv, edge) : edge;
   acknowledged(c);
   if (!isPassive || !settings.linux) c.segsOut++; // Linux counts no SYN-ACK of a listener's
   if (c.trace !== null) traceOut(c, c.iss, flags | ecn, text, wnd);

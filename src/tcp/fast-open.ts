@@ -7,7 +7,7 @@
  */
 import type { IpAddress } from '../wire/address.ts';
 import * as wire from '../wire/tcp.ts';
-import type { Connection } from './connection.ts';
+import { type Connection, mssOf } from './connection.ts';
 import { SipHash, swapBytes } from './isn.ts';
 import type { Listener } from './listener.ts';
 import type { TcpSettings } from './settings.ts';
@@ -84,7 +84,8 @@ export class FastOpen {
   room(c: Connection): number {
     if (!this.knows(c.remote, c.settings)) return 0;
     const mss = this.#servers.get(c.remote.toString())?.mss || c.advertisedMss;
-    return Math.max(0, Math.min(c.advertisedMss, mss) - OPTIONS_ROOM);
+    const onPath = mssOf(c.path.mtu, c.local.isV4, c.settings.mssMax);
+    return Math.max(0, Math.min(c.advertisedMss, onPath, mss) - OPTIONS_ROOM);
   }
 
   /** What the SYN of `c` asks for, and how much of what is queued goes with it: RFC 7413 §4.2.1. */
@@ -132,14 +133,13 @@ export class FastOpen {
   // A server.
 
   /**
-   * Judges a SYN: RFC 7413 §4.1.2, §4.2.1, in Linux's order. Where the connection may be handed out at once the result is true;
+   * Judges a SYN with text, or the option: RFC 7413 §4.1.2, §4.2.1, in Linux's order. Where the connection may be handed out at once the result is true;
    * a cookie for the SYN-ACK stands in the state then left in `c`.
    */
   judge(c: Connection, segment: wire.Segment): boolean {
     const { settings } = c;
     const { stats } = this.#tcp.context;
     const asked = segment.fastOpenLength;
-    if (asked < 0 && segment.length === 0) return false;
     const state = new FastOpenState();
     c.fastOpen = state;
     state.isExperimental = segment.isFastOpenExperimental;
@@ -169,10 +169,10 @@ export class FastOpen {
   #cookie(c: Connection, index: number): Uint8Array {
     const hash = this.#keys(c.settings.fastOpenKey)[index]!;
     const words = this.#words;
-    const isV4 = c.local.isV4;
-    const parts = isV4
-      ? [c.remote.d, c.local.d]
-      : [c.remote.a, c.remote.b, c.remote.c, c.remote.d, c.local.a, c.local.b, c.local.c, c.local.d];
+    const [remote, local] = [c.remote.withZone(0), c.local.withZone(0)];
+    const parts = local.isV4
+      ? [remote.d, local.d]
+      : [remote.a, remote.b, remote.c, remote.d, local.a, local.b, local.c, local.d];
     // Addresses as they stand on the wire, read as little-endian words.
     for (const [i, part] of parts.entries()) words[i] = swapBytes(part);
     const low = hash.hash(words.subarray(0, parts.length));

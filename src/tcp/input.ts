@@ -172,6 +172,7 @@ function arriveReset(c: Connection, segment: wire.Segment): void {
   }
   c.context.stats.tcpResetsIn++;
   if (c.state === SYN_RECEIVED) {
+    if (isEarly(c)) c.fastOpen!.early!.resetEarly();
     // A passive open goes back to LISTEN without a word to the user; an active one was refused.
     c.tcp.remove(c, isEarly(c) ? 'ECONNRESET' : c.listener === null ? 'ECONNREFUSED' : null);
   } else {
@@ -227,7 +228,7 @@ function arriveInSynSent(c: Connection, segment: wire.Segment, packet: Packet): 
     c.ackNow = true;
     established(c);
     // Without Fast Open Linux lets it come again.
-    if (!c.settings.linux || (c.fastOpen !== null && c.fastOpen.option !== null)) textOfSyn(c, segment, packet);
+    if (!c.settings.linux || hasSpokenOfFastOpen(c)) textOfSyn(c, segment, packet);
   } else {
     c.transition('receive-syn'); // simultaneous open: MUST-10
     c.sndNxt = c.iss;
@@ -235,6 +236,10 @@ function arriveInSynSent(c: Connection, segment: wire.Segment, packet: Packet): 
   }
   c.tcp.ready(c);
 }
+
+/** Our SYN had the option, or text. */
+const hasSpokenOfFastOpen = ({ fastOpen }: Connection): boolean =>
+  fastOpen !== null && (fastOpen.option !== null || fastOpen.synBytes > 0);
 
 /** RFC 9293 §3.10.7.3: text and FIN that came with the SYN-ACK are "queued for processing after ESTABLISHED", which is now. */
 function textOfSyn(c: Connection, segment: wire.Segment, packet: Packet): void {

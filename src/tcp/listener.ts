@@ -30,6 +30,11 @@ const SYN_QUEUE_MIN = 256;
  */
 const STALE_ANSWERED_MS = 250;
 const STALE_HELD_MS = 3000;
+/**
+ * RFC 7413 §5.1: the limit guards against SYNs under others' addresses. Those others answer our SYN-ACK with a RST: what it
+ * ended counts for so long, or there would be no limit. What Linux does.
+ */
+const RESET_MS = 60_000;
 /** So many of the oldest are looked at for one. */
 const STALE_LOOKS = 16;
 
@@ -54,6 +59,8 @@ export class Listener {
   readonly #halfOpen = new Map<Connection, number>();
   /** Handed out, or waiting to be, before their handshake is done. */
   readonly #early = new Set<Connection>();
+  /** Until when those count that were reset, ms; the oldest first, and no more than may be handed out. */
+  readonly #earlyResets: number[] = [];
   #accepted: Connection[] = [];
 
   constructor(
@@ -175,12 +182,12 @@ export class Listener {
   /** RFC 7413 §4.2.1: the cookie of a SYN is good: its text is taken, and the connection waits to be accepted at once. */
   #openFast(c: Connection, syn: wire.Segment): void {
     const { fastOpen, context } = this.tcp;
-    if (!fastOpen.judge(c, syn)) return;
-    if (this.#early.size >= this.#earlyMax) {
-      context.stats.tcpFastOpenOverflows++;
-      c.fastOpen = null; // as if it had not been asked for
+    if (syn.fastOpenLength < 0 && syn.length === 0) return;
+    if (this.#isEarlyFull()) {
+      context.stats.tcpFastOpenOverflows++; // and nothing else: as if Fast Open had not been asked for
       return;
     }
+    if (!fastOpen.judge(c, syn)) return;
     if (!takeSynText(c, syn)) {
       fastOpen.refuse(c);
       return;
@@ -191,6 +198,17 @@ export class Listener {
     this.#halfOpen.delete(c);
     this.#accepted.push(c);
     this.socket.report(ACCEPTABLE);
+  }
+
+  #isEarlyFull(): boolean {
+    const resets = this.#earlyResets;
+    while (resets.length > 0 && resets[0]! <= this.tcp.context.nowMs) resets.shift();
+    return this.#early.size + resets.length >= this.#earlyMax;
+  }
+
+  /** One handed out early is reset: it counts for a while yet. */
+  resetEarly(): void {
+    this.#earlyResets.push(this.tcp.context.nowMs + RESET_MS);
   }
 
   /** The handshake of `c` is done, or `c` is gone. */

@@ -7,9 +7,11 @@
 import { believedMtu, FLOOR_V4 } from '../iface/path-mtu.ts';
 import type { IpAddress } from '../wire/address.ts';
 import type { Connection } from './connection.ts';
+import { isEarly } from './fast-open.ts';
 import { resendAll } from './recovery.ts';
+import { repeatSyn } from './send.ts';
 import { type Seq, seqDiff } from './seq.ts';
-import { isSynchronized } from './state.ts';
+import { isSynchronized, SYN_SENT } from './state.ts';
 
 /** A router dropped a packet of `length` bytes of ours that began with sequence number `quoted`. */
 export function packetTooBig(c: Connection, remote: IpAddress, quoted: Seq, reported: number, length: number): void {
@@ -35,6 +37,11 @@ export function packetTooBig(c: Connection, remote: IpAddress, quoted: Seq, repo
  * congestion, so the window stays as it is.
  */
 export function resendAfterMtuChange(c: Connection): void {
-  if (!isSynchronized(c.state) || c.sndUna === c.sndMax) return;
-  resendAll(c);
+  if (c.sndUna === c.sndMax) return;
+  if (isSynchronized(c.state) || isEarly(c)) resendAll(c);
+  // The text of a SYN: RFC 7413 §4.2.1: the SYN goes again alone, at once as on Linux.
+  else if (c.state === SYN_SENT && c.fastOpen !== null && c.fastOpen.synBytes > 0 && c.retransmits === 0) {
+    c.isTiming = false; // Karn's algorithm
+    repeatSyn(c);
+  }
 }

@@ -95,10 +95,9 @@ export function output(c: Connection): number {
 
 function outputHandshake(c: Connection): number {
   if (c.sndNxt !== c.iss) {
-    // RFC 7413 §4.2.1: "the server MAY send data" before the handshake is done.
-    if (isEarly(c) && (c.tx !== null || c.finQueued)) sendData(c);
+    const stopped = isEarly(c) ? outputEarly(c) : IDLE;
     if (c.ackNow) emitSegment(c, c.sndNxt, 0, wire.ACK);
-    return IDLE;
+    return stopped;
   }
   if (c.state !== SYN_SENT && c.state !== SYN_RECEIVED) return IDLE;
   if (!emitSyn(c, c.state === SYN_SENT ? wire.SYN : wire.SYN | wire.ACK)) {
@@ -118,9 +117,16 @@ function outputHandshake(c: Connection): number {
   return IDLE;
 }
 
+/** RFC 7413 §4.2.1: "the server MAY send data" before the handshake is done. */
+function outputEarly(c: Connection): number {
+  const stopped = c.lostBytes > c.retransBytes ? retransmitLost(c) : IDLE;
+  return stopped === IDLE && (c.tx !== null || c.finQueued) ? sendData(c) : stopped;
+}
+
 /** Sends the SYN or SYN-ACK again. */
 export function repeatSyn(c: Connection): void {
-  if (!isEarly(c)) {
+  // One that memory had no frame for was never sent.
+  if (!isEarly(c) || c.sndMax === c.iss) {
     c.sndNxt = c.iss;
     c.tcp.ready(c);
     return;

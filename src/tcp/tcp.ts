@@ -347,7 +347,7 @@ export class Tcp implements StreamTransport {
     const hasChanged = path.mtu !== c.path.mtu;
     path.flowLabel = c.path.flowLabel;
     c.path = path;
-    if (hasChanged && isSynchronized(c.state)) c.fitMss(); // before, the SYN decides
+    if (hasChanged && (isSynchronized(c.state) || isEarly(c))) c.fitMss(); // before, the SYN decides
     return true;
   }
 

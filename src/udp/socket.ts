@@ -157,13 +157,18 @@ export class UdpSocket implements Changed, Flow {
   ): boolean {
     this.#throwError('send');
     if (to === null && !this.#isConnected) throw new NetError('ENOTCONN', 'send');
-    const address = to === null ? this.remote : this.#udp.ip.zoned(to.address, this.local);
     const port = to?.port ?? this.remotePort;
     checkPort(port, 1);
+    const own = from === null ? null : this.#checkSource(from);
+    const address = to === null ? this.remote : this.#udp.ip.zoned(to.address, own ?? this.local);
+    if (own !== null && own.isV4 !== address.isV4) {
+      const detail = `${own} and ${address} are of two families`;
+      throw new NetError('EINVAL', 'send', { address: address.toString(), port, detail });
+    }
     if (this.ipv6Only && address.isV4)
       throw new NetError('EAFNOSUPPORT', 'send', { address: address.toString(), port });
     if (this.#port === 0) this.bind();
-    const path = this.#pathFor(address, from === null ? null : this.#checkSource(from));
+    const path = this.#pathFor(address, own);
     if (path === null) throw new NetError('ENETUNREACH', 'send', { address: address.toString(), port });
     this.#checkBroadcast(address, 'send');
     const header = (address.isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH) + wire.HEADER_LENGTH;
@@ -177,11 +182,12 @@ export class UdpSocket implements Changed, Flow {
     return this.#udp.output(path, data, address, this.#port, port, ttl, this.tos, this.multicastLoopback, mode, fits);
   }
 
-  /** Nobody sends from the address of a group, or of everybody: RFC 1122 §3.2.1.3. Then it is as if none were named. */
+  /** Nobody sends from no address, a group's or everybody's: RFC 1122 §3.2.1.3. Then it is as if none were named. */
   #checkSource(from: IpAddress): IpAddress | null {
     const { ip } = this.#udp;
-    if (ip.isLocalAddress(from)) return from;
-    if (from.isMulticast || from.isLimitedBroadcast || ip.isBroadcast(from)) return null;
+    const own = ip.zoned(from);
+    if (ip.isLocalAddress(own)) return own;
+    if (from.isUnspecified || from.isMulticast || from.isLimitedBroadcast || ip.isBroadcast(from)) return null;
     throw new NetError('EADDRNOTAVAIL', 'send', { address: from.toString() });
   }
 

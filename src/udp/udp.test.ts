@@ -256,3 +256,28 @@ test('udp: with memory full nothing is sent and nothing taken, and all is well a
   stack.close();
   assert.equal(memory.usedBytes, 0);
 });
+
+test('an address of ours to send from: that of a link takes the destination to its link, and both are of one family', () => {
+  const { stack, device, lines } = rig();
+  const other = new PeerDevice('ip');
+  const iface = stack.addInterface(other, { addresses: [Cidr.parse('fe80::9/64')] });
+  const socket = stack.udpSocket();
+  const to = { address: IpAddress.parse('fe80::2'), port: 53 };
+  assert.equal(socket.send(new Uint8Array(1), to, IpAddress.parse('fe80::9')), true);
+  assert.equal(socket.send(new Uint8Array(1), to, IpAddress.parse('fe80::9').withZone(iface.index)), true);
+  stack.poll(1000);
+  assert.equal(other.sent.filter((bytes) => bytes[6] === PROTOCOL_UDP).length, 2);
+  lines();
+  assert.equal(socket.send(new Uint8Array(1), { address: REMOTE, port: 53 }, IpAddress.parse('::')), true);
+  const remotes = [REMOTE, LOCAL].map((address) => ({ address, port: 53 }));
+  for (const remote of remotes) {
+    assert.throws(() => socket.send(new Uint8Array(1), remote, IpAddress.parse('fd00::1')), { code: 'EINVAL' });
+  }
+  assert.throws(() => socket.send(new Uint8Array(1), { address: IpAddress.parse('fd00::2'), port: 53 }, LOCAL), {
+    code: 'EINVAL',
+  });
+  stack.close();
+  device.close();
+  other.close();
+  assert.equal(stack.memory.usedBytes, 0);
+});
