@@ -1,7 +1,7 @@
 /** A capture file on disk: records are gathered and written in large pieces. @module */
 import { closeSync, openSync, writevSync } from 'node:fs';
 import type { CaptureFormat, CaptureSink } from '../phy/index.ts';
-import { CommandError } from './command.ts';
+import { CommandError, reasonOf } from './command.ts';
 
 /** Bytes gathered before they are written. */
 const GATHER_BYTES = 1 << 18;
@@ -9,8 +9,6 @@ const GATHER_BYTES = 1 << 18;
 const GATHER_RECORDS = 1000;
 /** Milliseconds after which what was gathered is written, so that the file can be watched. */
 const FLUSH_MS = 200;
-
-const reason = (error: unknown): string => (error as Error).message.replace(/^[A-Z]+: /, '').replace(/,.*$/s, '');
 
 /** The file of `--pcap`: classic pcap where the name ends so, else pcapng. */
 export class CaptureFile implements CaptureSink {
@@ -34,7 +32,7 @@ export class CaptureFile implements CaptureSink {
     try {
       this.#fd = openSync(path, 'w');
     } catch (error) {
-      throw new CommandError(`cannot write the capture to ${path}: ${reason(error)}`);
+      throw new CommandError(`cannot write the capture to ${path}: ${reasonOf(error)}`);
     }
     this.#timer = setInterval(() => this.#flush(), FLUSH_MS).unref();
   }
@@ -60,7 +58,7 @@ export class CaptureFile implements CaptureSink {
       writeAll(this.#fd, records);
     } catch (error) {
       this.#end();
-      this.#onFailure(`the capture ends here, cannot write to ${this.#path}: ${reason(error)}`);
+      this.#onFailure(`the capture ends here, cannot write to ${this.#path}: ${reasonOf(error)}`);
     }
   }
 

@@ -22,6 +22,10 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
+/** Why the file system refused, in its words: without the code in front, and without the call and the path behind. */
+export const reasonOf = (error: unknown): string =>
+  (error as Error).message.replace(/^[A-Z]+: /, '').replace(/,.*$/s, '');
+
 /** An operation that failed; the message says what to do. */
 export class CommandError extends Error {
   override readonly name = 'CommandError';

@@ -143,6 +143,8 @@ async function runClient(values: Values): Promise<number> {
   const exchange: string[] = [];
   let found: Configuration | null = null;
   const signal = untilSignal();
+  const stop = new AbortController();
+  void signal.then(() => stop.abort(new CommandError('ended by a signal before there was an address')));
   const wire = await client.openWire('dhcp', settings);
   const onDhcp = (event: DhcpEvent): void => {
     const line = describe(event, wire.tun.name);
@@ -157,7 +159,7 @@ async function runClient(values: Values): Promise<number> {
   const endScenario = wire.beginScenario(host.clock);
   const state = host.autoconfig()!.dhcp!;
   try {
-    await host.configured({ timeout });
+    await host.configured({ timeout, signal: stop.signal });
     if (values.watch === true) await signal;
   } finally {
     endScenario();

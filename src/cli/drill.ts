@@ -1,5 +1,13 @@
 /** `ethertype drill`: packet scripts in packetdrill's language, each against a stack of its own in virtual time. @module */
-import { formatFailure, PROFILE_NAMES, type ProfileName, SCRIPT_OPTIONS, type ScriptResult } from '../sim/index.ts';
+import { readDrillOptions } from '../sim/drill/options.ts';
+import {
+  formatFailure,
+  PROFILE_NAMES,
+  type ProfileName,
+  SCRIPT_OPTIONS,
+  ScriptError,
+  type ScriptResult,
+} from '../sim/index.ts';
 import { readInteger, readOptions } from './args.ts';
 import { type Command, UsageError } from './command.ts';
 import { findScripts } from './drill/files.ts';
@@ -52,6 +60,15 @@ function readDefines(texts: readonly string[]): Record<string, string> {
   );
 }
 
+/** What is wrong here would be wrong in every script. */
+function checkOptions(options: readonly (readonly [name: string, value: string])[]): void {
+  try {
+    readDrillOptions(options.map(([name, value]) => ({ name, value, at: { line: 1, column: 1 } })));
+  } catch (error) {
+    throw error instanceof ScriptError ? new UsageError(error.message) : error;
+  }
+}
+
 function readArguments(args: string[]) {
   const scriptOptions = Object.fromEntries(SCRIPT_OPTIONS.map((name) => [name, { type: 'string' as const }]));
   // An option without a value, such as --strict_segments, is on.
@@ -71,6 +88,7 @@ function readArguments(args: string[]) {
   if (positionals.length === 0) throw new UsageError('a script is needed: a file, a folder or a pattern');
   const texts = values as Readonly<Record<string, string | undefined>>;
   const options = SCRIPT_OPTIONS.flatMap((name) => (texts[name] === undefined ? [] : [[name, texts[name]] as const]));
+  checkOptions(options);
   const job: Job = {
     profile: readProfile(values.profile as string | undefined),
     defines: readDefines((values.define ?? []) as string[]),

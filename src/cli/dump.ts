@@ -1,4 +1,5 @@
 /** `ethertype dump`: what tcpdump does, of an interface or of a file. @module */
+import { statSync } from 'node:fs';
 import { readInteger, readOptions } from './args.ts';
 import { type Command, UsageError } from './command.ts';
 import { compile, FilterError } from './dump/filter.ts';
@@ -68,6 +69,16 @@ function readFilter(words: readonly string[]): Predicate {
   }
 }
 
+/** Whether both are one file: writing begins by emptying it. */
+function isSameFile(read: string, write: string): boolean {
+  try {
+    const [from, to] = [statSync(read), statSync(write)];
+    return from.isFile() && from.dev === to.dev && from.ino === to.ino;
+  } catch {
+    return false; // one of them is missing, or a dash
+  }
+}
+
 const isColored = (when: (typeof COLORS)[number]): boolean =>
   when === 'auto' ? process.stdout.isTTY === true && !process.env.NO_COLOR : when === 'always';
 
@@ -82,6 +93,9 @@ async function run(args: string[]): Promise<number> {
   const time = values['no-time'] === true ? 'none' : choose('time', STYLES, values.time);
   const color = isColored(choose('color', COLORS, values.color));
   const accept = readFilter(positionals);
+  if (read !== undefined && write !== null && isSameFile(read, write)) {
+    throw new UsageError(`expected two files, got ${write} to read and to write`);
+  }
   const session = new Session({ accept, count, write, time, color, json, tree, hex });
   try {
     if (read !== undefined) readFile(read, session);

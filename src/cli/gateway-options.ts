@@ -1,5 +1,5 @@
 /** What `run` and `proxy` share: rules, published ports, names. @module */
-import { createWriteStream, readFileSync, type WriteStream } from 'node:fs';
+import { createWriteStream, openSync, readFileSync, type WriteStream } from 'node:fs';
 import {
   type FlowRecord,
   formatFlow,
@@ -15,7 +15,7 @@ import {
   type Upstream,
 } from '../proxy/index.ts';
 import { readIp } from './args.ts';
-import { CommandError, UsageError } from './command.ts';
+import { CommandError, reasonOf, UsageError } from './command.ts';
 
 export const GATEWAY_OPTIONS = {
   allow: { type: 'string', multiple: true },
@@ -152,7 +152,7 @@ function readDocument(path: string): PolicyDocument {
     if (typeof document === 'object' && document !== null) return document as PolicyDocument;
     throw new Error('expected an object');
   } catch (error) {
-    throw new CommandError(`cannot read the policy in ${path}: ${(error as Error).message}`);
+    throw new CommandError(`cannot read the policy in ${path}: ${reasonOf(error)}`);
   }
 }
 
@@ -181,10 +181,21 @@ function readHost(text: string): [string, string] {
   return [text.slice(0, at), text.slice(at + 1)];
 }
 
-/** What is said of flows: those denied, or over a limit, to people; all of them to the file of `--log`. */
+function openLog(file: string): WriteStream {
+  try {
+    return createWriteStream(file, { fd: openSync(file, 'a') });
+  } catch (error) {
+    throw new CommandError(`cannot write the log to ${file}: ${reasonOf(error)}`);
+  }
+}
+
+/**
+ * What is said of flows: those denied, or over a limit, to people; all of them to the file of `--log`.
+ * @throws CommandError where that cannot be written
+ */
 export function flowWriter(file: string | undefined, say: (line: string) => void) {
-  const log: WriteStream | null = file === undefined ? null : createWriteStream(file, { flags: 'a' });
-  log?.on('error', (error) => say(`the log ends here: ${error.message}`));
+  const log: WriteStream | null = file === undefined ? null : openLog(file);
+  log?.on('error', (error) => say(`the log ends here: ${reasonOf(error)}`));
   const onFlow = (record: FlowRecord): void => {
     log?.write(`${JSON.stringify(record)}\n`);
     if (record.verdict === 'deny' || record.result === OVER_LIMIT) say(formatFlow(record));

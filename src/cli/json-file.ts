@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Cidr, IpAddress, MacAddress } from '../index.ts';
 import { type FaultSettings, NO_FAULTS, resolveFaults } from '../phy/faults.ts';
 import { nearest } from './args.ts';
-import { CommandError, UsageError } from './command.ts';
+import { CommandError, reasonOf, UsageError } from './command.ts';
 
 /** Bytes of a file, at most. */
 const BYTES_MAX = 16 << 20;
@@ -163,9 +163,7 @@ export function readJsonFile(path: string): JsonNode {
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    throw new CommandError(
-      `cannot read ${path}: ${(error as Error).message.replace(/^[A-Z]+: /, '').replace(/,.*$/s, '')}`,
-    );
+    throw new CommandError(`cannot read ${path}: ${reasonOf(error)}`);
   }
   if (text.length > BYTES_MAX) throw new UsageError(`${path}: expected at most ${BYTES_MAX} bytes, got ${text.length}`);
   try {

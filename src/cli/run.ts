@@ -1,7 +1,7 @@
 /** `ethertype run`: a program in a network of its own, every flow of which this stack relays under rules. @module */
 import { runInNamespace } from '../linux/namespace.ts';
 import { Gateway, NETWORK } from '../proxy/index.ts';
-import { readInteger, readOptions } from './args.ts';
+import { readInteger, readOptions, readPercent } from './args.ts';
 import { type Command, UsageError } from './command.ts';
 import { FAULT_OPTIONS, FAULT_USAGE, type FaultPlan, readFaults } from './fault-options.ts';
 import { flowWriter, GATEWAY_OPTIONS, GATEWAY_USAGE, type GatewaySettings, readGateway } from './gateway-options.ts';
@@ -53,6 +53,7 @@ function readSettings(args: string[]): Settings {
   const command = end < 0 ? [] : args.slice(end + 1);
   const { values } = readOptions(end < 0 ? args : args.slice(0, end), OPTIONS);
   const { loss, drop = loss } = values;
+  readPercent('loss', loss); // what is wrong with it is said under its own name
   if (loss !== undefined && drop !== loss) throw new UsageError('expected one of --loss and --drop, got both');
   if (command.length === 0) throw new UsageError('expected a command behind --, like ethertype run -- curl URL');
   return {
@@ -70,6 +71,7 @@ const complain = (message: string): void => void process.stderr.write(`ethertype
 async function run(args: string[]): Promise<number> {
   const settings = readSettings(args);
   const watch = new UseWatch(settings.stats);
+  const { onFlow, close } = flowWriter(settings.log, complain);
   const recorder = openRecorder(settings.pcap, complain);
   const space = await runInNamespace({
     command: settings.command,
@@ -80,7 +82,6 @@ async function run(args: string[]): Promise<number> {
     nameServers: [NETWORK.resolver[0]],
   });
   const { device, explain, beginScenario } = wrap(space.device, { name: 'tap0', recorder, faults: settings.faults });
-  const { onFlow, close } = flowWriter(settings.log, complain);
   let gateway: Gateway;
   try {
     gateway = await Gateway.start({ ...settings.gateway, device, onFlow });

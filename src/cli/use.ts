@@ -1,7 +1,7 @@
 /** What a gateway and its process have in use, for `--stats` and for the check at the end. @module */
 import { appendFileSync, readdirSync } from 'node:fs';
 import type { Gateway, GatewayUse } from '../proxy/index.ts';
-import { CommandError } from './command.ts';
+import { CommandError, reasonOf } from './command.ts';
 
 /** What is in use at one moment. */
 export interface Use extends GatewayUse {
@@ -37,7 +37,7 @@ export class UseWatch {
     try {
       appendFileSync(this.#file, text);
     } catch (error) {
-      throw new CommandError(`--stats: ${(error as Error).message}`);
+      throw new CommandError(`cannot write the statistics to ${this.#file}: ${reasonOf(error)}`);
     }
   }
 

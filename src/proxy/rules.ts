@@ -88,7 +88,7 @@ function readPrefix(target: string): Cidr | null {
 
 function readName(text: string, name: string): string {
   const plain = name.replace(/\.$/, '').toLowerCase();
-  if (!isName(plain.replace(/^\*\./, '')) || /[/*:[\]=]/.test(plain.replace(/^\*\./, ''))) {
+  if (!isName(plain.replace(/^\*\./, '')) || /[\s/*:[\]=]/.test(plain.replace(/^\*\./, ''))) {
     wrong(text, `${name} is no address, no prefix and no name`);
   }
   return plain;

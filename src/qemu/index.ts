@@ -2,7 +2,7 @@
  * The wire of a virtual machine: QEMU's `-netdev stream`, Ethernet frames with their length in front over a UNIX or TCP
  * socket (`-netdev stream,id=n,server=off,addr.type=unix,addr.path=PATH`), as passt and gvproxy speak it, too. @module
  */
-import { unlinkSync } from 'node:fs';
+import { lstatSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { QueueDevice } from '../phy/queue-device.ts';
 
@@ -115,7 +115,9 @@ export async function listenQemu(place: QemuPlace, onSocket: (socket: Socket) =>
     return await listen(place, onSocket);
   } catch (error) {
     const isTaken = (error as { code?: string }).code === 'EADDRINUSE';
-    if (typeof place !== 'string' || !isTaken || (await failureAt(place)) !== 'ECONNREFUSED') throw error;
+    if (typeof place !== 'string' || !isTaken) throw error;
+    // A file that is no socket refuses connections too, and is not ours to remove.
+    if (!lstatSync(place).isSocket() || (await failureAt(place)) !== 'ECONNREFUSED') throw error;
     unlinkSync(place);
     return listen(place, onSocket);
   }

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
-import { FrameReader } from './index.ts';
+import { FrameReader, listenQemu } from './index.ts';
 
 const frame = (length: number, fill: number): Uint8Array => {
   const bytes = new Uint8Array(4 + length).fill(fill);
@@ -47,4 +50,19 @@ test('byte by byte; a frame that is not taken comes again; a length that cannot 
   assert.deepEqual(got, [20, 30]);
   assert.equal(reader.push(Uint8Array.of(0, 0, 0, 0)), 'bad');
   assert.equal(new FrameReader(() => true).push(Uint8Array.of(0, 1, 0, 19)), 'bad');
+});
+
+test('a file that is no socket stays, though nobody listens on it', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'et-qemu-'));
+  try {
+    const path = join(folder, 'notes.txt');
+    writeFileSync(path, 'mine');
+    await assert.rejects(
+      listenQemu(path, () => {}),
+      { code: 'EADDRINUSE' },
+    );
+    assert.equal(readFileSync(path, 'utf8'), 'mine');
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });

@@ -248,6 +248,15 @@ describe('dhcp client', { skip: skipReason('dnsmasq', 'dhcpd', 'tshark'), concur
       assert.match(result.stderr, /^ethertype dhcp: configured ETIMEDOUT: no address on tap0 after 1000 ms\n$/);
     }),
   );
+
+  test('no server, and Ctrl-C: it ends at once', options, () =>
+    withLan('10.9.0.1/24', async (lan) => {
+      const client = lan.space.spawn(process.execPath, MAIN, 'dhcp', '--tap', 'tap0');
+      await client.line(/^DHCPDISCOVER/);
+      assert.equal(await client.end(5000, 'SIGINT'), 1);
+      assert.equal(client.stderr, 'ethertype dhcp: ended by a signal before there was an address\n');
+    }),
+  );
 });
 
 describe('dhcp server', { skip: skipReason('dhclient', 'tshark') }, () => {

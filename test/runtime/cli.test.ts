@@ -1,7 +1,7 @@
 /** The tool as a user runs it: exit codes, one line on stderr where something is wrong, and never a stack trace. @module */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
@@ -114,6 +114,11 @@ describe('wrong usage: exit code 2', () => {
       /--profile: expected ethertype, linux, freebsd, got "plan9"/,
     ],
     ['a definition that is none', ['drill', '--define', '=5', 'a'], /--define: expected SYMBOL=VALUE, got "=5"/],
+    [
+      'an option of scripts that is wrong',
+      ['drill', '--mtu', 'big', 'a'],
+      /^ethertype drill: --mtu: expected an MTU up/,
+    ],
     ['no such number of jobs', ['drill', '--jobs', '0', 'a'], /--jobs: expected a whole number from 1 to 64, got "0"/],
     [
       'threads on a TAP',
@@ -129,6 +134,12 @@ describe('wrong usage: exit code 2', () => {
       'too many threads',
       ['server', '--tun', 'tun0', '--address', '10.0.0.2/24', '--threads', '65'],
       /--threads: expected a whole number from 1 to 64, got "?65/,
+    ],
+    ['a loss that is none', ['run', '--loss', '101', '--', 'true'], /^ethertype run: --loss: expected a percentage/],
+    [
+      'a rule whose name is two words',
+      ['run', '--allow', 'my host', '--', 'true'],
+      /^ethertype run: --allow: rule "my host": my host is no address, no prefix and no name/,
     ],
     ['an unknown option of bench', ['bench', '--frobnicate'], /^ethertype bench: .*--frobnicate/],
   ];
@@ -246,6 +257,41 @@ describe('drill', () => {
   });
   test('no such file', { timeout }, () => {
     assertLine(run('drill', join(folder, 'none.pkt')), 1, /none\.pkt: expected a script, a folder with \.pkt files/);
+  });
+});
+
+describe('files that cannot be read or written: exit code 1', () => {
+  const none = '/nonexistent/x';
+  const told = (what: string): RegExp =>
+    new RegExp(`^ethertype \\w+: cannot ${what} ${none}: no such file or directory\\n$`);
+  const rows: readonly (readonly [name: string, args: readonly string[], what: string])[] = [
+    ['a page', ['lab', '--html', none], 'write the page to'],
+    ['a log of run', ['run', '--log', none, '--', 'true'], 'write the log to'],
+    ['a log of proxy', ['proxy', '--tun', 'tun0', '--log', none], 'write the log to'],
+    ['statistics', ['run', '--stats', none, '--', 'true'], 'write the statistics to'],
+    ['a policy', ['run', '--policy', none, '--', 'true'], 'read the policy in'],
+  ];
+  for (const [name, args, what] of rows) {
+    test(name, { timeout }, () => assertLine({ ...run(...args), stdout: '' }, 1, told(what)));
+  }
+
+  test('dump does not write over what it reads', { timeout }, () => {
+    const folder = mkdtempSync(join(tmpdir(), 'et-dump-'));
+    try {
+      const path = join(folder, 'a.pcap');
+      writeFileSync(path, 'a capture');
+      symlinkSync(path, join(folder, 'b.pcap'));
+      for (const other of ['a.pcap', 'b.pcap']) {
+        assertLine(
+          run('dump', '-r', path, '-w', join(folder, other)),
+          2,
+          /expected two files, got .* to read and to write/,
+        );
+      }
+      assert.equal(readFileSync(path, 'utf8'), 'a capture');
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 });
 

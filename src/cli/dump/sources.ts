@@ -2,7 +2,7 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { openPacketCapture } from '../../linux/packet-capture.ts';
 import { CapturedPacket, CaptureError, type CaptureInterface, CaptureReader } from '../../pcap/index.ts';
-import { CommandError } from '../command.ts';
+import { CommandError, reasonOf } from '../command.ts';
 import { pause } from './output.ts';
 import type { Session } from './session.ts';
 
@@ -11,8 +11,6 @@ const PIECE_BYTES = 1 << 18;
 /** Milliseconds until an empty pipe that does not block is asked again. */
 const RETRY_MS = 2;
 const NO_COMMENTS: readonly string[] = [];
-
-const reason = (error: unknown): string => (error as Error).message.replace(/^[A-Z]+: /, '').replace(/,.*$/s, '');
 
 /**
  * Hands the packets of a file to `session`; `-` is standard input.
@@ -25,7 +23,7 @@ export function readFile(path: string, session: Session): void {
     if (path !== '-') fd = openSync(path, 'r');
     if (fstatSync(fd).isDirectory()) throw new Error('is a directory');
   } catch (error) {
-    throw new CommandError(`cannot read ${name}: ${reason(error)}`);
+    throw new CommandError(`cannot read ${name}: ${reasonOf(error)}`);
   }
   try {
     readPieces(fd, name, session);
@@ -62,7 +60,7 @@ function readPiece(fd: number, name: string): Uint8Array {
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === 'EOF') return piece.subarray(0, 0);
-      if (code !== 'EAGAIN') throw new CommandError(`cannot read ${name}: ${reason(error)}`);
+      if (code !== 'EAGAIN') throw new CommandError(`cannot read ${name}: ${reasonOf(error)}`);
       pause(RETRY_MS);
     }
   }

@@ -1,7 +1,7 @@
 /** `ethertype lab FILE`. @module */
 import { writeFileSync } from 'node:fs';
 import { CaptureFile } from '../capture-file.ts';
-import { CommandError, UsageError } from '../command.ts';
+import { CommandError, reasonOf, UsageError } from '../command.ts';
 import { readJsonFile } from '../json-file.ts';
 import { readScenario } from '../scenario.ts';
 import { runDeclared } from './declared.ts';
@@ -79,6 +79,6 @@ export function writePage(path: string, text: string): void {
   try {
     writeFileSync(path, text);
   } catch (error) {
-    throw new CommandError(`cannot write the page to ${path}: ${(error as Error).message}`);
+    throw new CommandError(`cannot write the page to ${path}: ${reasonOf(error)}`);
   }
 }
