@@ -215,8 +215,8 @@ async function runServer(values: Values): Promise<number> {
   const settings = client.readInterface(values);
   if (settings.kind !== 'tap') throw new UsageError('--server is for --tap: a TUN has no Ethernet');
   readPool(values.pool);
-  const signal = untilSignal();
   const { host, wire, close } = await client.openClient('dhcp', settings);
+  const signal = untilSignal();
   try {
     const server = serve(host, values);
     console.log(`ethertype dhcp: serving ${values.pool} on ${wire.tun.name}`);

@@ -155,9 +155,10 @@ async function run(args: string[]): Promise<number> {
   const timers: NodeJS.Timeout[] = [];
   let endScenario = (): void => {};
   const signals = ['SIGINT', 'SIGTERM'] as const;
-  for (const signal of signals) process.once(signal, session.end);
   try {
+    // Until there is an address there is nothing to leave: a signal ends the process.
     await client.untilConfigured(host, settings.iface);
+    for (const signal of signals) process.once(signal, session.end);
     endScenario = wire.beginScenario(host.clock);
     const sockets: [UdpSocket, IpAddress][] = [];
     for (const group of settings.groups) sockets.push([await session.listen(host, group), group]);

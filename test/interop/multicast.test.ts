@@ -242,6 +242,19 @@ describe('multicast', { skip: skipReason('bridge', 'socat', 'tshark') }, () => {
     }),
   );
 
+  test('the command without an address, and Ctrl-C: it ends at once', options, async () => {
+    const space = await Namespace.create();
+    try {
+      const addresses = ['--address', 'fe80::1/64', '--address', 'dhcp'];
+      const command = space.spawn(process.execPath, MAIN, 'multicast', GROUP, '--tap', 'tap0', ...addresses);
+      await command.line(/^> IP6 .* multicast listener report/);
+      await command.end(5000, 'SIGINT');
+      assert.equal(command.child.signalCode, 'SIGINT');
+    } finally {
+      await space.dispose();
+    }
+  });
+
   test('the command joins, hears, sends and leaves', options, async () => {
     const space = await Namespace.create();
     try {
