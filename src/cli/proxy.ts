@@ -8,15 +8,13 @@ import * as client from './client.ts';
 import { type Command, CommandError, UsageError } from './command.ts';
 import { FAULT_OPTIONS, FAULT_USAGE, readFaults } from './fault-options.ts';
 import { flowWriter, GATEWAY_OPTIONS, GATEWAY_USAGE, type GatewaySettings, readGateway } from './gateway-options.ts';
+import { untilEnd } from './until-end.ts';
 import { STATS_USAGE, UseWatch } from './use.ts';
 import { openRecorder, wrap } from './wire.ts';
 
-/** How often the interface is looked after: somebody may delete it. */
-const WATCH_MS = 500;
 /** RFC 791: what every link carries; and what a length of 16 bits can say. */
 const MTU_MIN = 68;
 const MTU_MAX = 65_535;
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 const usage = `usage: ethertype proxy (--tap NAME | --tun NAME | --qemu PATH | --qemu-connect PATH) [OPTION]...
 
@@ -79,23 +77,6 @@ function readPlace(text: string): QemuPlace {
     throw new UsageError(`--qemu: expected PATH or tcp:HOST:PORT, got ${JSON.stringify(text)}`);
   }
   return { host: match[1] ?? (match[2] || '127.0.0.1'), port };
-}
-
-/** Resolves at the first signal, or when `isOver` gives an error. */
-function untilEnd(isOver: () => Error | null): Promise<Error | null> {
-  return new Promise((resolve) => {
-    const end = (error: Error | null): void => {
-      clearInterval(watch);
-      for (const signal of SIGNALS) process.off(signal, onSignal);
-      resolve(error);
-    };
-    const onSignal = (): void => end(null);
-    const watch = setInterval(() => {
-      const error = isOver();
-      if (error !== null) end(error);
-    }, WATCH_MS);
-    for (const signal of SIGNALS) process.on(signal, onSignal);
-  });
 }
 
 async function proxyInterface(values: Values, start: Start, end: End): Promise<void> {

@@ -7,9 +7,8 @@ import { type Command, CommandError, UsageError } from './command.ts';
 import { FAULT_USAGE } from './fault-options.ts';
 import { serveInThreads } from './server-threads.ts';
 import { SERVICES, ServiceRunner } from './services.ts';
+import { untilEnd } from './until-end.ts';
 
-/** How often the interface is looked after: somebody may delete it. */
-const WATCH_MS = 500;
 /** Peers that vanished without a word are found by probes: idle time, between probes, their number. */
 const KEEP_ALIVE = { keepAliveMs: 60_000, keepAliveIntervalMs: 10_000, keepAliveProbesMax: 6 };
 const MEMORY_BYTES = 64 << 20;
@@ -70,25 +69,6 @@ export function readSettings(args: string[]): Settings {
 const complain = (message: string): void => {
   process.stderr.write(`ethertype server: ${message}\n`);
 };
-
-/** Resolves at the first SIGINT or SIGTERM, or with `failure()` once there is one. A second signal kills. */
-function untilEnd(failure: () => Error | null): Promise<Error | null> {
-  return new Promise((resolve) => {
-    const end = (error: Error | null): void => {
-      clearInterval(watch);
-      for (const signal of SIGNALS) process.off(signal, onSignal);
-      resolve(error);
-    };
-    const onSignal = (): void => end(null);
-    const watch = setInterval(() => {
-      const error = failure();
-      if (error !== null) end(error);
-    }, WATCH_MS);
-    for (const signal of SIGNALS) process.on(signal, onSignal);
-  });
-}
-
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 function readyLine(host: Host, { tun, faults }: client.Wire, threads: number): string {
   const own = host.iface!.addresses.map(({ address }) => address).join(', ');

@@ -133,8 +133,8 @@ export class FastOpen {
   // A server.
 
   /**
-   * Judges a SYN with text, or the option: RFC 7413 §4.1.2, §4.2.1, in Linux's order. Where the connection may be handed out at once the result is true;
-   * a cookie for the SYN-ACK stands in the state then left in `c`.
+   * Judges a SYN with text, or the option: RFC 7413 §4.1.2, §4.2.1, in Linux's order. Says whether the connection may be
+   * handed out at once; a cookie for the SYN-ACK stands in the state that it leaves in `c`.
    */
   judge(c: Connection, segment: wire.Segment): boolean {
     const { settings } = c;

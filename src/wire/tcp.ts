@@ -1,5 +1,5 @@
 /**
- * TCP header and options: RFC 9293 §3.1-3.2, RFC 7323 (window scale, timestamps), RFC 2018 (SACK).
+ * TCP header and options: RFC 9293 §3.1-3.2, RFC 7323 (window scale, timestamps), RFC 2018 (SACK),
  * RFC 7413 (Fast Open). Missing on purpose: urgent data is delivered in line (RFC 6093), MD5 options are skipped. @module
  */
 import { fold, halves, type Octets, swap } from './octets.ts';
