@@ -217,6 +217,25 @@ describe('the page of the lab', { skip: skipBrowser() }, () => {
     }
   }
 
+  test('long names and wide letters make it no wider', options, async () => {
+    const long = join(folder, `${'lab-of-'.repeat(30)}.json`);
+    const name = 'a-host-whose-name-is-as-long-as-a-name-of-dns-may-be-63-letters';
+    writeFileSync(long, readFileSync(LAB, 'utf8').replaceAll('"laptop"', `"${name}"`));
+    const page = join(folder, 'long.html');
+    ethertype('lab', long, '--html', page);
+    await open(page, { width: 320, height: 568 }, 'light', async (page) => {
+      await page.locator('summary').click();
+      for (const spacing of [0, 4]) {
+        // As a font would that is half as wide again.
+        await page.addStyleTag({ content: `* { letter-spacing: ${spacing}px }` });
+        assert.match((await page.locator('h1').textContent())!, /^ethertype lab: lab-of-/);
+        assert.match((await page.locator('table').textContent())!, new RegExp(name));
+        const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+        assert.ok(overflow <= 0, `${overflow} pixels too wide at a spacing of ${spacing}`);
+      }
+    });
+  });
+
   /** Presses at a part of the width of the first plot, moves to another, and lets go. */
   async function drag(page: Page, from: number, to: number): Promise<void> {
     const { x, y, width } = await boxOf(page, 0);

@@ -1,5 +1,6 @@
 /** `ethertype lab FILE`. @module */
 import { writeFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import { CaptureFile } from '../capture-file.ts';
 import { CommandError, reasonOf, UsageError } from '../command.ts';
 import { readJsonFile } from '../json-file.ts';
@@ -41,7 +42,8 @@ export async function runDeclaredCommand(args: DeclaredArguments): Promise<numbe
   const lists = args.html !== undefined;
   const account = await runDeclared({ file, seed, scenario, recording, lists }).finally(() => sink?.close());
   const flow = args.flow === undefined ? null : chooseFlow(account.observer.flows, args.flow);
-  if (args.html !== undefined) writePage(args.html, pageOf(account, { title: args.path, seed }));
+  // The page is for others too, whom the folders of this machine tell nothing.
+  if (args.html !== undefined) writePage(args.html, pageOf(account, { title: basename(args.path), seed }));
   const output = {
     title: args.path,
     seed,

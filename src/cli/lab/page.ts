@@ -99,13 +99,14 @@ const STYLE = `
 @media (prefers-color-scheme: dark) {
   :root { --blue: #6ea8ff; --red: #ff6b6b; --green: #4fd08b; --orange: #f0a93c; --grey: #9aa0aa } }
 * { box-sizing: border-box }
-body { max-width: 1280px; margin: 1em auto; padding: 0 1em }
+body { max-width: 1280px; margin: 1em auto; padding: 0 1em; overflow-wrap: anywhere }
 h1 { font-size: 1.5em; margin: .2em 0 }
 header p, header ul { margin: .3em 0 }
-table { border-spacing: 0 } th { text-align: left; padding-right: 1em; font-weight: 600 } td { overflow-wrap: anywhere }
+table { border-spacing: 0 } th { text-align: left; padding-right: 1em; font-weight: 600 }
+label { min-width: 0; max-width: 100% }
 .controls { display: flex; flex-wrap: wrap; gap: .6em; align-items: center; margin: 1em 0 .5em }
 select, input, button { font: inherit; max-width: 100% }
-#flow { max-width: min(46em, 90vw) }
+#flow { max-width: min(46em, 100%) }
 #range, #count, .hint { color: var(--grey) }
 #facts { display: flex; flex-wrap: wrap; gap: .5em; margin: .5em 0 }
 #facts div { border: 1px solid var(--edge); border-radius: .4em; padding: .25em .7em }
