@@ -14,6 +14,7 @@ import { agreeOnSyn, agreeOnSynAck, arriveCodepoint } from './ecn.ts';
 import { emitBare, emitReset, emitSegment, resetStray } from './emit.ts';
 import { CLOSED_EVENT, CONNECTED, READABLE, SENT, WRITABLE } from './events.ts';
 import { isEarly, leaveEarly } from './fast-open.ts';
+import { lossesOf } from './losses.ts';
 import { limitPacing } from './pacing.ts';
 import { dataArrived, decideAck } from './quick-ack.ts';
 import {
@@ -277,7 +278,7 @@ function synTextAnswered(c: Connection, segment: wire.Segment, ack: Seq): void {
   c.bytesAcked += textAcked;
   releaseAcknowledged(c, ack);
   c.delivered += textAcked;
-  if (c.fastOpen!.synBytes > textAcked) c.totalRetrans++;
+  if (c.fastOpen!.synBytes > textAcked) lossesOf(c).totalRetrans++;
   c.sndNxt = c.sndMax = ack;
 }
 
@@ -329,7 +330,7 @@ function beginSending(c: Connection): void {
   limitPacing(c);
   c.recovery = OPEN;
   c.dupAcks = 0;
-  c.recover = c.rackDsackRound = c.cwndUsageSeq = c.iss; // RFC 6582 §3.2 (1)
+  c.recover = c.cwndUsageSeq = c.iss; // RFC 6582 §3.2 (1)
 }
 
 /** The handshake is done. */
