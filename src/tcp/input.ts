@@ -16,6 +16,7 @@ import { CLOSED_EVENT, CONNECTED, READABLE, SENT, WRITABLE } from './events.ts';
 import { isEarly, leaveEarly } from './fast-open.ts';
 import { lossesOf } from './losses.ts';
 import { limitPacing } from './pacing.ts';
+import { arrivePredicted, isPredicted } from './predicted.ts';
 import { dataArrived, decideAck } from './quick-ack.ts';
 import {
   acceptable,
@@ -48,6 +49,7 @@ export function segmentArrives(c: Connection, segment: wire.Segment, packet: Pac
   c.segsIn += segments;
   if (c.trace !== null) traceIn(c, segment);
   if (segment.length > 0) c.dataSegsIn += segments;
+  if (isPredicted(c, segment) && arrivePredicted(c, segment)) return;
   if (c.state === SYN_SENT) {
     arriveInSynSent(c, segment, packet);
     return;

@@ -26,6 +26,7 @@ import {
   LOST_BEFORE,
   SENT_US,
 } from './scoreboard.ts';
+import { leavesAlone, sendAlone } from './send-alone.ts';
 import { type Seq, seqAdd, seqDiff, seqGt } from './seq.ts';
 import {
   CLOSED,
@@ -146,6 +147,11 @@ export const turnBytes = (c: Connection): number => (c.path.iface.offload ? TURN
 /** Sends data and the FIN as far as both windows, Nagle and the turn allow. */
 function sendData(c: Connection): number {
   const begin = c.sndNxt;
+  const queued = seqDiff(c.txEnd, begin);
+  if (leavesAlone(c, queued) && isSynchronized(c.state)) {
+    sendAlone(c, queued);
+    return IDLE;
+  }
   if (c.mtuProbe !== null && probePath(c, c.mtuProbe)) return IDLE;
   const before = c.sndNxt;
   const { linux } = c.settings;
