@@ -27,6 +27,7 @@ import { CLOSED, nextState, type StateEvent } from './state.ts';
 import type { Tcp } from './tcp.ts';
 import { expireConnection } from './timers.ts';
 import type { Trace } from './trace.ts';
+import type { Urgent } from './urgent.ts';
 
 /** RFC 9293 §3.7.1 MUST-15: the send MSS where the peer names none, IPv4 and IPv6. */
 export const MSS_DEFAULT_V4 = 536;
@@ -99,6 +100,8 @@ export class Connection implements Flow, Timed {
   listener: Listener | null = null;
   /** Fast Open, where it was asked for: fast-open.ts. */
   fastOpen: FastOpenState | null = null;
+  /** Urgent data either way, while there is some: urgent.ts. */
+  urgent: Urgent | null = null;
   /** Called once when the connection leaves the stack's table: closed, in TIME-WAIT, or never accepted. */
   onGone: (() => void) | null = null;
   state = CLOSED;

@@ -21,6 +21,7 @@ import { type Seq, seqAdd, seqDiff, seqMax } from './seq.ts';
 import { shiftOf } from './settings.ts';
 import type { Tcp } from './tcp.ts';
 import { traceOut } from './trace.ts';
+import { urgentPointer } from './urgent.ts';
 
 /** RFC 2018 §3: with timestamps three blocks fit, without four. */
 const SACK_BLOCKS_MAX = 3;
@@ -53,8 +54,13 @@ export function emitSegment(c: Connection, seq: Seq, length: number, flags: numb
     flags |= segmentFlags(c, isNew);
     ds |= codepoint(c, isNew);
   }
-  wire.emit(dv, p, c.portsOut, seq, c.rcvNxt, header, flags, wnd);
-  let s = c.pseudoSum + header + length + wire.sumHeader(c.portsOut, seq, c.rcvNxt, header, flags, wnd);
+  let urgent = 0;
+  if (c.urgent !== null) {
+    urgent = urgentPointer(c, seq);
+    if (urgent > 0) flags |= wire.URG;
+  }
+  wire.emit(dv, p, c.portsOut, seq, c.rcvNxt, header, flags, wnd, urgent);
+  let s = c.pseudoSum + header + length + urgent + wire.sumHeader(c.portsOut, seq, c.rcvNxt, header, flags, wnd);
   if (c.useTimestamps) {
     const tsVal = timestampNow(c);
     wire.emitTimestamps(dv, p + wire.HEADER_LENGTH, tsVal, c.tsRecent);

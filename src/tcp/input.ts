@@ -33,8 +33,9 @@ import { type Seq, seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt } from './seq.ts'
 import { CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, mayReceiveIn, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from './state.ts';
 import { deferRetries, retrySoon, rtoAfterHandshake, startKeepAlive } from './timers.ts';
 import { traceIn } from './trace.ts';
+import { Urgent, urgentArrives } from './urgent.ts';
 
-const { ACK, FIN, RST, SYN } = wire;
+const { ACK, FIN, RST, SYN, URG } = wire;
 
 /** RFC 7323 §5.5: after 24 days of silence a timestamp proves nothing. */
 const PAWS_IDLE_MS = 24 * 24 * 3600 * 1000;
@@ -62,15 +63,19 @@ export function segmentArrives(c: Connection, segment: wire.Segment, packet: Pac
     else challenge(c); // RFC 5961 §4.2: a SYN in the window is answered, never obeyed
     return;
   }
-  // Fifth: "if the ACK bit is off, drop the segment".
-  if ((flags & ACK) === 0) {
-    c.context.stats.drop('tcp-bad-flags');
-    return;
+  if ((flags & (ACK | URG)) !== ACK) {
+    // Fifth: "if the ACK bit is off, drop the segment".
+    if ((flags & ACK) === 0) {
+      c.context.stats.drop('tcp-bad-flags');
+      return;
+    }
+    c.urgent ??= new Urgent();
   }
   if (c.state === SYN_RECEIVED && !completeHandshake(c, segment, packet)) return;
   if (c.useTimestamps && segment.hasTimestamps) updateTsRecent(c, segment);
   if (c.ecn !== 0) arriveCodepoint(c, segment, packet);
   if (!arriveAck(c, segment) || (finAcknowledged(c) && !finIsAcknowledged(c))) return;
+  if (c.urgent !== null) urgentArrives(c, segment, packet); // sixth
   if (segment.length > 0 || (flags & FIN) !== 0) arriveText(c, segment, packet);
   if (c.ackNow) c.tcp.ready(c);
 }
@@ -243,6 +248,10 @@ const hasSpokenOfFastOpen = ({ fastOpen }: Connection): boolean =>
 
 /** RFC 9293 §3.10.7.3: text and FIN that came with the SYN-ACK are "queued for processing after ESTABLISHED", which is now. */
 function textOfSyn(c: Connection, segment: wire.Segment, packet: Packet): void {
+  if ((segment.flags & URG) !== 0) {
+    c.urgent ??= new Urgent();
+    urgentArrives(c, segment, packet);
+  }
   if (segment.length === 0 && (segment.flags & FIN) === 0) return;
   segment.seq = c.rcvNxt;
   segment.flags &= ~SYN;

@@ -1,6 +1,6 @@
 /**
  * TCP header and options: RFC 9293 §3.1-3.2, RFC 7323 (window scale, timestamps), RFC 2018 (SACK),
- * RFC 7413 (Fast Open). Missing on purpose: urgent data is delivered in line (RFC 6093), MD5 options are skipped. @module
+ * RFC 7413 (Fast Open). Missing on purpose: MD5 options are skipped. @module
  */
 import { fold, halves, type Octets, swap } from './octets.ts';
 
@@ -213,6 +213,7 @@ export function emitFastOpen(
 /**
  * Writes the 20 fixed bytes at `p`, checksum zero.
  * @param header - length in bytes with options, a multiple of 4   @param wnd - already scaled
+ * @param urgentPointer - for {@link URG}
  */
 export function emit(
   dv: DataView,
@@ -223,12 +224,13 @@ export function emit(
   header: number,
   flagBits: number,
   wnd: number,
+  urgentPointer = 0,
 ): void {
   dv.setInt32(p + SOURCE_PORT, bothPorts);
   dv.setInt32(p + SEQUENCE, seq);
   dv.setInt32(p + ACKNOWLEDGMENT, ack);
   dv.setInt32(p + OFFSET_FLAGS, (header << 26) | (flagBits << 16) | wnd);
-  dv.setInt32(p + CHECKSUM, 0);
+  dv.setInt32(p + CHECKSUM, urgentPointer);
 }
 
 /** Sum in network order of what {@link emit} writes, unfolded. */
