@@ -232,6 +232,10 @@ function arriveInSynSent(c: Connection, segment: wire.Segment, packet: Packet): 
     c.transition('receive-syn-ack');
     c.ackNow = true;
     established(c);
+    if ((flags & URG) !== 0) {
+      c.urgent ??= new Urgent();
+      urgentArrives(c, segment, packet); // RFC 9293 §3.10.7.3: "continue processing at the sixth step"
+    }
     // Without Fast Open Linux lets it come again.
     if (!c.settings.linux || hasSpokenOfFastOpen(c)) textOfSyn(c, segment, packet);
   } else {
@@ -248,10 +252,6 @@ const hasSpokenOfFastOpen = ({ fastOpen }: Connection): boolean =>
 
 /** RFC 9293 §3.10.7.3: text and FIN that came with the SYN-ACK are "queued for processing after ESTABLISHED", which is now. */
 function textOfSyn(c: Connection, segment: wire.Segment, packet: Packet): void {
-  if ((segment.flags & URG) !== 0) {
-    c.urgent ??= new Urgent();
-    urgentArrives(c, segment, packet);
-  }
   if (segment.length === 0 && (segment.flags & FIN) === 0) return;
   segment.seq = c.rcvNxt;
   segment.flags &= ~SYN;

@@ -48,6 +48,10 @@ export function isSendingUrgent(c: Connection): boolean {
   return urgent.isSending;
 }
 
+/** Whether a segment at SND.UNA could point to the last urgent byte. */
+export const urgentFits = (c: Connection): boolean =>
+  isSendingUrgent(c) && seqDiff(c.urgent!.sndUp, c.sndUna) <= POINTER_MAX;
+
 /** The urgent pointer of a segment that begins at `seq`; 0: it has none. What does not fit is told as far as it goes. */
 export function urgentPointer(c: Connection, seq: Seq): number {
   if (!isSendingUrgent(c)) return 0;
