@@ -287,7 +287,7 @@ export class TestPeer {
     };
   }
 
-  /** The same as short lines: `S. 0 ack 1`, `P. 1:5 ack 1`, `. 5 ack 1`, `R 5`, `U. 5 ack 1 urg 3`. */
+  /** The same as short lines: `S. 0 ack 1`, `P. 1:5 ack 1`, `. 5 ack 1`, `R 5`, `.U 5 ack 1 urg 3`. */
   lines(): string[] {
     return this.take().map((s) => {
       const range = s.length > 0 ? `${s.seq}:${s.seq + s.length}` : `${s.seq}`;

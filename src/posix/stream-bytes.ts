@@ -16,7 +16,8 @@ export function takeBytes(core: TcpSocket, reading: Reading): void {
   else if ((flags & L.MSG_TRUNC) !== 0) discard(core, reading);
   else {
     eachFrom(buffers, reading.count, (buffer, start) => {
-      const count = core.recvQueue() === 0 ? 0 : core.recv(buffer, start, endOf(core, reading.count, start, buffer.length));
+      const count =
+        core.recvQueue() === 0 ? 0 : core.recv(buffer, start, endOf(core, reading.count, start, buffer.length));
       reading.count += count;
       return count;
     });

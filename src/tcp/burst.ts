@@ -148,7 +148,8 @@ function burstBytes(c: Connection, queued: number, window: number, most: number)
 /** Nagle in Minshall's variant: what is small waits for what is small, not for full segments. */
 const holds = (c: Connection): boolean =>
   !isSendingUrgent(c) &&
-  (c.settings.cork || (!c.settings.noDelay && c.sndNxt !== c.sndUna && seqGt(c.sndSml, c.sndUna) && seqLe(c.sndSml, c.sndNxt)));
+  (c.settings.cork ||
+    (!c.settings.noDelay && c.sndNxt !== c.sndUna && seqGt(c.sndSml, c.sndUna) && seqLe(c.sndSml, c.sndNxt)));
 
 /** tcp_tso_should_defer: a burst that could be larger waits for an acknowledgement that is about to come. */
 function defers(c: Connection, queued: number, window: number, most: number): boolean {

@@ -142,7 +142,9 @@ export function repeatSyn(c: Connection): void {
  * of its own, and no device counts those down.
  */
 export const segmentBytes = (c: Connection): number =>
-  c.path.iface.offload && (c.urgent === null || !isSendingUrgent(c)) ? Math.max(1, Math.floor(SUPER_BYTES / c.mss)) * c.mss : c.mss;
+  c.path.iface.offload && (c.urgent === null || !isSendingUrgent(c))
+    ? Math.max(1, Math.floor(SUPER_BYTES / c.mss)) * c.mss
+    : c.mss;
 
 /** Bytes of a turn. */
 export const turnBytes = (c: Connection): number => (c.path.iface.offload ? TURN_BYTES_OFFLOAD : TURN_BYTES);

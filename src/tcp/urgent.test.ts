@@ -23,10 +23,10 @@ function apart(options: PeerOptions = {}): TestPeer {
 test('urgent: MUST-62: the pointer is to the byte behind the urgent data, in all segments up to it', () => {
   const peer = established();
   sendUrgent(peer, 'hello');
-  peer.expect('PU. 1:6 ack 1 urg 5');
+  peer.expect('P.U 1:6 ack 1 urg 5');
   // The Nagle algorithm does not hold urgent data back.
   sendUrgent(peer, '!');
-  peer.expect('PU. 6:7 ack 1 urg 1');
+  peer.expect('P.U 6:7 ack 1 urg 1');
   peer.write('x');
   peer.send('.', { seq: 1, ack: 7 });
   peer.expect('P. 7:8 ack 1');
@@ -38,9 +38,9 @@ test('urgent: MUST-31: of any length; what is sent again tells again', () => {
   const peer = established({ tcp: { rtoMinMs: 200 } });
   assert.equal(peer.socket.sendUrgent(new Uint8Array(4000)), 4000);
   peer.poll();
-  peer.expect('U. 1:1461 ack 1 urg 4000', 'U. 1461:2921 ack 1 urg 2540', 'PU. 2921:4001 ack 1 urg 1080');
-  peer.pass(1500);
-  peer.expect('U. 1:1461 ack 1 urg 4000');
+  peer.expect('.U 1:1461 ack 1 urg 4000', '.U 1461:2921 ack 1 urg 2540', 'P.U 2921:4001 ack 1 urg 1080');
+  peer.pass(250);
+  peer.expect('.U 1:1461 ack 1 urg 4000');
   peer.send('.', { seq: 1, ack: 4001 });
   peer.end();
 });
@@ -49,7 +49,7 @@ test('urgent: a device that segments gets one segment after the other, each with
   const peer = established({ offload: true });
   assert.equal(peer.socket.sendUrgent(new Uint8Array(4000)), 4000);
   peer.poll();
-  peer.expect('U. 1:1461 ack 1 urg 4000', 'U. 1461:2921 ack 1 urg 2540', 'PU. 2921:4001 ack 1 urg 1080');
+  peer.expect('.U 1:1461 ack 1 urg 4000', '.U 1461:2921 ack 1 urg 2540', 'P.U 2921:4001 ack 1 urg 1080');
   peer.send('.', { seq: 1, ack: 4001 });
   peer.end();
 });
@@ -74,13 +74,13 @@ test('urgent: MUST-66: a window of zero holds the data back, not the news; probe
   peer.send('.', { seq: 1, ack: 1, wnd: 0 });
   peer.take();
   sendUrgent(peer, 'stop');
-  peer.expect('U. 1 ack 1 urg 4');
+  peer.expect('.U 1 ack 1 urg 4');
   peer.poll();
   peer.expect();
-  peer.pass(1100);
-  peer.expect('U. 1 ack 1 urg 4', 'U. 0 ack 1 urg 5');
+  peer.pass(250);
+  peer.expect('.U 1 ack 1 urg 4', '.U 0 ack 1 urg 5');
   peer.send('.', { seq: 1, ack: 1, wnd: 1000 });
-  peer.expect('PU. 1:5 ack 1 urg 4');
+  peer.expect('P.U 1:5 ack 1 urg 4');
   peer.send('.', { seq: 1, ack: 5 });
   peer.end();
 });
@@ -96,7 +96,7 @@ test('urgent: markUrgent is for all that is queued, and for nothing where nothin
   peer.socket.markUrgent();
   peer.socket.send(bytesOf('ef'));
   peer.poll();
-  peer.expect('PU. 1:7 ack 1 urg 4');
+  peer.expect('P.U 1:7 ack 1 urg 4');
   peer.send('.', { seq: 1, ack: 7 });
   peer.end();
 });

@@ -43,8 +43,7 @@ export function markUrgent(c: Connection): void {
 export function isSendingUrgent(c: Connection): boolean {
   const { urgent } = c;
   if (urgent === null || !urgent.isSending) return false;
-  urgent.isSending = seqGt(urgent.sndUp, c.sndUna);
-  if (!urgent.isSending) forgetIfOver(c, urgent);
+  forgetIfOver(c, urgent);
   return urgent.isSending;
 }
 
@@ -142,7 +141,9 @@ function leaveMark(c: Connection, urgent: Urgent): void {
   if (urgent.what !== 'none' && seqGt(readerAt(c), urgent.mark)) urgent.what = 'none';
 }
 
+/** In the order of sequence numbers nothing stays above or below for ever: what is over is forgotten at the next segment. */
 function forgetIfOver(c: Connection, urgent: Urgent): void {
+  urgent.isSending &&= seqGt(urgent.sndUp, c.sndUna);
   if (urgent.what === 'none' && !urgent.isSending) c.urgent = null;
 }
 

@@ -314,5 +314,4 @@ function withUrgentData(plan: Plan): Plan {
 }
 
 /** Draws the whole run of `seed`: every third is a pair on a wire. */
-export const planOf = (seed: number): Plan =>
-  seed % 3 === 0 ? pairPlanOf(seed) : withUrgentData(networkPlanOf(seed));
+export const planOf = (seed: number): Plan => (seed % 3 === 0 ? pairPlanOf(seed) : withUrgentData(networkPlanOf(seed)));
