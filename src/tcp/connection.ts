@@ -8,11 +8,13 @@ import { type Flow, portsIn } from '../iface/flow-table.ts';
 import type { Path } from '../iface/routes.ts';
 import type { Timed } from '../iface/timers.ts';
 import { Ring } from '../memory/ring.ts';
+import { LENGTH_MAX as ACCECN_LENGTH } from '../wire/accecn.ts';
 import type { IpAddress } from '../wire/address.ts';
 import { PROTOCOL_TCP, pseudoHeaderSum } from '../wire/ip.ts';
 import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
 import * as wire from '../wire/tcp.ts';
+import type { AccEcn } from './accecn.ts';
 import { type CongestionControl, SSTHRESH_MAX } from './congestion/controller.ts';
 import type { FastOpenState } from './fast-open.ts';
 import type { Listener } from './listener.ts';
@@ -327,6 +329,8 @@ export class Connection implements Flow, Timed {
   /** What was agreed on about ECN: ecn.ts. */
   ecn = 0;
   ecnSeen = false;
+  /** The option of AccECN, where it was agreed on: accecn.ts. */
+  accEcn: AccEcn | null = null;
   /** The codepoint our peer's SYN or SYN-ACK came with; whether the next segment tells it. */
   handshakeEcn = 0;
   acksHandshake = false;
@@ -495,7 +499,8 @@ export class Connection implements Flow, Timed {
   fitMss(): void {
     const mtu = this.mtuLow === 0 ? this.path.mtu : Math.min(this.path.mtu, this.mtuLow);
     const most = Math.min(this.peerMss, mssOf(mtu, this.local.isV4, this.settings.mssMax));
-    this.mss = most - (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
+    const accEcn = this.accEcn?.isSeen ? ACCECN_LENGTH : 0;
+    this.mss = most - (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0) - accEcn;
     if (this.settings.linux) this.mss = withinHalfWindow(this.mss, this.sndWndMax);
   }
 

@@ -221,7 +221,7 @@ function arriveInSynSent(c: Connection, segment: wire.Segment, packet: Packet): 
   if ((flags & SYN) === 0) return;
   if ((flags & FIN) !== 0 && c.settings.bsd && c.settings.dropSynFin) return;
   learnSyn(c, segment);
-  if (hasAck) agreeOnSynAck(c, flags, packet.ds);
+  if (hasAck) agreeOnSynAck(c, segment, packet);
   else agreeOnSyn(c, flags, packet.ds);
   if (hasAck) {
     c.sndUna = ack;

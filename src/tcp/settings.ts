@@ -109,6 +109,8 @@ export interface TcpSettings {
    * too; `accurate`: RFC 9768, and the older form where the peer knows no other; `off`.
    */
   readonly ecn: EcnMode;
+  /** With `accurate`: whether bytes by codepoint are told too, in an option: RFC 9768 §3.2.3. Default true. */
+  readonly ecnOption: boolean;
   /** DSCP and ECN bits of the IP header, as IP_TOS has them: the upper six count. Default 0. */
   readonly tos: number;
   /** TTL, or hop limit. Default 64. */
@@ -219,6 +221,7 @@ export const TCP_DEFAULTS: TcpSettings = {
   insecureSyn: false,
   synOptions: 'linux',
   ecn: 'passive',
+  ecnOption: true,
   tos: 0,
   ttl: 64,
   cork: false,
