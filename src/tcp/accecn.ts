@@ -18,7 +18,7 @@ const ECT_INITIAL = 1;
 const COUNTER_MASK = 0xffffff;
 /** Behind so many bytes a first option could be ambiguous: a counter may have gone round. */
 const FIRST_OPTION_BYTES_MAX = 2 ** 23 - 1;
-/** A header with timestamps and no other option: too short for an option of AccECN beside them. */
+/** A header with timestamps and no other option: too short for one of AccECN beside them. */
 const PLAIN_HEADER = 32;
 /** Bytes of options a segment can have. */
 const OPTIONS_MAX = 40;
@@ -119,7 +119,8 @@ function growth(value: number, before: number): number {
 export function accEcnArrives(c: Connection, segment: Segment, packet: Packet): void {
   const state = c.accEcn!;
   // Where timestamps are all there is, options were not looked through, and the record is that of another segment.
-  const fields = segment.payload - packet.payload > PLAIN_HEADER ? segment.accEcnFields : -1;
+  const isPlain = segment.hasTimestamps && segment.payload - packet.payload <= PLAIN_HEADER;
+  const fields = isPlain ? -1 : segment.accEcnFields;
   if (fields >= 0) state.arrive(c.context.memory.dv, segment.accEcn, fields, segment.isAccEcn0);
   else if (!state.isSeen && c.bytesSent >= FIRST_OPTION_BYTES_MAX) state.isFailed = true;
 }

@@ -469,6 +469,12 @@ export class Connection implements Flow, Timed {
     return mssOf(this.path.iface.mtu, this.local.isV4, this.settings.mssMax);
   }
 
+  /** Options that every segment has, but a SYN. */
+  get optionBytes(): number {
+    const accEcn = this.accEcn?.isSeen ? ACCECN_LENGTH : 0;
+    return (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0) + accEcn;
+  }
+
   get ipHeaderLength(): number {
     return ipHeaderOf(this.local.isV4);
   }
@@ -499,8 +505,7 @@ export class Connection implements Flow, Timed {
   fitMss(): void {
     const mtu = this.mtuLow === 0 ? this.path.mtu : Math.min(this.path.mtu, this.mtuLow);
     const most = Math.min(this.peerMss, mssOf(mtu, this.local.isV4, this.settings.mssMax));
-    const accEcn = this.accEcn?.isSeen ? ACCECN_LENGTH : 0;
-    this.mss = most - (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0) - accEcn;
+    this.mss = most - this.optionBytes;
     if (this.settings.linux) this.mss = withinHalfWindow(this.mss, this.sndWndMax);
   }
 

@@ -102,27 +102,30 @@ export function segmentFlags(c: Connection, isNew: boolean): number {
 export const codepoint = (c: Connection, isNew: boolean): number =>
   c.ecn === ECN_ACCURATE || (c.ecn === ECN_CLASSIC && isNew) ? ECT_0 : 0;
 
-/** A segment was accepted: notes how its packet arrived. RFC 3168 §6.1.3, RFC 9768 §3.2.2.2. */
-export function arriveCodepoint(c: Connection, segment: wire.Segment, packet: Packet): void {
+/**
+ * A segment was accepted: notes how its packet arrived. RFC 3168 §6.1.3, RFC 9768 §3.2.2.2. Returns whether the peer is to know at
+ * once.
+ */
+export function arriveCodepoint(c: Connection, segment: wire.Segment, packet: Packet): boolean {
   const mark = packet.ds & ECN_MASK;
   if (mark !== 0) c.ecnSeen = true;
   if (c.ecn === ECN_ACCURATE) {
-    if (c.accEcn !== null && arriveCounters(c, c.accEcn, mark, segment, packet)) c.ackNow = true;
-    if (mark !== CE) return;
+    const isChange = c.accEcn !== null && arriveCounters(c, c.accEcn, mark, segment, packet);
+    if (mark !== CE) return isChange;
     c.rcvCep += segment.gsoSize > 0 ? Math.ceil(segment.length / segment.gsoSize) : 1;
-    c.ackNow = true;
-    c.tcp.ready(c);
-    return;
+    return true;
   }
+  let isNews = false;
   if ((segment.flags & CWR_FLAG) !== 0) {
     c.demandsCwr = false;
     // The window of the peer may be one segment now: it waits for this acknowledgement.
-    if (segment.length > 0) c.ackNow = true;
+    isNews = segment.length > 0;
   }
   if (mark === CE && segment.length > 0) {
-    if (!c.demandsCwr) c.ackNow = true;
+    if (!c.demandsCwr) isNews = true;
     c.demandsCwr = true;
   }
+  return isNews;
 }
 
 /** Counts the text and reads the peer's counters. Returns whether to acknowledge at once. */

@@ -23,8 +23,8 @@ const AGAIN_MS = 600_000;
 /** Segments that the window must hold for a probe: losing one is then seen by those behind it. */
 const WINDOW_SEGMENTS = 11;
 
-const headersOf = (c: Connection): number =>
-  c.ipHeaderLength + wire.HEADER_LENGTH + (c.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
+/** Headers with the options that every segment has. */
+const headersOf = (c: Connection): number => c.ipHeaderLength + wire.HEADER_LENGTH + c.optionBytes;
 
 /** The largest packet that peer, path and user allow. */
 function mostOf(c: Connection): number {

@@ -109,7 +109,7 @@ export class Segment {
   fastOpenCookie = 0;
   fastOpenLength = -1;
   isFastOpenExperimental = false;
-  /** AccECN, where the header is longer than one with timestamps alone: offset of its fields and how many, -1: no such option. */
+  /** AccECN: offset of its fields and how many, -1: no such option. Of no meaning where timestamps were all options. */
   accEcn = 0;
   accEcnFields = -1;
   isAccEcn0 = false;

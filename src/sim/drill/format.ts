@@ -31,7 +31,9 @@ const COUNTERS = ['e1b', 'ceb', 'e0b'] as const;
 function formatAccEcn(type: number, bytes: Uint8Array): string {
   const names = type === ACCECN1 ? COUNTERS : COUNTERS.toReversed();
   if (bytes.length % 3 !== 0 || bytes.length > 9) return `kind ${type} ${hex(bytes)}`;
-  const values = names.slice(0, bytes.length / 3).map((name, i) => `${name} ${Number.parseInt(hex(bytes.subarray(3 * i, 3 * i + 3)), 16)}`);
+  const values = names
+    .slice(0, bytes.length / 3)
+    .map((name, i) => `${name} ${Number.parseInt(hex(bytes.subarray(3 * i, 3 * i + 3)), 16)}`);
   return ['ECN', ...values].join(' ');
 }
 
