@@ -450,13 +450,25 @@ export class StreamSocket implements PosixSocket {
     this.#shut |= bits;
     if (state === CLOSED) throw new NetError('ENOTCONN', 'shutdown');
     if (this.#phase === 'connecting') this.#phase = 'connected';
-    if ((bits & SENDING) !== 0) this.#core.close();
+    if ((bits & SENDING) !== 0) this.#closeSending();
     // Only where both halves are shut is what still comes answered with RST; before, it may be read as ever.
     if (this.#shut === BOTH) this.#core.connection!.rcvClosed = true;
   }
 
+  /** tcp_shutdown does nothing before the handshake is done: then the FIN goes; what close() sends does not wait. */
+  #closeSending(): void {
+    const c = this.#core.connection!;
+    if (isEarly(c)) c.fastOpen!.holdsFin = true;
+    this.#core.close();
+  }
+
   close(): void {
     const core = this.#core;
+    const c = core.connection;
+    if (c?.fastOpen?.holdsFin) {
+      c.fastOpen.holdsFin = false;
+      this.#shared.stack.tcp.ready(c);
+    }
     const { onoff, linger } = this.options.linger;
     // RFC 9293 §3.10.4, SYN-SENT: what was to go with the SYN, or behind it, is lost.
     if ((onoff !== 0 && linger === 0) || this.#state === SYN_SENT) core.abort();

@@ -13,6 +13,7 @@ import { SENT_US } from './scoreboard.ts';
 import {
   BLOCKED,
   emitNew,
+  finIsDue,
   IDLE,
   MORE,
   noteSent,
@@ -102,7 +103,7 @@ export function sendBursts(c: Connection, bursts = Number.POSITIVE_INFINITY): nu
   let most = 0;
   for (;;) {
     const queued = seqDiff(c.txEnd, c.sndNxt);
-    if (queued < 0 || (queued === 0 && !c.finQueued)) {
+    if (queued < 0 || (queued === 0 && !finIsDue(c))) {
       setChrono(c, c.wantsRoom ? CHRONO_BUFFER : CHRONO_BUSY);
       return IDLE; // the write noted that there was less than a segment
     }
@@ -116,7 +117,7 @@ export function sendBursts(c: Connection, bursts = Number.POSITIVE_INFINITY): nu
     }
     if (isPaced(c)) return IDLE;
     if (budget <= 0) return MORE;
-    const fin = c.finQueued && length === queued && length < window;
+    const fin = finIsDue(c) && length === queued && length < window;
     if (!fin && length === 0) return IDLE;
     if (c.sndNxt === c.sndUna && c.sent === null) startFlight(c);
     const stopped = sendBurst(c, length, fin);

@@ -159,7 +159,7 @@ export function arriveEcn(c: Connection, segment: wire.Segment, acked: Acked): v
 }
 
 /** Whether the peer's counters tell what was marked. */
-const knowsBytes = ({ accEcn }: Connection): boolean => accEcn !== null && accEcn.hasCounters && !accEcn.isFailed;
+const knowsBytes = ({ accEcn }: Connection): boolean => accEcn?.hasCounters === true && !accEcn.isFailed;
 
 /**
  * RFC 9768 §3.2.2.5: packets newly marked, by three bits: where the acknowledgement is of more than seven packets they may have

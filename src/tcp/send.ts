@@ -173,7 +173,7 @@ function sendNew(c: Connection): number {
   let flight = seqDiff(c.sndNxt, c.sndUna);
   let room = c.cwnd - c.inFlight();
   for (;;) {
-    const wantsFin = c.finQueued && queued >= 0;
+    const wantsFin = finIsDue(c) && queued >= 0;
     if (queued <= 0 && !wantsFin) {
       setChrono(c, c.wantsRoom ? CHRONO_BUFFER : CHRONO_BUSY);
       return STARVED;
@@ -318,6 +318,9 @@ export function startPersistTimer(c: Connection): void {
 /** The user queued bytes or a FIN. */
 export const canQueue = (c: Connection): boolean =>
   !c.finQueued && (maySendIn(c.state) || c.state === SYN_SENT || c.state === SYN_RECEIVED);
+
+/** Whether a FIN follows what is queued now. */
+export const finIsDue = (c: Connection): boolean => c.finQueued && (c.fastOpen === null || !c.fastOpen.holdsFin);
 
 /** Whether our FIN has been acknowledged: everything up to it and itself. */
 export const finAcknowledged = (c: Connection): boolean =>
