@@ -349,7 +349,8 @@ const KEY_BYTES = 16;
 /** One key or two, of 16 bytes each: as the setting writes them, in hexadecimal, with a comma between. */
 function keysOf(input: OptionInput): string {
   const isOne = input instanceof Uint8Array && input.length === KEY_BYTES;
-  if (!isOne && !(input instanceof Uint8Array && input.length === 2 * KEY_BYTES)) throw new NetError('EINVAL', 'setsockopt');
+  if (!isOne && !(input instanceof Uint8Array && input.length === 2 * KEY_BYTES))
+    throw new NetError('EINVAL', 'setsockopt');
   const digits = Array.from(input, (byte) => byte.toString(16).padStart(2, '0')).join('');
   return isOne ? digits : `${digits.slice(0, 2 * KEY_BYTES)},${digits.slice(2 * KEY_BYTES)}`;
 }

@@ -120,7 +120,11 @@ export class Tcp implements StreamTransport {
     segment.gsoSize = packet.gsoSize;
     const ports = wire.ports(dv, p);
     const c = this.connections.find(packet, ports);
-    if (this.#guardsTtl && this.#comesFromAfar(packet, c?.settings ?? this.#listenerFor(packet, ports & 0xffff)?.settings)) return;
+    if (
+      this.#guardsTtl &&
+      this.#comesFromAfar(packet, c?.settings ?? this.#listenerFor(packet, ports & 0xffff)?.settings)
+    )
+      return;
     if (c !== null) segmentArrives(c, segment, packet);
     else this.#inputStray(packet, segment, ports);
   }
