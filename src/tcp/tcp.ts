@@ -81,7 +81,7 @@ export class Tcp implements StreamTransport {
     this.context = context;
     this.ip = ip;
     this.#algorithms = algorithms;
-    this.settings = mergeSettings(TCP_DEFAULTS, settings, algorithms);
+    this.settings = this.settingsWith(settings, TCP_DEFAULTS);
     this.connections = new FlowTable(context.random);
     this.timeWait = new TimeWaitTable(this);
     this.#secrets = new Secrets(context.random);
