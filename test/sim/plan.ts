@@ -199,7 +199,7 @@ const endsWell = (connections: readonly ConnectionPlan[]): boolean =>
   connections.every(({ sides }) => sides.every((side) => side.end === 'close'));
 
 /** Draws a run of two stacks on a wire. */
-export const pairPlanOf = (seed: number): Plan => withUrgentData(pairOf(seed));
+export const pairPlanOf = (seed: number): Plan => withMore(pairOf(seed));
 
 function pairOf(seed: number): Plan {
   const r = new Random(seed);
@@ -301,8 +301,8 @@ function networkPlanOf(seed: number): Plan {
   };
 }
 
-/** A third of the streams have urgent data, by draws of their own. */
-function withUrgentData(plan: Plan): Plan {
+/** By draws of their own: a third of the streams have urgent data, and half of the stacks speak AccECN. */
+function withMore(plan: Plan): Plan {
   const r = new Random(plan.seed ^ 0x75_7267);
   const side = (plain: SidePlan): SidePlan => ({
     ...plain,
@@ -310,8 +310,11 @@ function withUrgentData(plan: Plan): Plan {
     urgentInline: r.chance(0.5),
   });
   const connections = plan.connections.map((c) => ({ ...c, sides: [side(c.sides[0]), side(c.sides[1])] as const }));
-  return { ...plan, connections };
+  const stacks = plan.stacks.map((stack) =>
+    r.chance(0.5) ? { ...stack, tcp: { ...stack.tcp, ecn: 'accurate' as const, ecnOption: r.chance(0.8) } } : stack,
+  );
+  return { ...plan, connections, stacks };
 }
 
 /** Draws the whole run of `seed`: every third is a pair on a wire. */
-export const planOf = (seed: number): Plan => (seed % 3 === 0 ? pairPlanOf(seed) : withUrgentData(networkPlanOf(seed)));
+export const planOf = (seed: number): Plan => (seed % 3 === 0 ? pairPlanOf(seed) : withMore(networkPlanOf(seed)));
