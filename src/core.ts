@@ -17,7 +17,7 @@ export { Memory, type MemoryOptions } from './memory/memory.ts';
 export { RawSocket, type RawSocketOptions } from './raw/raw.ts';
 export { Stack, type StackOptions } from './stack.ts';
 export type { Cause, CongestionControl, RateSample } from './tcp/congestion/controller.ts';
-export { ACCEPTABLE, CLOSED_EVENT, CONNECTED, READABLE, SENT, WRITABLE } from './tcp/events.ts';
+export { ACCEPTABLE, CLOSED_EVENT, CONNECTED, READABLE, SENT, URGENT, WRITABLE } from './tcp/events.ts';
 export type { TcpInfo } from './tcp/info.ts';
 export type { CongestionName, TcpSettings } from './tcp/settings.ts';
 export { type Endpoint, type ListenOptions, TcpSocket } from './tcp/socket.ts';

@@ -97,6 +97,7 @@ export interface Sent {
   readonly windowScale: number;
   readonly sackPermitted: boolean;
   readonly timestamps: { readonly val: number; readonly ecr: number } | null;
+  readonly urgent: number;
   /** SACK blocks, relative. */
   readonly sacks: readonly (readonly [number, number])[];
   /** As on the wire. */
@@ -119,6 +120,8 @@ export interface SegmentOptions {
   readonly timestamps?: { readonly val: number; readonly ecr: number };
   readonly peerPort?: number;
   readonly port?: number;
+  /** The urgent pointer. */
+  readonly urgent?: number;
 }
 
 export interface PeerOptions {
@@ -202,7 +205,7 @@ export class TestPeer {
 
   /** The packet that {@link send} would send. */
   segment(flags: string, options: SegmentOptions = {}): Uint8Array {
-    const { seq = 0, ack = 0, data = '', wnd = 65_535 } = options;
+    const { seq = 0, ack = 0, data = '', wnd = 65_535, urgent = 0 } = options;
     const payload = typeof data === 'string' ? new TextEncoder().encode(data) : patternBytes(seq - 1, data);
     const bytes = new Uint8Array(20 + 60 + payload.length);
     const octets = octetsOf(bytes);
@@ -211,7 +214,7 @@ export class TestPeer {
     const bits = [...flags].reduce((all, letter) => all | FLAGS[letter]!, 0);
     const ports = ((options.peerPort ?? this.peerPort) << 16) | (options.port ?? this.port);
     const isAck = (bits & tcp.ACK) !== 0;
-    tcp.emit(octets.dv, p, ports, this.peerIss + seq, isAck ? this.stackIss + ack : 0, header, bits, wnd);
+    tcp.emit(octets.dv, p, ports, this.peerIss + seq, isAck ? this.stackIss + ack : 0, header, bits, wnd, urgent);
     bytes.set(payload, p + header);
     const end = p + header + payload.length;
     tcp.complete(octets, p, end, pseudoHeaderSum(REMOTE, LOCAL, PROTOCOL_TCP));
@@ -276,6 +279,7 @@ export class TestPeer {
       windowScale: s.windowScale,
       sackPermitted: s.sackPermitted,
       timestamps: s.hasTimestamps ? { val: s.tsVal, ecr: s.tsEcr } : null,
+      urgent: tcp.urgent(dv, p),
       sacks,
       rawSeq: s.seq >>> 0,
       localPort: tcp.sourcePort(dv, p),
@@ -283,11 +287,12 @@ export class TestPeer {
     };
   }
 
-  /** The same as short lines: `S. 0 ack 1`, `P. 1:5 ack 1`, `. 5 ack 1`, `R 5`. */
+  /** The same as short lines: `S. 0 ack 1`, `P. 1:5 ack 1`, `. 5 ack 1`, `R 5`, `.U 5 ack 1 urg 3`. */
   lines(): string[] {
     return this.take().map((s) => {
       const range = s.length > 0 ? `${s.seq}:${s.seq + s.length}` : `${s.seq}`;
-      return `${s.flags} ${range}${s.flags.includes('.') ? ` ack ${s.ack}` : ''}`;
+      const urgent = s.flags.includes('U') ? ` urg ${s.urgent}` : '';
+      return `${s.flags} ${range}${s.flags.includes('.') ? ` ack ${s.ack}` : ''}${urgent}`;
     });
   }
 

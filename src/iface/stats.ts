@@ -108,6 +108,7 @@ type StackDrop =
   | 'udp-no-socket'
   | 'udp-queue-full'
   | 'tcp-no-socket' // answered with RST
+  | 'tcp-min-ttl' // from farther away than the socket takes: RFC 5082
   | 'tcp-bad-flags'
   | 'tcp-not-acceptable' // outside the window: answered with an ACK
   | 'tcp-paws' // RFC 7323 §5.3

@@ -2,6 +2,7 @@
  * `ethertype/posix` over a channel: the same calls and results, each of which stops the thread until the C call would
  * return. Descriptors are the client's own; the calls run beside the stack. @module
  */
+import { LINUX } from '../posix/constants.ts';
 import type { Accepted, EpollEvent, OptionInput, OptionValue, PollFd, Received, SockAddr } from '../posix/index.ts';
 import type { HasChannel } from './channel.ts';
 
@@ -132,6 +133,10 @@ export class ChannelPosix {
 
   ioctl(fd: number, request: number, argument = 0): number {
     return this.#call('ioctl', [fd, request, argument]).result as number;
+  }
+
+  sockatmark(fd: number): number {
+    return this.ioctl(fd, LINUX.SIOCATMARK);
   }
 
   getsockopt(fd: number, level: number, name: number): OptionValue {

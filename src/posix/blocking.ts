@@ -145,6 +145,10 @@ export class Blocking {
     return this.#posix.ioctl(fd, request, argument);
   }
 
+  async sockatmark(fd: number): Promise<number> {
+    return this.#posix.sockatmark(fd);
+  }
+
   async getsockopt(fd: number, level: number, name: number): Promise<OptionValue> {
     return this.#posix.getsockopt(fd, level, name);
   }

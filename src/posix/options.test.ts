@@ -6,6 +6,9 @@ import { LINUX as L, OPTION_SETTINGS, type OptionInput } from './index.ts';
 
 type Row = readonly [level: number, name: number, input: OptionInput, expected: unknown];
 
+const KEY = Uint8Array.from({ length: 16 }, (_, i) => 3 * i);
+const TWO_KEYS = Uint8Array.from({ length: 32 }, (_, i) => 255 - i);
+
 const STREAM_ROWS: Record<string, Row> = {
   'SO_RCVBUF is doubled': [L.SOL_SOCKET, L.SO_RCVBUF, 10_000, 20_000],
   'SO_RCVBUF has a floor': [L.SOL_SOCKET, L.SO_RCVBUF, 0, 2304],
@@ -81,6 +84,13 @@ const STREAM_ROWS: Record<string, Row> = {
   IP_MTU_DISCOVER: [L.SOL_IP, L.IP_MTU_DISCOVER, L.IP_PMTUDISC_DO, 2],
   'IP_MTU cannot be set': [L.SOL_IP, L.IP_MTU, 1, 'ENOPROTOOPT'],
   'IP_MINTTL too large': [L.SOL_IP, L.IP_MINTTL, 256, 'EINVAL'],
+  'IP_MINTTL below 0': [L.SOL_IP, L.IP_MINTTL, -1, 'EINVAL'],
+  IP_MINTTL: [L.SOL_IP, L.IP_MINTTL, 255, 255],
+  'TCP_FASTOPEN_KEY of half a key': [L.SOL_TCP, L.TCP_FASTOPEN_KEY, KEY.subarray(0, 8), 'EINVAL'],
+  'TCP_FASTOPEN_KEY of a key and a half': [L.SOL_TCP, L.TCP_FASTOPEN_KEY, TWO_KEYS.subarray(0, 24), 'EINVAL'],
+  'TCP_FASTOPEN_KEY as a number': [L.SOL_TCP, L.TCP_FASTOPEN_KEY, 1, 'EINVAL'],
+  TCP_FASTOPEN_KEY: [L.SOL_TCP, L.TCP_FASTOPEN_KEY, KEY, [...KEY]],
+  'TCP_FASTOPEN_KEY with the one before it': [L.SOL_TCP, L.TCP_FASTOPEN_KEY, TWO_KEYS, [...TWO_KEYS]],
   IP_RECVERR: [L.SOL_IP, L.IP_RECVERR, 1, 1],
 };
 
@@ -88,6 +98,8 @@ const DATAGRAM_ROWS: Record<string, Row> = {
   'SO_RCVBUF is doubled': [L.SOL_SOCKET, L.SO_RCVBUF, 10_000, 20_000],
   'IP_TOS whole': [L.SOL_IP, L.IP_TOS, 255, 255],
   SO_BROADCAST: [L.SOL_SOCKET, L.SO_BROADCAST, 1, 1],
+  'IP_MINTTL is remembered': [L.SOL_IP, L.IP_MINTTL, 255, 255],
+  TCP_FASTOPEN_KEY: [L.SOL_TCP, L.TCP_FASTOPEN_KEY, KEY, 'ENOPROTOOPT'],
   UDP_CORK: [L.SOL_UDP, L.UDP_CORK, 1, 1],
   'the level of TCP': [L.SOL_TCP, L.TCP_NODELAY, 1, 'ENOPROTOOPT'],
 };
@@ -99,6 +111,8 @@ const SIX_ROWS: Record<string, Row> = {
   'IPV6_UNICAST_HOPS -1': [L.SOL_IPV6, L.IPV6_UNICAST_HOPS, -1, 64],
   'IPV6_UNICAST_HOPS too large': [L.SOL_IPV6, L.IPV6_UNICAST_HOPS, 256, 'EINVAL'],
   'IPV6_UNICAST_HOPS 0': [L.SOL_IPV6, L.IPV6_UNICAST_HOPS, 0, 0],
+  'IPV6_MINHOPCOUNT too large': [L.SOL_IPV6, L.IPV6_MINHOPCOUNT, 256, 'EINVAL'],
+  IPV6_MINHOPCOUNT: [L.SOL_IPV6, L.IPV6_MINHOPCOUNT, 255, 255],
   IPV6_V6ONLY: [L.SOL_IPV6, L.IPV6_V6ONLY, 1, 1],
   'the level of IPv4': [L.SOL_IP, L.IP_TOS, 4, 4],
   'an unknown option': [L.SOL_IPV6, 9999, 1, 'ENOPROTOOPT'],

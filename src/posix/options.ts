@@ -21,13 +21,13 @@ export interface Timeval {
 
 /** What setsockopt takes. Bytes are read as a little-endian `int`, where the option is one. */
 export type OptionInput = number | string | Linger | Timeval | Membership | Uint8Array;
-/** What getsockopt gives. */
+/** What getsockopt gives; bytes (of TCP_FASTOPEN_KEY) as numbers. */
 export type OptionValue = number | string | Linger | Timeval | TcpInfo | readonly number[];
 
 export interface Option {
   readonly level: number;
   readonly name: number;
-  readonly kind: 'flag' | 'integer' | 'linger' | 'time' | 'text' | 'membership';
+  readonly kind: 'flag' | 'integer' | 'linger' | 'time' | 'text' | 'key' | 'membership';
   /** What getsockopt gives before anybody set it, where no setting of the core says. */
   readonly initial: number;
   /** The range of an integer; beyond it EINVAL. */
@@ -185,6 +185,7 @@ const ROWS: readonly Option[] = [
   tcp(L.TCP_FASTOPEN, { least: 0, setting: 'fastOpenBacklog' }),
   tcp(L.TCP_FASTOPEN_CONNECT, { least: 0, most: 1, setting: 'fastOpen' }),
   tcp(L.TCP_FASTOPEN_NO_COOKIE, { least: 0, most: 1 }),
+  row('key', L.SOL_TCP, { only: 'stream' })(L.TCP_FASTOPEN_KEY, { setting: 'fastOpenKey' }),
   tcp(L.TCP_DEFER_ACCEPT, { setting: 'deferAcceptMs', unit: 1000, adjust: deferSeconds }),
   tcp(L.TCP_WINDOW_CLAMP, {
     setting: 'windowClampBytes',
@@ -212,6 +213,7 @@ const ROWS: readonly Option[] = [
   ipFlag(L.IP_PKTINFO),
   ip6(L.IPV6_TCLASS, { least: -1, most: 255, setting: 'tos', adjust: (asked) => Math.max(asked, 0) }),
   ip6(L.IPV6_UNICAST_HOPS, HOPS),
+  ip6(L.IPV6_MINHOPCOUNT, { least: 0, most: 255, setting: 'minHopLimit' }),
   ip6(L.IPV6_MTU_DISCOVER, { initial: L.IP_PMTUDISC_WANT, least: 0, most: 5, setting: 'pathMtuDiscovery' }),
   ...MEMBERSHIPS.map(({ level, name }) => row('membership', level, { only: 'datagram' })(name)),
   ip(L.IP_MULTICAST_TTL, { ...GROUP_HOPS, only: 'datagram' }),
@@ -334,10 +336,23 @@ export function parseOption(option: Option, input: OptionInput): number | string
       if (typeof input === 'string') return input;
       if (!(input instanceof Uint8Array)) break;
       return option.level === L.SOL_IP ? interfaceOf(input) : textOf(input);
+    case 'key':
+      return keysOf(input);
     default:
       return parseInteger(option, input);
   }
   throw new NetError('EINVAL', 'setsockopt');
+}
+
+const KEY_BYTES = 16;
+
+/** One key or two, of 16 bytes each: as the setting writes them, in hexadecimal, with a comma between. */
+function keysOf(input: OptionInput): string {
+  const isOne = input instanceof Uint8Array && input.length === KEY_BYTES;
+  if (!isOne && !(input instanceof Uint8Array && input.length === 2 * KEY_BYTES))
+    throw new NetError('EINVAL', 'setsockopt');
+  const digits = Array.from(input, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return isOne ? digits : `${digits.slice(0, 2 * KEY_BYTES)},${digits.slice(2 * KEY_BYTES)}`;
 }
 
 const textOf = (bytes: Uint8Array): string => {

@@ -271,6 +271,11 @@ export class Posix {
     return 0;
   }
 
+  /** Whether the next byte to read is the urgent one: 1 or 0. @throws NetError EBADF, ENOTTY: no stream */
+  sockatmark(fd: number): number {
+    return this.ioctl(fd, L.SIOCATMARK);
+  }
+
   /**
    * Returns the value: a number, or a structure where the option has one (SO_LINGER, SO_RCVTIMEO, TCP_INFO, ...).
    * @throws NetError EBADF, ENOPROTOOPT, EOPNOTSUPP: a level that the socket has not

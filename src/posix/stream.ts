@@ -29,7 +29,7 @@ import { eachFrom, type Reading, type Writing } from './message.ts';
 import { type Option, OptionStore, type OptionValue } from './options.ts';
 import type { Holder, Ports } from './ports.ts';
 import { BOTH, type PosixSocket, RECEIVING, SENDING } from './socket.ts';
-import { checkControl, queuedFrom, takeBytes } from './stream-bytes.ts';
+import { checkControl, endsAtMark, queuedFrom, readable, takeBytes, takeUrgentByte } from './stream-bytes.ts';
 import { applyOption, configure, readTcpOption } from './tcp-options.ts';
 import type { Call } from './waits.ts';
 
@@ -84,11 +84,16 @@ export class StreamSocket implements PosixSocket {
     this.domain = domain;
     this.options = accepted?.options ?? new OptionStore(domain, 'stream');
     this.#core = accepted?.core ?? shared.stack.tcpSocket(shared.settings);
-    this.#core.owner = this;
+    this.#own();
     if (accepted === undefined) return;
     this.#phase = 'connected';
     const { address, port } = this.#core.local!;
     this.#claimPort(address, port);
+  }
+
+  #own(): void {
+    this.#core.owner = this;
+    this.#core.urgentInline = this.options.isOn(L.SOL_SOCKET, L.SO_OOBINLINE);
   }
 
   /** The socket of the core, for tools that look inside. */
@@ -330,7 +335,7 @@ export class StreamSocket implements PosixSocket {
     core.abort();
     core.release();
     this.#core = this.#shared.stack.tcpSocket(core.settings);
-    this.#core.owner = this;
+    this.#own();
     this.#phase = 'unconnected';
     this.#deferred = null;
     this.#shut = 0;
@@ -345,14 +350,18 @@ export class StreamSocket implements PosixSocket {
     const { flags, room } = reading;
     if ((flags & L.MSG_ERRQUEUE) !== 0) throw new NetError('EAGAIN', 'recv');
     if (this.isListening) throw new NetError('ENOTCONN', 'recv');
-    // Urgent data comes in line, so there is never any beside.
-    if ((flags & L.MSG_OOB) !== 0) throw new NetError('EINVAL', 'recv');
     const core = this.#core;
+    if ((flags & L.MSG_OOB) !== 0) {
+      const isLost = this.#state === CLOSED && !this.#hasEnded;
+      takeUrgentByte(core, reading, (this.#shutHalves & RECEIVING) !== 0, isLost);
+      return true;
+    }
     const waiting = core.recvQueue();
     if (waiting > 0) takeBytes(core, reading);
     if (this.options.isOn(L.SOL_TCP, L.TCP_INQ)) this.#tellQueue(reading);
     const target = (flags & L.MSG_WAITALL) !== 0 ? room : this.options.number(L.SOL_SOCKET, L.SO_RCVLOWAT);
     if (reading.count >= Math.min(target, room) && (reading.count > 0 || waiting > 0)) return true;
+    if (endsAtMark(core, reading)) return true;
     if (reading.count > 0) return this.#pendingError !== null || (this.#shutHalves & RECEIVING) !== 0;
     if (this.#hasEnded) return true;
     this.#throwError('recv');
@@ -370,7 +379,6 @@ export class StreamSocket implements PosixSocket {
 
   send(writing: Writing): boolean {
     const { buffers, flags, length } = writing;
-    if ((flags & L.MSG_OOB) !== 0) throw new NetError('EOPNOTSUPP', 'send');
     checkControl(writing);
     if (this.#opensWith(writing)) return this.#sendWithSyn(writing);
     const state = this.#state;
@@ -383,7 +391,9 @@ export class StreamSocket implements PosixSocket {
     }
     if (!isOpen) return false;
     this.#holdBack((flags & L.MSG_MORE) !== 0);
-    writing.count += eachFrom(buffers, writing.count, (buffer, start) => this.#core.send(buffer, start));
+    const count = eachFrom(buffers, writing.count, (buffer, start) => this.#core.send(buffer, start));
+    if ((flags & L.MSG_OOB) !== 0 && count > 0) this.#core.markUrgent();
+    writing.count += count;
     return writing.count === length;
   }
 
@@ -440,13 +450,25 @@ export class StreamSocket implements PosixSocket {
     this.#shut |= bits;
     if (state === CLOSED) throw new NetError('ENOTCONN', 'shutdown');
     if (this.#phase === 'connecting') this.#phase = 'connected';
-    if ((bits & SENDING) !== 0) this.#core.close();
+    if ((bits & SENDING) !== 0) this.#closeSending();
     // Only where both halves are shut is what still comes answered with RST; before, it may be read as ever.
     if (this.#shut === BOTH) this.#core.connection!.rcvClosed = true;
   }
 
+  /** tcp_shutdown does nothing before the handshake is done: then the FIN goes; what close() sends does not wait. */
+  #closeSending(): void {
+    const c = this.#core.connection!;
+    if (isEarly(c)) c.fastOpen!.holdsFin = true;
+    this.#core.close();
+  }
+
   close(): void {
     const core = this.#core;
+    const c = core.connection;
+    if (c?.fastOpen?.holdsFin) {
+      c.fastOpen.holdsFin = false;
+      this.#shared.stack.tcp.ready(c);
+    }
     const { onoff, linger } = this.options.linger;
     // RFC 9293 §3.10.4, SYN-SENT: what was to go with the SYN, or behind it, is lost.
     if ((onoff !== 0 && linger === 0) || this.#state === SYN_SENT) core.abort();
@@ -490,7 +512,10 @@ export class StreamSocket implements PosixSocket {
     if ((shut & RECEIVING) !== 0) mask |= L.POLLIN | L.POLLRDNORM | L.POLLRDHUP;
     if (this.#deferred !== null) return L.POLLOUT | L.POLLWRNORM;
     if (state !== SYN_SENT && (state !== SYN_RECEIVED || this.#isEarly)) {
-      const least = this.options.number(L.SOL_SOCKET, L.SO_RCVLOWAT);
+      const { urgentByte, urgentInline } = this.#core;
+      let least = this.options.number(L.SOL_SOCKET, L.SO_RCVLOWAT);
+      if (urgentByte !== 'none' && !urgentInline && this.#core.isAtMark()) least++; // it is not to be read
+      if (urgentByte === 'here') mask |= L.POLLPRI;
       if (this.#core.recvQueue() >= least) mask |= L.POLLIN | L.POLLRDNORM;
       if ((shut & SENDING) !== 0 || this.#isWritable()) mask |= L.POLLOUT | L.POLLWRNORM;
     }
@@ -515,15 +540,17 @@ export class StreamSocket implements PosixSocket {
   queued(request: number): number {
     const isCount = request === L.FIONREAD || request === L.SIOCOUTQ || request === L.SIOCOUTQNSD;
     if (!isCount && request !== L.SIOCATMARK) throw new NetError('ENOTTY', 'ioctl');
+    if (request === L.SIOCATMARK) return this.#core.isAtMark() ? 1 : 0;
     if (this.isListening) throw new NetError('EINVAL', 'ioctl');
-    if (request === L.FIONREAD) return this.#core.recvQueue();
+    if (request === L.FIONREAD) return readable(this.#core);
     const c = this.#core.connection;
     const state = this.#state;
-    if (!isCount || c === null || state === CLOSED || state === SYN_SENT || state === SYN_RECEIVED) return 0;
+    if (c === null || state === CLOSED || state === SYN_SENT || state === SYN_RECEIVED) return 0;
     return queuedFrom(c, request === L.SIOCOUTQ ? c.sndUna : c.sndMax);
   }
 
   applied(option: Option): void {
+    if (option.level === L.SOL_SOCKET && option.name === L.SO_OOBINLINE) this.#own();
     applyOption(this.#core, this.options, option);
   }
 

@@ -25,6 +25,8 @@ export function applyOption(core: TcpSocket, options: OptionStore, option: Optio
     configure(core, 'fastOpenCookie', value === 0 ? 1 : 0);
   } else if (isTcp(option, L.TCP_WINDOW_CLAMP) && core.settings.linux) {
     applyClamp(core, value as number);
+  } else if (isTcp(option, L.TCP_FASTOPEN_KEY)) {
+    core.configure({ fastOpenKey: value as string });
   } else if (isKeepAlive || isTcp(option, L.TCP_KEEPIDLE)) applyKeepAlive(core, options);
   else if (isTcp(option, L.TCP_CONGESTION)) applyCongestion(core, value as string);
   else if (option.name === L.SO_RCVBUF && option.level === L.SOL_SOCKET && core.settings.linux) {
@@ -88,6 +90,7 @@ export function readTcpOption(core: TcpSocket, options: OptionStore, option: Opt
     if (option.name === L.TCP_QUICKACK && connection !== null && connection.acks !== null) {
       return connection.acks.isPingPong ? 0 : 1;
     }
+    if (option.name === L.TCP_FASTOPEN_KEY) return connection === null ? bytesOfKeys(settings.fastOpenKey) : [];
     if (option.name === L.TCP_CONGESTION) return congestionOf(settings);
     if (option.name === L.TCP_TIMESTAMP) {
       const { nowMs } = connection?.context ?? { nowMs: 0 };
@@ -109,6 +112,10 @@ export function readTcpOption(core: TcpSocket, options: OptionStore, option: Opt
   }
   return settingOf(settings, option);
 }
+
+/** The bytes of hexadecimal keys; none where the stack draws its own. */
+const bytesOfKeys = (keys: string): number[] =>
+  (keys.match(/[0-9a-f]{2}/gi) ?? []).map((pair) => Number.parseInt(pair, 16));
 
 export const isMtu = (option: Option): boolean =>
   (option.level === L.SOL_IP && option.name === L.IP_MTU) ||

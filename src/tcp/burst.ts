@@ -13,6 +13,7 @@ import { SENT_US } from './scoreboard.ts';
 import {
   BLOCKED,
   emitNew,
+  finIsDue,
   IDLE,
   MORE,
   noteSent,
@@ -23,6 +24,7 @@ import {
 } from './send.ts';
 import { seqDiff, seqGt, seqLe, seqLt } from './seq.ts';
 import { maySendIn } from './state.ts';
+import { isSendingUrgent } from './urgent.ts';
 
 /** What 64 KiB leave when all headers there may be are taken off: sk_gso_max_size. */
 const BURST_BYTES_MAX = 65_215;
@@ -101,7 +103,7 @@ export function sendBursts(c: Connection, bursts = Number.POSITIVE_INFINITY): nu
   let most = 0;
   for (;;) {
     const queued = seqDiff(c.txEnd, c.sndNxt);
-    if (queued < 0 || (queued === 0 && !c.finQueued)) {
+    if (queued < 0 || (queued === 0 && !finIsDue(c))) {
       setChrono(c, c.wantsRoom ? CHRONO_BUFFER : CHRONO_BUSY);
       return IDLE; // the write noted that there was less than a segment
     }
@@ -115,7 +117,7 @@ export function sendBursts(c: Connection, bursts = Number.POSITIVE_INFINITY): nu
     }
     if (isPaced(c)) return IDLE;
     if (budget <= 0) return MORE;
-    const fin = c.finQueued && length === queued && length < window;
+    const fin = finIsDue(c) && length === queued && length < window;
     if (!fin && length === 0) return IDLE;
     if (c.sndNxt === c.sndUna && c.sent === null) startFlight(c);
     const stopped = sendBurst(c, length, fin);
@@ -137,6 +139,7 @@ function burstBytes(c: Connection, queued: number, window: number, most: number)
   if (quota <= 0 || Math.min(queued, mss) > window || window <= 0) return -1;
   if (queued <= mss) return queued < mss && !c.finQueued && holds(c) ? -1 : queued;
   if (defers(c, queued, window, most)) return -1;
+  if (isSendingUrgent(c)) return mss; // one by one, each with a pointer of its own
   const needed = Math.min(queued, window);
   if (quota * mss <= needed) return quota * mss;
   const partial = needed % mss;
@@ -145,8 +148,9 @@ function burstBytes(c: Connection, queued: number, window: number, most: number)
 
 /** Nagle in Minshall's variant: what is small waits for what is small, not for full segments. */
 const holds = (c: Connection): boolean =>
-  c.settings.cork ||
-  (!c.settings.noDelay && c.sndNxt !== c.sndUna && seqGt(c.sndSml, c.sndUna) && seqLe(c.sndSml, c.sndNxt));
+  !isSendingUrgent(c) &&
+  (c.settings.cork ||
+    (!c.settings.noDelay && c.sndNxt !== c.sndUna && seqGt(c.sndSml, c.sndUna) && seqLe(c.sndSml, c.sndNxt)));
 
 /** tcp_tso_should_defer: a burst that could be larger waits for an acknowledgement that is about to come. */
 function defers(c: Connection, queued: number, window: number, most: number): boolean {

@@ -8,11 +8,13 @@ import { type Flow, portsIn } from '../iface/flow-table.ts';
 import type { Path } from '../iface/routes.ts';
 import type { Timed } from '../iface/timers.ts';
 import { Ring } from '../memory/ring.ts';
+import { LENGTH_MAX as ACCECN_LENGTH } from '../wire/accecn.ts';
 import type { IpAddress } from '../wire/address.ts';
 import { PROTOCOL_TCP, pseudoHeaderSum } from '../wire/ip.ts';
 import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
 import * as wire from '../wire/tcp.ts';
+import type { AccEcn } from './accecn.ts';
 import { type CongestionControl, SSTHRESH_MAX } from './congestion/controller.ts';
 import type { FastOpenState } from './fast-open.ts';
 import type { Listener } from './listener.ts';
@@ -28,6 +30,7 @@ import { CLOSED, nextState, type StateEvent } from './state.ts';
 import type { Tcp } from './tcp.ts';
 import { expireConnection } from './timers.ts';
 import type { Trace } from './trace.ts';
+import type { Urgent } from './urgent.ts';
 
 /** RFC 9293 §3.7.1 MUST-15: the send MSS where the peer names none, IPv4 and IPv6. */
 export const MSS_DEFAULT_V4 = 536;
@@ -100,6 +103,8 @@ export class Connection implements Flow, Timed {
   listener: Listener | null = null;
   /** Fast Open, where it was asked for: fast-open.ts. */
   fastOpen: FastOpenState | null = null;
+  /** Urgent data either way, while there is some: urgent.ts. */
+  urgent: Urgent | null = null;
   /** Called once when the connection leaves the stack's table: closed, in TIME-WAIT, or never accepted. */
   onGone: (() => void) | null = null;
   state = CLOSED;
@@ -291,6 +296,8 @@ export class Connection implements Flow, Timed {
   /** What was agreed on about ECN: ecn.ts. */
   ecn = 0;
   ecnSeen = false;
+  /** The option of AccECN, where it was agreed on: accecn.ts. */
+  accEcn: AccEcn | null = null;
   /** The codepoint our peer's SYN or SYN-ACK came with; whether the next segment tells it. */
   handshakeEcn = 0;
   acksHandshake = false;
@@ -429,6 +436,12 @@ export class Connection implements Flow, Timed {
     return mssOf(this.path.iface.mtu, this.local.isV4, this.settings.mssMax);
   }
 
+  /** Options that every segment has, but a SYN. */
+  get optionBytes(): number {
+    const accEcn = this.accEcn?.isSeen ? ACCECN_LENGTH : 0;
+    return (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0) + accEcn;
+  }
+
   get ipHeaderLength(): number {
     return ipHeaderOf(this.local.isV4);
   }
@@ -459,7 +472,7 @@ export class Connection implements Flow, Timed {
   fitMss(): void {
     const mtu = this.mtuProbe === null ? this.path.mtu : Math.min(this.path.mtu, this.mtuProbe.low);
     const most = Math.min(this.peerMss, mssOf(mtu, this.local.isV4, this.settings.mssMax));
-    this.mss = most - (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
+    this.mss = most - this.optionBytes;
     if (this.settings.linux) this.mss = withinHalfWindow(this.mss, this.sndWndMax);
   }
 

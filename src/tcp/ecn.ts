@@ -1,9 +1,10 @@
 /**
  * Explicit congestion notification: RFC 3168, where one mark a round trip is told, and RFC 9768 (AccECN), where the peer
- * counts them. Missing: the AccECN option; the three bits of ACE say enough at the marks a round trip that CUBIC sees. @module
+ * counts them, in packets by the three bits of ACE, and in bytes by an option (accecn.ts). @module
  */
 import type { Packet } from '../iface/packet.ts';
 import * as wire from '../wire/tcp.ts';
+import { AccEcn, accEcnArrives } from './accecn.ts';
 import type { Acked } from './acked.ts';
 import { type Connection, CWR } from './connection.ts';
 import { enterCwr } from './recovery.ts';
@@ -54,7 +55,9 @@ export const synAckFlags = (c: Connection): number =>
   c.ecn === ECN_ACCURATE ? flagsOf(ACE_OF_CODEPOINT[c.handshakeEcn]!) : c.ecn === ECN_CLASSIC ? ECE : 0;
 
 /** The peer's SYN-ACK came in: RFC 3168 §6.1.1, RFC 9768 §3.1.2. */
-export function agreeOnSynAck(c: Connection, flags: number, ds: number): void {
+export function agreeOnSynAck(c: Connection, segment: wire.Segment, packet: Packet): void {
+  const { flags } = segment;
+  const { ds } = packet;
   const asked = synFlags(c);
   if (asked === 0) return;
   const ace = aceOf(flags);
@@ -63,6 +66,8 @@ export function agreeOnSynAck(c: Connection, flags: number, ds: number): void {
     if (ace !== 1 && ace !== 5) {
       beginAccurate(c, ds);
       c.acksHandshake = true;
+      if (c.accEcn !== null) accEcnArrives(c, segment, packet);
+      c.fitMss();
       return;
     }
     c.ecn = ECN_CLASSIC;
@@ -74,6 +79,7 @@ function beginAccurate(c: Connection, ds: number): void {
   c.handshakeEcn = ds & ECN_MASK;
   c.rcvCep = c.sndCep = CEP_INITIAL;
   if (c.handshakeEcn === CE) c.rcvCep++;
+  if (c.settings.ecnOption) c.accEcn = new AccEcn();
 }
 
 /** Flags that a segment of `c` carries beside its own; `isNew`: it has data never sent before. */
@@ -96,26 +102,38 @@ export function segmentFlags(c: Connection, isNew: boolean): number {
 export const codepoint = (c: Connection, isNew: boolean): number =>
   c.ecn === ECN_ACCURATE || (c.ecn === ECN_CLASSIC && isNew) ? ECT_0 : 0;
 
-/** A segment was accepted: notes how its packet arrived. RFC 3168 §6.1.3, RFC 9768 §3.2.2.2. */
-export function arriveCodepoint(c: Connection, segment: wire.Segment, packet: Packet): void {
+/**
+ * A segment was accepted: notes how its packet arrived. RFC 3168 §6.1.3, RFC 9768 §3.2.2.2. Returns whether the peer is to know at
+ * once.
+ */
+export function arriveCodepoint(c: Connection, segment: wire.Segment, packet: Packet): boolean {
   const mark = packet.ds & ECN_MASK;
   if (mark !== 0) c.ecnSeen = true;
   if (c.ecn === ECN_ACCURATE) {
-    if (mark !== CE) return;
+    const isChange = c.accEcn !== null && arriveCounters(c, c.accEcn, mark, segment, packet);
+    if (mark !== CE) return isChange;
     c.rcvCep += segment.gsoSize > 0 ? Math.ceil(segment.length / segment.gsoSize) : 1;
-    c.ackNow = true;
-    c.tcp.ready(c);
-    return;
+    return true;
   }
+  let isNews = false;
   if ((segment.flags & CWR_FLAG) !== 0) {
     c.demandsCwr = false;
     // The window of the peer may be one segment now: it waits for this acknowledgement.
-    if (segment.length > 0) c.ackNow = true;
+    isNews = segment.length > 0;
   }
   if (mark === CE && segment.length > 0) {
-    if (!c.demandsCwr) c.ackNow = true;
+    if (!c.demandsCwr) isNews = true;
     c.demandsCwr = true;
   }
+  return isNews;
+}
+
+/** Counts the text and reads the peer's counters. Returns whether to acknowledge at once. */
+function arriveCounters(c: Connection, state: AccEcn, mark: number, segment: wire.Segment, packet: Packet): boolean {
+  const { isSeen } = state;
+  accEcnArrives(c, segment, packet);
+  if (state.isSeen !== isSeen) c.fitMss(); // ours goes along from now on
+  return state.count(mark, segment.length) && state.isSeen;
 }
 
 /** An acknowledgement came in: was anything of ours marked? RFC 3168 §6.1.2, RFC 9768 §3.2.2.5. */
@@ -127,14 +145,33 @@ export function arriveEcn(c: Connection, segment: wire.Segment, acked: Acked): v
     reduceForMark(c);
     return;
   }
-  const marks = (aceOf(segment.flags) - c.sndCep) & ACE_MASK;
+  const markedBytes = c.accEcn === null ? 0 : c.accEcn.newlyMarked;
+  const marks = marksOf(c, aceOf(segment.flags), acked, markedBytes);
   // Marks that an old or reordered acknowledgement speaks of were counted when the later one came.
   if (marks === 0 || (acked.advance === 0 && !acked.isSacking && segment.length === 0 && acked.newlyDelivered === 0))
     return;
   c.sndCep += marks;
   c.deliveredCeSegments += marks;
-  acked.newlyMarked = Math.min(marks * c.mss, Math.max(acked.newlyDelivered, c.mss));
+  if (c.accEcn !== null) c.accEcn.newlyMarked = 0;
+  const bytes = knowsBytes(c) ? markedBytes : marks * c.mss;
+  acked.newlyMarked = Math.min(bytes, Math.max(acked.newlyDelivered, c.mss));
   reduceForMark(c);
+}
+
+/** Whether the peer's counters tell what was marked. */
+const knowsBytes = ({ accEcn }: Connection): boolean => accEcn?.hasCounters === true && !accEcn.isFailed;
+
+/**
+ * RFC 9768 §3.2.2.5: packets newly marked, by three bits: where the acknowledgement is of more than seven packets they may have
+ * gone round. Then the bytes say how often (Appendix A.2), and without them no more is assumed than is told.
+ */
+function marksOf(c: Connection, ace: number, acked: Acked, markedBytes: number): number {
+  const marks = (ace - c.sndCep) & ACE_MASK;
+  const packets = Math.ceil(acked.newlyDelivered / c.mss);
+  if (packets <= ACE_MASK || !knowsBytes(c)) return marks;
+  const least = Math.ceil(markedBytes / c.mss);
+  const rounds = Math.max(0, Math.ceil((least - marks) / (ACE_MASK + 1)));
+  return Math.min(marks + rounds * (ACE_MASK + 1), packets);
 }
 
 /** Once a round trip: what is marked now was sent before the window came down. */

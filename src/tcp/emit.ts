@@ -6,11 +6,13 @@ import type { Ip } from '../iface/ip.ts';
 import { TTL_DEFAULT } from '../iface/ip.ts';
 import type { Packet } from '../iface/packet.ts';
 import { allocFrame, CHECKSUM_PARTIAL, HEADROOM, setFrameBounds, setFrameOffload } from '../memory/frame.ts';
+import { lengthOf } from '../wire/accecn.ts';
 import { PROTOCOL_TCP, pseudoHeaderSum } from '../wire/ip.ts';
 import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
 import { fold, swap } from '../wire/octets.ts';
 import * as wire from '../wire/tcp.ts';
+import { accEcnFields, accEcnFieldsOfSyn } from './accecn.ts';
 import { type Connection, UNSET } from './connection.ts';
 import { codepoint, segmentFlags, synAckFlags, synFlags } from './ecn.ts';
 import { type FastOpenState, isEarly } from './fast-open.ts';
@@ -21,6 +23,7 @@ import { type Seq, seqAdd, seqDiff, seqMax } from './seq.ts';
 import { shiftOf } from './settings.ts';
 import type { Tcp } from './tcp.ts';
 import { traceOut } from './trace.ts';
+import { urgentPointer } from './urgent.ts';
 
 /** RFC 2018 §3: with timestamps three blocks fit, without four. */
 const SACK_BLOCKS_MAX = 3;
@@ -36,7 +39,10 @@ export function emitSegment(c: Connection, seq: Seq, length: number, flags: numb
   const ipLength = isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH;
   const hasBlocks = c.reassembly !== null || c.dsackStart !== c.dsackEnd;
   const sacks = hasBlocks && c.useSack ? sackBlocks(c, length) : 0;
-  const header = wire.HEADER_LENGTH + (c.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0) + (sacks > 0 ? 4 + 8 * sacks : 0);
+  let header = wire.HEADER_LENGTH + (c.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0) + (sacks > 0 ? 4 + 8 * sacks : 0);
+  // RFC 9768 §3.2.3.3: SACK has precedence.
+  const counters = c.accEcn === null ? -1 : accEcnFields(c, header - wire.HEADER_LENGTH, length);
+  if (counters >= 0) header += lengthOf(counters);
   const frame = allocFrame(memory, ipLength + header + length);
   if (frame === 0) {
     c.path.iface.refuse('no-memory', ipLength + header + length);
@@ -53,12 +59,21 @@ export function emitSegment(c: Connection, seq: Seq, length: number, flags: numb
     flags |= segmentFlags(c, isNew);
     ds |= codepoint(c, isNew);
   }
-  wire.emit(dv, p, c.portsOut, seq, c.rcvNxt, header, flags, wnd);
-  let s = c.pseudoSum + header + length + wire.sumHeader(c.portsOut, seq, c.rcvNxt, header, flags, wnd);
+  let urgent = 0;
+  if (c.urgent !== null) {
+    urgent = urgentPointer(c, seq);
+    if (urgent > 0) flags |= wire.URG;
+  }
+  wire.emit(dv, p, c.portsOut, seq, c.rcvNxt, header, flags, wnd, urgent);
+  let s = c.pseudoSum + header + length + urgent + wire.sumHeader(c.portsOut, seq, c.rcvNxt, header, flags, wnd);
   if (c.useTimestamps) {
     const tsVal = timestampNow(c);
     wire.emitTimestamps(dv, p + wire.HEADER_LENGTH, tsVal, c.tsRecent);
     s += wire.sumTimestamps(tsVal, c.tsRecent);
+  }
+  if (counters >= 0) {
+    const option = p + wire.HEADER_LENGTH + (c.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
+    s += swap(memory.sum(option, c.accEcn!.emit(dv, option, counters), 0));
   }
   if (sacks > 0) {
     const option = payload - 4 - 8 * sacks;
@@ -171,6 +186,8 @@ export function emitSyn(c: Connection, flags: number): boolean {
     const padding = settings.synOptions === 'freebsd' ? wire.PAD_END : wire.PAD_NOP;
     header += wire.emitFastOpen(memory.dv, p + header, fast.option, fast.isExperimental, padding);
   }
+  const counters = isReply ? accEcnFieldsOfSyn(c, header - wire.HEADER_LENGTH) : -1;
+  if (counters >= 0) header += c.accEcn!.emit(memory.dv, p + header, counters);
   if (text > 0) {
     c.tx!.copyOut(0, p + header, text);
     c.bytesSent += text;

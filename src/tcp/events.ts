@@ -12,3 +12,5 @@ export const ACCEPTABLE = 8;
 export const CLOSED_EVENT = 16;
 /** Our FIN is acknowledged, and all before it, while the peer may still send: FIN-WAIT-2. */
 export const SENT = 32;
+/** The peer has told of urgent data, or of more of it, or its last byte has come: RFC 9293 §3.8.5, MUST-32. */
+export const URGENT = 64;

@@ -36,6 +36,8 @@ export class FastOpenState {
   synBytes = 0;
   /** The listener that handed the connection out before the handshake was done, until it is. */
   early: Listener | null = null;
+  /** The FIN of a shutdown waits for the handshake, as on Linux; that of a close does not. */
+  holdsFin = false;
   /** Text of a SYN was taken: by us, or by the peer. */
   isAccepted = false;
 }
@@ -56,6 +58,7 @@ export function leaveEarly(c: Connection): void {
   const state = c.fastOpen!;
   state.early?.leaveEarly(c);
   state.early = null;
+  state.holdsFin = false;
 }
 
 /** The cookies of a stack: those it gives as a server, and those it was given. */

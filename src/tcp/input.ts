@@ -35,8 +35,9 @@ import { type Seq, seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt } from './seq.ts'
 import { CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, mayReceiveIn, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from './state.ts';
 import { deferRetries, retrySoon, rtoAfterHandshake, startKeepAlive } from './timers.ts';
 import { traceIn } from './trace.ts';
+import { Urgent, urgentArrives } from './urgent.ts';
 
-const { ACK, FIN, RST, SYN } = wire;
+const { ACK, FIN, RST, SYN, URG } = wire;
 
 /** RFC 7323 §5.5: after 24 days of silence a timestamp proves nothing. */
 const PAWS_IDLE_MS = 24 * 24 * 3600 * 1000;
@@ -65,16 +66,21 @@ export function segmentArrives(c: Connection, segment: wire.Segment, packet: Pac
     else challenge(c); // RFC 5961 §4.2: a SYN in the window is answered, never obeyed
     return;
   }
-  // Fifth: "if the ACK bit is off, drop the segment".
-  if ((flags & ACK) === 0) {
-    c.context.stats.drop('tcp-bad-flags');
-    return;
+  if ((flags & (ACK | URG)) !== ACK) {
+    // Fifth: "if the ACK bit is off, drop the segment".
+    if ((flags & ACK) === 0) {
+      c.context.stats.drop('tcp-bad-flags');
+      return;
+    }
+    c.urgent ??= new Urgent();
   }
   if (c.state === SYN_RECEIVED && !completeHandshake(c, segment, packet)) return;
   if (c.useTimestamps && segment.hasTimestamps) updateTsRecent(c, segment);
-  if (c.ecn !== 0) arriveCodepoint(c, segment, packet);
+  const isEcnNews = c.ecn !== 0 && arriveCodepoint(c, segment, packet);
   if (!arriveAck(c, segment) || (finAcknowledged(c) && !finIsAcknowledged(c))) return;
+  if (c.urgent !== null) urgentArrives(c, segment, packet); // sixth
   if (segment.length > 0 || (flags & FIN) !== 0) arriveText(c, segment, packet);
+  if (isEcnNews) c.ackNow = true;
   if (c.ackNow) c.tcp.ready(c);
 }
 
@@ -219,7 +225,7 @@ function arriveInSynSent(c: Connection, segment: wire.Segment, packet: Packet): 
   if ((flags & SYN) === 0) return;
   if ((flags & FIN) !== 0 && c.settings.bsd && c.settings.dropSynFin) return;
   learnSyn(c, segment);
-  if (hasAck) agreeOnSynAck(c, flags, packet.ds);
+  if (hasAck) agreeOnSynAck(c, segment, packet);
   else agreeOnSyn(c, flags, packet.ds);
   if (hasAck) {
     c.sndUna = ack;
@@ -230,6 +236,10 @@ function arriveInSynSent(c: Connection, segment: wire.Segment, packet: Packet): 
     c.transition('receive-syn-ack');
     c.ackNow = true;
     established(c);
+    if ((flags & URG) !== 0) {
+      c.urgent ??= new Urgent();
+      urgentArrives(c, segment, packet); // RFC 9293 §3.10.7.3: "continue processing at the sixth step"
+    }
     // Without Fast Open Linux lets it come again.
     if (!c.settings.linux || hasSpokenOfFastOpen(c)) textOfSyn(c, segment, packet);
   } else {

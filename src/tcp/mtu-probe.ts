@@ -46,8 +46,8 @@ export class MtuProbe {
 /** Whether a probe is under way. */
 export const isProbing = (c: Connection): boolean => c.mtuProbe !== null && c.mtuProbe.mtu !== 0;
 
-const headersOf = (c: Connection): number =>
-  c.ipHeaderLength + wire.HEADER_LENGTH + (c.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
+/** Headers with the options that every segment has. */
+const headersOf = (c: Connection): number => c.ipHeaderLength + wire.HEADER_LENGTH + c.optionBytes;
 
 /** The largest packet that peer, path and user allow. */
 function mostOf(c: Connection): number {

@@ -23,6 +23,7 @@ export const isPredicted = (c: Connection, segment: wire.Segment): boolean =>
   !c.finSeen &&
   !c.rcvClosed &&
   c.ecn === 0 &&
+  c.urgent === null &&
   c.acks === null &&
   !(c.useTimestamps && segment.hasTimestamps && isOldTimestamp(c, segment.tsVal));
 

@@ -33,6 +33,7 @@ export const leavesAlone = (c: Connection, queued: number): boolean =>
   c.pacingRate === 0 &&
   !c.finQueued &&
   c.mtuProbe === null &&
+  c.urgent === null &&
   !c.settings.cork &&
   !c.settings.linux;
 

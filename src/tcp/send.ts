@@ -39,6 +39,7 @@ import {
   SYN_SENT,
   TIME_WAIT,
 } from './state.ts';
+import { isSendingUrgent, tellUrgent } from './urgent.ts';
 
 /** Payload of a super-segment, with headers below the 64 KiB that an IP packet can be. */
 const SUPER_BYTES = 65_535 - 120;
@@ -90,6 +91,7 @@ export function output(c: Connection): number {
   if (c.lostBytes > c.retransBytes && !c.losses.sendsNew) stopped = retransmitLost(c);
   if (stopped === IDLE && c.state !== TIME_WAIT && (c.tx !== null || c.finQueued)) stopped = sendData(c);
   if (c.probeDue) sendProbe(c);
+  if (c.urgent !== null) tellUrgent(c);
   if (c.ackNow && c.path.iface.device.room() > 0) emitSegment(c, c.sndNxt, 0, wire.ACK);
   keepTimer(c);
   return stopped;
@@ -137,9 +139,14 @@ export function repeatSyn(c: Connection): void {
   startRetransmitTimer(c);
 }
 
-/** The most payload of one segment on this path: the MSS, or that of a super-segment. */
+/**
+ * The most payload of one segment on this path: the MSS, or that of a super-segment. In urgent mode each segment has a pointer
+ * of its own, and no device counts those down.
+ */
 export const segmentBytes = (c: Connection): number =>
-  c.path.iface.offload ? Math.max(1, Math.floor(SUPER_BYTES / c.mss)) * c.mss : c.mss;
+  c.path.iface.offload && (c.urgent === null || !isSendingUrgent(c))
+    ? Math.max(1, Math.floor(SUPER_BYTES / c.mss)) * c.mss
+    : c.mss;
 
 /** Bytes of a turn. */
 export const turnBytes = (c: Connection): number => (c.path.iface.offload ? TURN_BYTES_OFFLOAD : TURN_BYTES);
@@ -173,7 +180,7 @@ function sendNew(c: Connection): number {
   let flight = seqDiff(c.sndNxt, c.sndUna);
   let room = c.cwnd - c.inFlight();
   for (;;) {
-    const wantsFin = c.finQueued && queued >= 0;
+    const wantsFin = finIsDue(c) && queued >= 0;
     if (queued <= 0 && !wantsFin) {
       setChrono(c, c.wantsRoom ? CHRONO_BUFFER : CHRONO_BUSY);
       return STARVED;
@@ -296,9 +303,10 @@ export function fill(c: Connection, words: Int32Array, at: number, nowUs: number
 /** RFC 9293 §3.8.6.2.1: the sender's SWS avoidance, with the Nagle algorithm in its clause (2); for less than a segment. */
 function worthSending(c: Connection, length: number, queued: number, flight: number): boolean {
   if (c.overrideSws) return true;
-  // TCP_CORK: what is not full waits, but for the end.
-  if (c.settings.cork && !c.finQueued) return false;
-  if (length === queued) return flight === 0 || c.settings.noDelay || c.finQueued;
+  // TCP_CORK: what is not full waits, but for the end and for urgent data; and so it is with the Nagle algorithm.
+  const goes = c.finQueued || (c.urgent !== null && isSendingUrgent(c));
+  if (c.settings.cork && !goes) return false;
+  if (length === queued) return flight === 0 || c.settings.noDelay || goes;
   // What the congestion window leaves of a segment waits for the rest: the next acknowledgement brings it.
   return length >= c.sndWndMax >> 1 && c.sndWnd - flight < c.mss;
 }
@@ -317,6 +325,9 @@ export function startPersistTimer(c: Connection): void {
 /** The user queued bytes or a FIN. */
 export const canQueue = (c: Connection): boolean =>
   !c.finQueued && (maySendIn(c.state) || c.state === SYN_SENT || c.state === SYN_RECEIVED);
+
+/** Whether a FIN follows what is queued now. */
+export const finIsDue = (c: Connection): boolean => c.finQueued && (c.fastOpen === null || !c.fastOpen.holdsFin);
 
 /** Whether our FIN has been acknowledged: everything up to it and itself. */
 export const finAcknowledged = (c: Connection): boolean =>

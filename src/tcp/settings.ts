@@ -109,10 +109,18 @@ export interface TcpSettings {
    * too; `accurate`: RFC 9768, and the older form where the peer knows no other; `off`.
    */
   readonly ecn: EcnMode;
+  /** With `accurate`: whether bytes by codepoint are told too, in an option: RFC 9768 §3.2.3. Default true. */
+  readonly ecnOption: boolean;
   /** DSCP and ECN bits of the IP header, as IP_TOS has them: the upper six count. Default 0. */
   readonly tos: number;
   /** TTL, or hop limit. Default 64. */
   readonly ttl: number;
+  /**
+   * Segments that arrive with a TTL, or of IPv6 a hop limit, below these are dropped: RFC 5082 (GTSM): 255 lets only neighbours
+   * through. Default 0: all.
+   */
+  readonly minTtl: number;
+  readonly minHopLimit: number;
   /** Like TCP_CORK: only full segments leave, until it is taken off, or 200 ms have passed. Default false. */
   readonly cork: boolean;
   /** RFC 2883: segments that came twice are reported. Default true. */
@@ -219,8 +227,11 @@ export const TCP_DEFAULTS: TcpSettings = {
   insecureSyn: false,
   synOptions: 'linux',
   ecn: 'passive',
+  ecnOption: true,
   tos: 0,
   ttl: 64,
+  minTtl: 0,
+  minHopLimit: 0,
   cork: false,
   dsack: true,
   tailLossProbe: true,
@@ -333,6 +344,9 @@ function checkSetting(name: string, value: unknown): void {
   }
   if (name === 'mtuProbing' && ![0, 1, 2].includes(value)) {
     throw new RangeError(`mtuProbing: expected 0, 1 or 2, got ${value}`);
+  }
+  if ((name === 'minTtl' || name === 'minHopLimit') && !(value <= 255)) {
+    throw new RangeError(`${name}: expected 0 to 255, got ${value}`);
   }
   if (name === 'windowShift' && (value > WINDOW_SCALE_MAX || !Number.isInteger(value) || value < -1)) {
     throw new RangeError(`windowShift: expected -1 to ${WINDOW_SCALE_MAX}, got ${value}`);

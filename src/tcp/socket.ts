@@ -33,6 +33,7 @@ import type { OnSyn } from './syn-request.ts';
 import type { Tcp } from './tcp.ts';
 import { restartKeepAlive, startRoomTimer } from './timers.ts';
 import type { Trace } from './trace.ts';
+import { markUrgent, readableApart, type UrgentByte, urgentByte, urgentQueue } from './urgent.ts';
 
 /** An address and a port. */
 export interface Endpoint {
@@ -63,6 +64,11 @@ export class TcpSocket implements Changed {
   isChanged = false;
   /** Whatever the user of the core wants to find again when the socket is reported. */
   owner: unknown = null;
+  /**
+   * Whether the urgent byte stays in the stream, as RFC 6093 §5 wants. Where not, {@link recv} stops in front of it and then
+   * leaves it out, and {@link takeUrgent} gives it. Accepted sockets have it from their listener.
+   */
+  urgentInline = true;
   readonly #tcp: Tcp;
   #settings: TcpSettings;
   #connection: Connection | null = null;
@@ -146,6 +152,7 @@ export class TcpSocket implements Changed {
     socket.#settings = connection.settings;
     socket.#connection = connection;
     connection.socket = socket;
+    socket.urgentInline = this.urgentInline;
     return socket;
   }
 
@@ -232,7 +239,7 @@ export class TcpSocket implements Changed {
       if (c.error !== null) throw new NetError(c.error, 'read', this.#context());
       return 0;
     }
-    const count = rx.peek(target, from, to - from);
+    const count = rx.peek(target, from, this.#bounded(c, to - from));
     rx.advance(count);
     if (consumed(c) || (c.acks !== null && readAcks(c))) {
       c.ackNow = true;
@@ -243,7 +250,59 @@ export class TcpSocket implements Changed {
 
   /** Like {@link recv}, but the bytes stay. */
   peek(target: Uint8Array, from = 0, to = target.length): number {
-    return this.#connection?.rx?.peek(target, from, to - from) ?? 0;
+    const c = this.#connection;
+    if (c === null || c.rx === null) return 0;
+    const queue = this.urgentInline ? 0 : urgentQueue(c);
+    if (queue === 1) return c.rx.peekAt(1, target, from, to - from);
+    return c.rx.peek(target, from, queue === 0 ? to - from : Math.min(to - from, queue - 1));
+  }
+
+  /** How much of `wanted` a read takes: it does not go across an urgent byte that is no part of the stream. */
+  #bounded(c: Connection, wanted: number): number {
+    return c.urgent === null || this.urgentInline ? wanted : Math.min(wanted, readableApart(c));
+  }
+
+  // Urgent data: RFC 9293 §3.8.5. Not for new applications (RFC 6093): what is on the way may clear the pointer.
+
+  /**
+   * As {@link send}, and the last byte taken is the last urgent one: until it is acknowledged, segments tell of it.
+   * @returns how many bytes were taken
+   */
+  sendUrgent(data: Uint8Array, from = 0, to = data.length): number {
+    const taken = this.send(data, from, to);
+    if (taken > 0) this.markUrgent();
+    return taken;
+  }
+
+  /** Makes all that is queued urgent, up to its last byte: SND.UP. Nothing happens where nothing is queued. */
+  markUrgent(): void {
+    const c = this.#connection;
+    if (c === null || this.sendQueue() === 0 || !canQueue(c)) return;
+    markUrgent(c);
+    this.#tcp.ready(c);
+  }
+
+  /** Bytes to read up to the last urgent one, and that itself, whether they have come or not; 0: none is urgent. MUST-33. */
+  urgentQueue(): number {
+    return this.#connection === null ? 0 : urgentQueue(this.#connection);
+  }
+
+  /** Whether the next byte to read is the urgent one: SIOCATMARK. */
+  isAtMark(): boolean {
+    return this.urgentQueue() === 1;
+  }
+
+  /** What has become of the urgent byte. Once the reader is past it, there is `'none'`. */
+  get urgentByte(): UrgentByte {
+    return this.#connection === null ? 'none' : urgentByte(this.#connection);
+  }
+
+  /** The urgent byte, which is then taken, but for a look with `isPeek`; -1 where {@link urgentByte} is not `'here'`. */
+  takeUrgent(isPeek = false): number {
+    if (this.urgentByte !== 'here') return -1;
+    const urgent = this.#connection!.urgent!;
+    if (!isPeek) urgent.what = 'taken';
+    return urgent.byte;
   }
 
   /** Whether the sending half is open: {@link send} will take bytes, now or later. */
@@ -382,7 +441,7 @@ export class TcpSocket implements Changed {
     this.#tcp.context.changed(this);
   }
 
-  /** What changed since the last call: READABLE, WRITABLE, CONNECTED, ACCEPTABLE, CLOSED_EVENT, SENT in one mask. */
+  /** What changed since the last call: READABLE, WRITABLE, CONNECTED, ACCEPTABLE, CLOSED_EVENT, SENT, URGENT in one mask. */
   takeEvents(): number {
     const events = this.#events;
     this.#events = 0;

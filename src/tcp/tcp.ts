@@ -66,6 +66,8 @@ export class Tcp implements StreamTransport {
   #fastOpen: FastOpen | null = null;
   /** Connections that live on without a user. */
   #orphans = 0;
+  /** Somebody has asked for a least TTL. */
+  #guardsTtl = false;
   readonly #segment = new wire.Segment();
   /** Connections that have something to send, each in it once. */
   readonly #ready = new TurnQueue();
@@ -79,7 +81,7 @@ export class Tcp implements StreamTransport {
     this.context = context;
     this.ip = ip;
     this.#algorithms = algorithms;
-    this.settings = mergeSettings(TCP_DEFAULTS, settings, algorithms);
+    this.settings = this.settingsWith(settings, TCP_DEFAULTS);
     this.connections = new FlowTable(context.random);
     this.timeWait = new TimeWaitTable(this);
     this.#secrets = new Secrets(context.random);
@@ -92,7 +94,9 @@ export class Tcp implements StreamTransport {
 
   /** Settings, by default this stack's, changed by `changes`. */
   settingsWith(changes: Partial<TcpSettings>, base = this.settings): TcpSettings {
-    return mergeSettings(base, changes, this.#algorithms);
+    const settings = mergeSettings(base, changes, this.#algorithms);
+    if (settings.minTtl > 0 || settings.minHopLimit > 0) this.#guardsTtl = true;
+    return settings;
   }
 
   /** Takes in one packet. RFC 9293 §3.10.7. */
@@ -116,8 +120,20 @@ export class Tcp implements StreamTransport {
     segment.gsoSize = packet.gsoSize;
     const ports = wire.ports(dv, p);
     const c = this.connections.find(packet, ports);
+    if (
+      this.#guardsTtl &&
+      this.#comesFromAfar(packet, c?.settings ?? this.#listenerFor(packet, ports & 0xffff)?.settings)
+    )
+      return;
     if (c !== null) segmentArrives(c, segment, packet);
     else this.#inputStray(packet, segment, ports);
+  }
+
+  /** RFC 5082 §3: whether the packet has passed more routers than may be; then it is dropped without an answer. */
+  #comesFromAfar({ version, ttl }: Packet, settings = this.settings): boolean {
+    if (ttl >= (version === 4 ? settings.minTtl : settings.minHopLimit)) return false;
+    this.context.stats.drop('tcp-min-ttl');
+    return true;
   }
 
   /** A segment without a connection: for TIME-WAIT, for a listener, or for nobody. */

@@ -14,6 +14,7 @@ import { seqAdd, seqDiff } from './seq.ts';
 import type { TcpSettings } from './settings.ts';
 import { CLOSED, isSynchronized, SYN_RECEIVED, SYN_SENT, TIME_WAIT } from './state.ts';
 import { traceTimer } from './trace.ts';
+import { urgentFits } from './urgent.ts';
 import { onHandshakeLimit, watchUser } from './user-timeout.ts';
 
 /** RFC 6298 (5.7): when the SYN had to be sent again, data starts with this timeout. */
@@ -180,6 +181,8 @@ function onPersist(c: Connection): void {
   }
   c.probes++;
   if (c.backoff < c.settings.retriesMax) c.backoff++;
+  // What stands below the window is answered, but its URG is not read; as Linux, one segment for each.
+  if (urgentFits(c)) emitSegment(c, c.sndUna, 0, wire.ACK);
   emitSegment(c, seqAdd(c.sndUna, -1), 0, wire.ACK);
   c.persistAt = c.context.nowMs + backedOffRto(c);
 }

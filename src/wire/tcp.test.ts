@@ -368,3 +368,43 @@ describe('tcp: format', () => {
   ];
   for (const [bits, want] of flags) it(`flags ${want}`, () => assert.equal(tcp.formatFlags(bits), want));
 });
+
+describe('tcp: the AccECN option, RFC 9768 §3.2.3', () => {
+  const rows: [options: string, fields: number, isZero: boolean, text: string][] = [
+    ['ae0b 000001 000000 000001', 3, false, 'accecn1 e1b 1 ceb 0 e0b 1'],
+    ['ac0b 000010 00ffff 123456', 3, true, 'accecn0 e0b 16 ceb 65535 e1b 1193046'],
+    ['ae08 000001 ffffff', 2, false, 'accecn1 e1b 1 ceb 16777215'],
+    ['ae05 000002', 1, false, 'accecn1 e1b 2'],
+    ['ac02', 0, true, 'accecn0'],
+    ['ae07 0000010000', -1, false, 'accecn1 0000010000'],
+    ['ae0e 000001 000000 000001 000000', -1, false, 'accecn1 000001000000000001000000'],
+    ['ae0b 000001', -1, false, 'bad'],
+  ];
+  for (const [options, fields, isZero, text] of rows) {
+    it(options, () => {
+      const bytes = segmentOf(options, tcp.ACK);
+      const segment = parsed(bytes);
+      assert.equal(segment.accEcnFields, fields);
+      if (fields >= 0) assert.deepEqual([segment.isAccEcn0, segment.accEcn], [isZero, 22]);
+      assert.equal(tcp.formatOptions(octetsOf(bytes).dv, 20, bytes.length, 0), text);
+    });
+  }
+
+  it('is forgotten with the next segment that has none', () => {
+    const segment = new tcp.Segment();
+    parsed(segmentOf('ae05 000002', tcp.ACK), segment);
+    parsed(segmentOf('', tcp.ACK), segment);
+    assert.equal(segment.accEcnFields, -1);
+  });
+});
+
+describe('tcp: the urgent pointer', () => {
+  it('is written with the header, summed and printed', () => {
+    const o = octetsOf(new Uint8Array(20));
+    tcp.emit(o.dv, 0, 0x00500051, 100, 200, 20, tcp.URG | tcp.ACK | tcp.PSH, 300, 0xabcd);
+    assert.equal(tcp.urgent(o.dv, 0), 0xabcd);
+    tcp.complete(o, 0, 20, PSEUDO);
+    assert.equal(tcp.check(o, 0, 20, PSEUDO), null);
+    assert.equal(tcp.format(o.dv, 0, 20), 'Flags [P.U], ack 200, win 300, urg 43981, length 0');
+  });
+});

@@ -1,7 +1,8 @@
 /**
  * TCP header and options: RFC 9293 §3.1-3.2, RFC 7323 (window scale, timestamps), RFC 2018 (SACK),
- * RFC 7413 (Fast Open). Missing on purpose: urgent data is delivered in line (RFC 6093), MD5 options are skipped. @module
+ * RFC 7413 (Fast Open), RFC 9768 (accecn.ts). Missing on purpose: MD5 options are skipped. @module
  */
+import * as accecn from './accecn.ts';
 import { fold, halves, type Octets, swap } from './octets.ts';
 
 const SOURCE_PORT = 0; // u16
@@ -108,6 +109,10 @@ export class Segment {
   fastOpenCookie = 0;
   fastOpenLength = -1;
   isFastOpenExperimental = false;
+  /** AccECN: offset of its fields and how many, -1: no such option. Of no meaning where timestamps were all options. */
+  accEcn = 0;
+  accEcnFields = -1;
+  isAccEcn0 = false;
   /** Payload bytes of each wire segment this one was merged from; 0 where it was one. */
   gsoSize = 0;
 }
@@ -132,6 +137,7 @@ export function parse(dv: DataView, p: number, end: number, segment: Segment): v
     if ((segment.flags & SYN) === 0) return;
   }
   segment.hasTimestamps = false;
+  segment.accEcnFields = -1;
   segment.fastOpenLength = -1;
   segment.isFastOpenExperimental = false;
   parseOptions(dv, p + HEADER_LENGTH, p + header, segment);
@@ -167,6 +173,10 @@ function parseOption(dv: DataView, p: number, kind: number, length: number, segm
     segment.windowScale = Math.min(dv.getUint8(p + 2), WINDOW_SCALE_MAX);
   } else if (kind === OPTION_SACK_PERMITTED && length === LENGTH_SACK_PERMITTED) {
     segment.sackPermitted = true;
+  } else if (kind === accecn.OPTION_ACCECN0 || kind === accecn.OPTION_ACCECN1) {
+    segment.accEcn = p + 2;
+    segment.accEcnFields = accecn.fieldsIn(length);
+    segment.isAccEcn0 = kind === accecn.OPTION_ACCECN0;
   } else if (kind === OPTION_FAST_OPEN) {
     noteFastOpen(segment, p + 2, length - 2, false);
   } else if (kind === OPTION_EXPERIMENT && length >= 4 && dv.getUint16(p + 2) === FAST_OPEN_MAGIC) {
@@ -213,6 +223,7 @@ export function emitFastOpen(
 /**
  * Writes the 20 fixed bytes at `p`, checksum zero.
  * @param header - length in bytes with options, a multiple of 4   @param wnd - already scaled
+ * @param urgentPointer - for {@link URG}
  */
 export function emit(
   dv: DataView,
@@ -223,12 +234,13 @@ export function emit(
   header: number,
   flagBits: number,
   wnd: number,
+  urgentPointer = 0,
 ): void {
   dv.setInt32(p + SOURCE_PORT, bothPorts);
   dv.setInt32(p + SEQUENCE, seq);
   dv.setInt32(p + ACKNOWLEDGMENT, ack);
   dv.setInt32(p + OFFSET_FLAGS, (header << 26) | (flagBits << 16) | wnd);
-  dv.setInt32(p + CHECKSUM, 0);
+  dv.setInt32(p + CHECKSUM, urgentPointer);
 }
 
 /** Sum in network order of what {@link emit} writes, unfolded. */
@@ -400,6 +412,10 @@ function formatOption(dv: DataView, p: number, kind: number, length: number, ack
   if (kind === OPTION_MSS && length === LENGTH_MSS) return `mss ${dv.getUint16(p + 2)}`;
   if (kind === OPTION_WINDOW_SCALE && length === LENGTH_WINDOW_SCALE) return `wscale ${dv.getUint8(p + 2)}`;
   if (kind === OPTION_SACK_PERMITTED && length === LENGTH_SACK_PERMITTED) return 'sackOK';
+  if (kind === accecn.OPTION_ACCECN0 || kind === accecn.OPTION_ACCECN1) {
+    const text = accecn.format(dv, p, kind, length);
+    if (text !== null) return text;
+  }
   const name = OPTION_NAMES[kind] ?? `unknown-${kind}`;
   let value = '';
   for (let at = p + 2; at < p + length; at++) value += dv.getUint8(at).toString(16).padStart(2, '0');

@@ -69,6 +69,10 @@ export interface SidePlan {
   /** The reader stops after so many bytes, once, for so long. */
   readonly pauseAfterBytes: number;
   readonly pauseMs: number;
+  /** Every so many writes one is urgent; 0: none. */
+  readonly urgentEvery: number;
+  /** Whether urgent bytes stay in the stream that is read. */
+  readonly urgentInline: boolean;
 }
 
 export interface ConnectionPlan {
@@ -170,6 +174,8 @@ function sidePlan(r: Random, bytesMax: number): SidePlan {
     closesLast: r.chance(0.2),
     pauseAfterBytes: Number.POSITIVE_INFINITY,
     pauseMs: 0,
+    urgentEvery: 0,
+    urgentInline: true,
   };
 }
 
@@ -193,7 +199,9 @@ const endsWell = (connections: readonly ConnectionPlan[]): boolean =>
   connections.every(({ sides }) => sides.every((side) => side.end === 'close'));
 
 /** Draws a run of two stacks on a wire. */
-export function pairPlanOf(seed: number): Plan {
+export const pairPlanOf = (seed: number): Plan => withMore(pairOf(seed));
+
+function pairOf(seed: number): Plan {
   const r = new Random(seed);
   const link = linkPlan(r);
   const connections = connectionPlans(r, link, () => (r.chance(0.7) ? [0, 1] : [1, 0]));
@@ -293,5 +301,20 @@ function networkPlanOf(seed: number): Plan {
   };
 }
 
+/** By draws of their own: a third of the streams have urgent data, and half of the stacks speak AccECN. */
+function withMore(plan: Plan): Plan {
+  const r = new Random(plan.seed ^ 0x75_7267);
+  const side = (plain: SidePlan): SidePlan => ({
+    ...plain,
+    urgentEvery: r.chance(0.3) ? 1 + r.below(10) : 0,
+    urgentInline: r.chance(0.5),
+  });
+  const connections = plan.connections.map((c) => ({ ...c, sides: [side(c.sides[0]), side(c.sides[1])] as const }));
+  const stacks = plan.stacks.map((stack) =>
+    r.chance(0.5) ? { ...stack, tcp: { ...stack.tcp, ecn: 'accurate' as const, ecnOption: r.chance(0.8) } } : stack,
+  );
+  return { ...plan, connections, stacks };
+}
+
 /** Draws the whole run of `seed`: every third is a pair on a wire. */
-export const planOf = (seed: number): Plan => (seed % 3 === 0 ? pairPlanOf(seed) : networkPlanOf(seed));
+export const planOf = (seed: number): Plan => (seed % 3 === 0 ? pairPlanOf(seed) : withMore(networkPlanOf(seed)));

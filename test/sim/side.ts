@@ -1,5 +1,6 @@
 /** One end of a connection in a simulation: an application that only acts when it is told of something. @module */
 import { NetError } from '../../src/errors.ts';
+import { seqDiff } from '../../src/tcp/seq.ts';
 import type { TcpSocket } from '../../src/tcp/socket.ts';
 import type { SidePlan } from './plan.ts';
 
@@ -25,6 +26,7 @@ export class Side {
   done = false;
   error: string | null = null;
   #hasPaused = false;
+  #writes = 0;
   /** When the application next acts by itself. */
   readAt = Number.POSITIVE_INFINITY;
   writeAt = Number.POSITIVE_INFINITY;
@@ -55,6 +57,7 @@ export class Side {
   start(socket: TcpSocket, now: number): void {
     this.socket = socket;
     socket.owner = this;
+    socket.urgentInline = this.plan.urgentInline;
     this.act(now, true, true);
   }
 
@@ -77,7 +80,9 @@ export class Side {
   #read(socket: TcpSocket, now: number): void {
     this.readAt = Number.POSITIVE_INFINITY;
     for (;;) {
+      this.#lookAtMark(socket);
       const count = socket.recv(scratch, 0, Math.min(this.plan.readBytes, scratch.length));
+      this.#passUrgent(socket, count);
       if (count === 0) break;
       this.#verify(count);
       if (this.#endsEarly(socket)) return;
@@ -92,6 +97,25 @@ export class Side {
       }
     }
     if (!socket.mayRecv()) this.eof = true;
+  }
+
+  /** The urgent byte is that of the stream at the mark. */
+  #lookAtMark(socket: TcpSocket): void {
+    this.#passUrgent(socket, 0); // what arrived meanwhile may have moved the mark, and the reader with it
+    const at = this.received + socket.urgentQueue() - 1;
+    const byte = socket.takeUrgent();
+    if (byte >= 0 && byte !== patternByte(this.#peerStream, at)) this.#fail(`${this.name}: urgent byte ${at} is wrong`);
+  }
+
+  /** Where urgent bytes are no part of what is read, they are left out of it, and nothing else is. */
+  #passUrgent(socket: TcpSocket, count: number): void {
+    const c = socket.connection;
+    if (c === null || this.plan.urgentInline || c.rcvNxt === c.irs) return; // no SYN of the peer's yet
+    const position = seqDiff(c.rcvNxt, c.irs) - 1 - c.readable - (c.peerEnded ? 1 : 0);
+    const left = position - count - this.received;
+    if (left === 0) return;
+    if (left < 0 || this.peer.urgentEvery === 0) this.#fail(`${this.name}: ${left} bytes were left out`);
+    this.received += left;
   }
 
   #verify(count: number): void {
@@ -109,7 +133,9 @@ export class Side {
     while (this.sent < this.plan.bytes) {
       const count = Math.min(this.plan.writeBytes, this.plan.bytes - this.sent, scratch.length);
       for (let i = 0; i < count; i++) scratch[i] = patternByte(this.#stream, this.sent + i);
-      const taken = socket.send(scratch, 0, count);
+      const { urgentEvery } = this.plan;
+      const isUrgent = urgentEvery > 0 && ++this.#writes % urgentEvery === 0;
+      const taken = isUrgent ? socket.sendUrgent(scratch, 0, count) : socket.send(scratch, 0, count);
       this.sent += taken;
       if (this.#endsEarly(socket)) return;
       if (taken < count) return; // until WRITABLE

@@ -78,6 +78,9 @@ test('simulation: the seeds of npm test cover every kind of link, stack and endi
   has(({ datagrams }) => datagrams.length > 0);
   has(({ unlistenAtMs }) => unlistenAtMs.some((at) => at < 3000));
   has(({ connections }) => connections.some(({ sides }) => sides.some(({ pauseMs }) => pauseMs > 5000)));
+  has(({ stacks }) => stacks.every(({ tcp }) => tcp.ecn === 'accurate'));
+  has(({ connections }) => connections.some(({ sides }) => sides[0].urgentEvery === 1 && !sides[1].urgentInline));
+  has(({ connections }) => connections.some(({ sides }) => sides[1].urgentEvery > 1 && sides[0].urgentInline));
 });
 
 test('simulation: a pair on a wire is one of the seeds, and can be asked for', () => {

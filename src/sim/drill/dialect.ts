@@ -53,5 +53,7 @@ export function setOption(
     posix.tcpSocket(fd)?.configure({ connectTimeoutMs: Number(value) * MS_PER_S });
     return;
   }
-  posix.setsockopt(fd, level, name, value);
+  // Scripts write bytes as a string.
+  const isBytes = level === LINUX.SOL_TCP && name === LINUX.TCP_FASTOPEN_KEY && typeof value === 'string';
+  posix.setsockopt(fd, level, name, isBytes ? new TextEncoder().encode(value) : value);
 }

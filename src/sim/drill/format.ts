@@ -22,6 +22,21 @@ export function formatFlags(flags: number): string {
 
 const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 
+/** RFC 9768 §3.2.3: counters of 24 bits, the ECT(0) bytes first or last. */
+const ACCECN0 = 172;
+const ACCECN1 = 174;
+const COUNTERS = ['e1b', 'ceb', 'e0b'] as const;
+
+/** `ECN e1b 1 ceb 0 e0b 1`. */
+function formatAccEcn(type: number, bytes: Uint8Array): string {
+  const names = type === ACCECN1 ? COUNTERS : COUNTERS.toReversed();
+  if (bytes.length % 3 !== 0 || bytes.length > 9) return `kind ${type} ${hex(bytes)}`;
+  const values = names
+    .slice(0, bytes.length / 3)
+    .map((name, i) => `${name} ${Number.parseInt(hex(bytes.subarray(3 * i, 3 * i + 3)), 16)}`);
+  return ['ECN', ...values].join(' ');
+}
+
 export function formatOption(option: TcpOption): string {
   switch (option.kind) {
     case 'mss':
@@ -32,6 +47,7 @@ export function formatOption(option: TcpOption): string {
     case 'TS':
       return `TS val ${option.val} ecr ${option.ecr}`;
     case 'bytes':
+      if (option.type === ACCECN0 || option.type === ACCECN1) return formatAccEcn(option.type, option.bytes);
       return `${option.name === 'kind' ? `kind ${option.type}` : option.name} ${hex(option.bytes)}`.trimEnd();
     default:
       return option.kind;

@@ -101,6 +101,7 @@ const LINUX: Readonly<Record<string, Variable>> = {
   tcp_rto_min_us: (value) => (/^\d+$/.test(value) ? { rtoMinMs: Number(value) / US_PER_MS } : null),
   tcp_rto_max_ms: whole('rtoMaxMs'),
   tcp_ecn: choice('ecn', 'off', 'on', 'passive', 'accurate', 'accurate', 'accurate'),
+  tcp_ecn_option: (value) => (/^[0-3]$/.test(value) ? { ecnOption: value !== '0' } : null),
   tcp_ecn_fallback: flag('ecnFallback'),
   tcp_mtu_probing: whole('mtuProbing'),
   tcp_base_mss: whole('mtuProbeBaseMss'),
