@@ -7,6 +7,8 @@ import type { StreamRings } from './stream-rings.ts';
 
 /** Where answers go. */
 export interface Answers {
+  /** What of an answer may be data, in bytes; undefined: whatever it is. */
+  readonly dataMax?: number;
   answer(id: number, response: Response): void;
   /** Something changed in the rings of a stream. */
   event?(handle: Handle, events: number): void;
@@ -73,6 +75,8 @@ export class Client {
   /** Its descriptors, from the first posix call on. */
   posix: Posix | null = null;
   isGone = false;
+  /** It wrote into shared memory what cannot be. */
+  isDamaged = false;
   /** Called when a call was answered outside of the stack's turns. */
   onAnswered: (() => void) | null = null;
 

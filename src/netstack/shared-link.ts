@@ -25,7 +25,7 @@ import {
 } from './control.ts';
 import { hasWaitAsync, WAITS_HERE, whenChanged } from './doorbell.ts';
 import { type Joined, joining, type WatchedPort } from './port.ts';
-import { encode, type Message, RecordRing, type Taken } from './record-ring.ts';
+import { DamagedRing, encode, type Message, RecordRing, type Taken } from './record-ring.ts';
 import { Spin } from './spin.ts';
 
 /** How long a thread that waits takes silence for nothing to do; then it asks whether the stack still runs. */
@@ -34,6 +34,9 @@ const SILENCE_MS = 200;
 const LOOK_MS = 0.15;
 /** And how long a stack that is driven may take to answer: together less than a second. */
 const PONG_MS = 600;
+
+const damagedError = (): NetError =>
+  new NetError('ENETDOWN', 'request', { detail: 'somebody wrote into the shared memory of the channel' });
 
 /** Whether this thread may stop: browsers' main threads may not. */
 const mayStop = (() => {
@@ -68,6 +71,7 @@ export class SharedLink implements Link {
   #isClosed = false;
   #isDraining = false;
   #pingAt = 0; // when the stack was asked, 0: it was not
+  #silentMs = 0; // waited since something was heard
 
   constructor(caller: Caller, control: Control, slot: Slot, memory: SharedArrayBuffer, port: WatchedPort | null) {
     this.#caller = caller;
@@ -149,6 +153,9 @@ export class SharedLink implements Link {
     try {
       while (!this.#isClosed && this.#answers.take(this.#taken));
       if (!this.#isClosed) this.#afterDrain();
+    } catch (error) {
+      if (!(error instanceof DamagedRing)) throw error;
+      this.#caller.die(damagedError());
     } finally {
       this.#isDraining = false;
     }
@@ -159,6 +166,13 @@ export class SharedLink implements Link {
     if (Atomics.exchange(this.#i32, word + ANSWERS_WAIT, 0) === 1) this.#caller.ringSoon();
     this.#caller.room();
     if (Atomics.load(this.#i32, DEAD) === 1) this.#caller.die(goneError());
+    else if (this.#control.isEnded(this.#slot.index) || this.#commands.isDamaged) this.#endDamaged();
+  }
+
+  /** The stack has ended this client, or cannot be told of anything. Without a port only this side can give the slot back. */
+  #endDamaged(): void {
+    this.#caller.die(damagedError());
+    if (this.#port === null && this.#control.isEnded(this.#slot.index)) this.#control.free(this.#slot.index);
   }
 
   wait(ms: number): void {
@@ -169,10 +183,14 @@ export class SharedLink implements Link {
     if (this.#control.hasProcessors && this.#spin.look(i32, word + EVENT, seen)) return;
     const armed = this.#isArmed ? WAITS_HERE : 0;
     Atomics.store(i32, word + CLIENT_WAITS, WAITS | armed);
-    const isOver = !this.#spin.wait(i32, word + EVENT, seen, Math.min(ms, SILENCE_MS));
+    const waitMs = Math.min(ms, SILENCE_MS);
+    const isOver = !this.#spin.wait(i32, word + EVENT, seen, waitMs);
     Atomics.store(i32, word + CLIENT_WAITS, armed);
-    if (isOver) this.#doubt();
-    else this.#pingAt = 0;
+    this.#silentMs = isOver ? this.#silentMs + waitMs : 0;
+    if (!isOver) this.#pingAt = 0;
+    if (this.#silentMs < SILENCE_MS) return;
+    this.#silentMs = 0;
+    this.#doubt();
   }
 
   /** Nothing was heard for a while: a stack that somebody drives must answer, or it is gone. */

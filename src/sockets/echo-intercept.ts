@@ -3,7 +3,7 @@ import { NetError } from '../errors.ts';
 import type { Packet } from '../iface/packet.ts';
 import type { IpAddress } from '../wire/address.ts';
 import { asyncDispose } from './dispose.ts';
-import type { Loop } from './loop.ts';
+import type { StackLoop } from './loop.ts';
 
 const PENDING_MAX = 256;
 const DEADLINE_MS = 10_000;
@@ -38,7 +38,7 @@ export type EchoHandler = (request: EchoRequest) => EchoDecision | Promise<EchoD
 /** What `host.icmp.intercept` gives. */
 export class EchoInterception {
   readonly stats = { asked: 0, replied: 0, unreachable: 0, dropped: 0, refused: 0, handlerErrors: 0 };
-  readonly #loop: Loop;
+  readonly #loop: StackLoop;
   readonly #handler: EchoHandler;
   readonly #pendingMax: number;
   readonly #deadlineMs: number;
@@ -46,7 +46,7 @@ export class EchoInterception {
   #isClosed = false;
 
   /** Made by `host.icmp.intercept`. */
-  constructor(loop: Loop, handler: EchoHandler, options: EchoInterceptOptions) {
+  constructor(loop: StackLoop, handler: EchoHandler, options: EchoInterceptOptions) {
     if (typeof handler !== 'function') throw new TypeError(`handler: expected a function, got ${typeof handler}`);
     const { icmp } = loop.stack;
     if (icmp.interceptor !== null) throw new NetError('EADDRINUSE', 'intercept');

@@ -2,7 +2,7 @@
  * The flows that somebody intercepts, bounded by count and by the memory they hold: at either limit the one without traffic
  * for longest makes room, and one that is idle for too long ends by itself. Traffic is noticed by looking, so a packet pays nothing for it. @module
  */
-import type { Loop } from './loop.ts';
+import type { StackLoop } from './loop.ts';
 
 /** How often flows are looked at: an eighth of the idle time, within these. */
 const LOOK_MIN_MS = 100;
@@ -55,7 +55,7 @@ interface Seen {
 }
 
 export class FlowSlots<S extends Slot> {
-  readonly #loop: Loop;
+  readonly #loop: StackLoop;
   readonly #flowsMax: number;
   readonly #bytesMax: number;
   readonly #lookMs: number;
@@ -65,7 +65,7 @@ export class FlowSlots<S extends Slot> {
   #lookedAt = Number.NEGATIVE_INFINITY;
 
   /** @throws RangeError for a limit that is none */
-  constructor(loop: Loop, flowsMax: number, bytesMax: number, idleMs: number) {
+  constructor(loop: StackLoop, flowsMax: number, bytesMax: number, idleMs: number) {
     if (!(Number.isInteger(flowsMax) && flowsMax >= 1)) {
       throw new RangeError(`flowsMax: expected a whole number from 1, got ${flowsMax}`);
     }

@@ -6,7 +6,7 @@ import type { UdpSocket as CoreUdpSocket } from '../udp/socket.ts';
 import type { IpAddress } from '../wire/address.ts';
 import { asyncDispose } from './dispose.ts';
 import { FlowSlots, type FlowStats, noFlows, type Slot } from './flow-slots.ts';
-import type { Loop } from './loop.ts';
+import type { StackLoop } from './loop.ts';
 import type { Names } from './names.ts';
 import { UdpSocket } from './udp-socket.ts';
 
@@ -54,6 +54,7 @@ export class UdpFlow implements Slot {
   readonly #local: IpAddress;
   readonly #remote: IpAddress;
   #socket: UdpSocket | null = null;
+  #isTaken = false;
 
   /** Made by the interception. */
   constructor(owner: UdpInterception, core: CoreUdpSocket, quote: Uint8Array, idleMs: number) {
@@ -88,7 +89,7 @@ export class UdpFlow implements Slot {
 
   /** Whether it waits for a decision. */
   get isPending(): boolean {
-    return this.#socket === null && !this.signal.aborted;
+    return !this.#isTaken && !this.signal.aborted;
   }
 
   /** Aborted when the flow is over. */
@@ -104,9 +105,15 @@ export class UdpFlow implements Slot {
   accept(): UdpSocket {
     if (this.#socket !== null) return this.#socket;
     if (this.signal.aborted) throw new NetError('ECANCELED', 'accept', { detail: 'the flow is over' });
-    this.#owner.stats.accepted++;
-    this.#socket = new UdpSocket(this.#owner.loop, this.#core, this.#owner.names);
+    this.#socket = new UdpSocket(this.#owner.loop, this.take(), this.#owner.names);
     return this.#socket;
+  }
+
+  /** Accepts it as the core's socket, for who makes another kind of socket of that. Once, and instead of {@link accept}. */
+  take(): CoreUdpSocket {
+    this.#isTaken = true;
+    this.#owner.stats.accepted++;
+    return this.#core;
   }
 
   /** Ends it, accepted or not, and tells the source that nobody is there (ICMP). False when it is over already. */
@@ -144,7 +151,7 @@ export class UdpFlow implements Slot {
 
 /** What `host.udp.intercept` gives: the flows under way, and what became of all. */
 export class UdpInterception {
-  readonly loop: Loop;
+  readonly loop: StackLoop;
   readonly names: Names;
   readonly stats: FlowStats = noFlows();
   readonly #handler: UdpFlowHandler;
@@ -157,7 +164,7 @@ export class UdpInterception {
   #isClosed = false;
 
   /** Made by `host.udp.intercept`. */
-  constructor(loop: Loop, names: Names, handler: UdpFlowHandler, options: UdpInterceptOptions) {
+  constructor(loop: StackLoop, names: Names, handler: UdpFlowHandler, options: UdpInterceptOptions) {
     const { flowsMax = FLOWS_MAX, idleMs = IDLE_MS, deadlineMs = DEADLINE_MS } = options;
     const { bytesMax = loop.stack.memory.bytes / 8 } = options;
     if (typeof handler !== 'function') throw new TypeError(`handler: expected a function, got ${typeof handler}`);
