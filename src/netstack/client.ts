@@ -16,7 +16,7 @@ export interface Answers {
 
 /** A socket of a client. */
 export interface Entry {
-  readonly kind: 'stream' | 'listener' | 'udp' | 'raw';
+  readonly kind: 'stream' | 'listener' | 'udp' | 'raw' | 'interception' | 'reports';
   handle: Handle;
   /** Something changed in the core. */
   notify(events: number): void;
@@ -63,7 +63,7 @@ export class Call<C extends Command = Command> {
 
 /** `tcp-receive` -> `receive`. */
 export const syscallOf = (command: Command | null): string =>
-  String(command?.kind ?? 'request').replace(/^(tcp|udp|raw)-/, '');
+  String(command?.kind ?? 'request').replace(/^(tcp|udp|raw)-|^intercept-(?=accept$)/, '');
 
 export class Client {
   readonly answers: Answers;

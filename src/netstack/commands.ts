@@ -6,8 +6,8 @@ import { type ErrorCode, NetError } from '../errors.ts';
 import type { PathMtuDiscovery } from '../iface/path-mtu.ts';
 import type { Configuration } from '../sockets/autoconfig.ts';
 import type { MembershipChange } from '../sockets/backend.ts';
-import type { SynDecision } from '../sockets/incoming-syn.ts';
 import type { EchoInterceptOptions } from '../sockets/echo-intercept.ts';
+import type { SynDecision } from '../sockets/incoming-syn.ts';
 import type { PingReply, PingStatistics } from '../sockets/ping.ts';
 import type { TcpInterceptOptions } from '../sockets/tcp-intercept.ts';
 import type { TraceOptions } from '../sockets/trace.ts';
@@ -208,8 +208,8 @@ export type ServiceCommand =
   | ({ readonly kind: 'trace-route'; readonly host: string } & Omit<TraceOptions, 'signal'>)
   /** Answered when there is something to tell. */
   | { readonly kind: 'report-next'; readonly handle: Handle }
-  /** Ends what is reported of, as a signal would: what it came to is still told. */
-  | { readonly kind: 'report-end'; readonly handle: Handle }
+  /** Ends what is reported of, as a signal would: what it came to is still told, unless nobody wants to know. */
+  | { readonly kind: 'report-end'; readonly handle: Handle; readonly isDiscarded?: boolean | undefined }
   /** Answered once the first interface has an address to be reached by. */
   | { readonly kind: 'configured'; readonly timeoutMs?: number | undefined }
   /** What DHCP, router advertisements and the like have told of last. */

@@ -47,7 +47,8 @@ export class ReportEntry implements Entry {
   }
 
   next(call: NextReport): void {
-    if (this.#asking !== null) throw new NetError('EBUSY', 'report', { detail: 'the next report is waited for already' });
+    if (this.#asking !== null)
+      throw new NetError('EBUSY', 'report', { detail: 'the next report is waited for already' });
     this.#asking = call;
     call.waits(() => {
       this.#asking = null;

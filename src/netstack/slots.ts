@@ -8,7 +8,6 @@ import {
   ANSWERS_TAIL,
   ANSWERS_WAIT,
   COMMANDS_HEAD,
-  COMMANDS_IN,
   COMMANDS_OUT,
   COMMANDS_TAIL,
   type Control,
@@ -147,7 +146,6 @@ class SlotServer implements Answers, Taken {
   #put({ id, encoded, events }: Held): boolean {
     return encoded === null ? this.#answers.pushNote(id, events) : this.#answers.push(id, encoded);
   }
-
 }
 
 export class Slots {

@@ -42,7 +42,8 @@ export class TraceBuffer implements Teller {
   };
 
   next(call: NextTraces): void {
-    if (this.#asking !== null) throw new NetError('EBUSY', 'trace', { detail: 'the next records are waited for already' });
+    if (this.#asking !== null)
+      throw new NetError('EBUSY', 'trace', { detail: 'the next records are waited for already' });
     this.#asking = call;
     call.waits(() => {
       this.#asking = null;

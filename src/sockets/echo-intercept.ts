@@ -41,7 +41,8 @@ export class EchoInterception {
   readonly #loop: StackLoop;
   readonly #handler: EchoHandler;
   readonly #pendingMax: number;
-  readonly #deadlineMs: number;
+  /** Milliseconds until a request is forgotten. */
+  readonly deadlineMs: number;
   readonly #timers = new Set<number>();
   #isClosed = false;
 
@@ -53,7 +54,7 @@ export class EchoInterception {
     this.#loop = loop;
     this.#handler = handler;
     this.#pendingMax = options.pendingMax ?? PENDING_MAX;
-    this.#deadlineMs = options.deadlineMs ?? DEADLINE_MS;
+    this.deadlineMs = options.deadlineMs ?? DEADLINE_MS;
     icmp.interceptor = (packet, rest, data) => this.#take(packet, rest, data);
     loop.closers.add(this.#close);
   }
@@ -85,7 +86,7 @@ export class EchoInterception {
     quote: Uint8Array,
   ): Promise<void> {
     const { clock, stack } = this.#loop;
-    const timer = clock.setTimer(clock.now() + this.#deadlineMs, () => this.#timers.delete(timer));
+    const timer = clock.setTimer(clock.now() + this.deadlineMs, () => this.#timers.delete(timer));
     this.#timers.add(timer);
     const request: EchoRequest = {
       sourceAddress: stack.ip.format(source),
