@@ -3,6 +3,7 @@ import { NetError } from '../errors.ts';
 import type { Packet } from '../iface/packet.ts';
 import type { IpAddress } from '../wire/address.ts';
 import { asyncDispose } from './dispose.ts';
+import { checkCount, checkMs } from './flow-slots.ts';
 import type { StackLoop } from './loop.ts';
 
 const PENDING_MAX = 256;
@@ -49,12 +50,15 @@ export class EchoInterception {
   /** Made by `host.icmp.intercept`. */
   constructor(loop: StackLoop, handler: EchoHandler, options: EchoInterceptOptions) {
     if (typeof handler !== 'function') throw new TypeError(`handler: expected a function, got ${typeof handler}`);
+    const { pendingMax = PENDING_MAX, deadlineMs = DEADLINE_MS } = options;
+    checkCount('pendingMax', pendingMax);
+    checkMs('deadlineMs', deadlineMs);
     const { icmp } = loop.stack;
     if (icmp.interceptor !== null) throw new NetError('EADDRINUSE', 'intercept');
     this.#loop = loop;
     this.#handler = handler;
-    this.#pendingMax = options.pendingMax ?? PENDING_MAX;
-    this.deadlineMs = options.deadlineMs ?? DEADLINE_MS;
+    this.#pendingMax = pendingMax;
+    this.deadlineMs = deadlineMs;
     icmp.interceptor = (packet, rest, data) => this.#take(packet, rest, data);
     loop.closers.add(this.#close);
   }

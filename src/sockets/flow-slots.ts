@@ -49,6 +49,18 @@ export const noFlows = (): FlowStats => ({
   handlerErrors: 0,
 });
 
+/** @throws RangeError */
+export function checkMs(name: string, ms: number): void {
+  if (!(typeof ms === 'number' && ms > 0)) throw new RangeError(`${name}: expected milliseconds above 0, got ${ms}`);
+}
+
+/** @throws RangeError */
+export function checkCount(name: string, count: number): void {
+  if (!(Number.isInteger(count) && count >= 1)) {
+    throw new RangeError(`${name}: expected a whole number from 1, got ${count}`);
+  }
+}
+
 interface Seen {
   traffic: number;
   at: number;
@@ -66,11 +78,9 @@ export class FlowSlots<S extends Slot> {
 
   /** @throws RangeError for a limit that is none */
   constructor(loop: StackLoop, flowsMax: number, bytesMax: number, idleMs: number) {
-    if (!(Number.isInteger(flowsMax) && flowsMax >= 1)) {
-      throw new RangeError(`flowsMax: expected a whole number from 1, got ${flowsMax}`);
-    }
+    checkCount('flowsMax', flowsMax);
     if (!(bytesMax > 0)) throw new RangeError(`bytesMax: expected bytes above 0, got ${bytesMax}`);
-    if (!(idleMs > 0)) throw new RangeError(`idleMs: expected milliseconds above 0, got ${idleMs}`);
+    checkMs('idleMs', idleMs);
     this.#loop = loop;
     this.#flowsMax = flowsMax;
     this.#bytesMax = bytesMax;

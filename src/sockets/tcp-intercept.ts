@@ -10,7 +10,7 @@ import { CLOSED } from '../tcp/state.ts';
 import type { SynRequest } from '../tcp/syn-request.ts';
 import type { IpAddress } from '../wire/address.ts';
 import { asyncDispose } from './dispose.ts';
-import { FlowSlots, type FlowStats, noFlows, type Slot } from './flow-slots.ts';
+import { checkCount, FlowSlots, type FlowStats, noFlows, type Slot } from './flow-slots.ts';
 import type { Notified, StackLoop } from './loop.ts';
 import { TcpStream } from './tcp-stream.ts';
 
@@ -213,6 +213,7 @@ export class TcpInterception implements Notified {
     const { flowsMax = FLOWS_MAX, idleMs = IDLE_MS, deadlineMs = DEADLINE_MS, backlog, tcp } = options;
     const { bytesMax = loop.stack.memory.bytes / 2 } = options;
     if (typeof handler !== 'function') throw new TypeError(`handler: expected a function, got ${typeof handler}`);
+    if (backlog !== undefined) checkCount('backlog', backlog);
     this.loop = loop;
     this.#handler = handler;
     this.#idleMs = idleMs;

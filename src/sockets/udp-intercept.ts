@@ -5,7 +5,7 @@ import { SharedBytes } from '../udp/datagram-queue.ts';
 import type { UdpSocket as CoreUdpSocket } from '../udp/socket.ts';
 import type { IpAddress } from '../wire/address.ts';
 import { asyncDispose } from './dispose.ts';
-import { FlowSlots, type FlowStats, noFlows, type Slot } from './flow-slots.ts';
+import { checkMs, FlowSlots, type FlowStats, noFlows, type Slot } from './flow-slots.ts';
 import type { StackLoop } from './loop.ts';
 import type { Names } from './names.ts';
 import { UdpSocket } from './udp-socket.ts';
@@ -16,6 +16,8 @@ const IDLE_MS = 120_000;
 const DEADLINE_MS = 10_000;
 /** Bytes of datagrams that may wait in one flow, a power of two. */
 const RECEIVE_BYTES = 1 << 16;
+const RECEIVE_BYTES_MIN = 1 << 11;
+const RECEIVE_BYTES_MAX = 1 << 24;
 /** Bytes of the first datagram that an ICMP error quotes. */
 const QUOTED_BYTES = 128;
 
@@ -149,6 +151,14 @@ export class UdpFlow implements Slot {
   }
 }
 
+function checkBytes(bytes: number): void {
+  const isPower = Number.isInteger(bytes) && (bytes & (bytes - 1)) === 0;
+  if (isPower && bytes >= RECEIVE_BYTES_MIN && bytes <= RECEIVE_BYTES_MAX) return;
+  throw new RangeError(
+    `receiveBytes: expected a power of two from ${RECEIVE_BYTES_MIN} to ${RECEIVE_BYTES_MAX}, got ${bytes}`,
+  );
+}
+
 /** What `host.udp.intercept` gives: the flows under way, and what became of all. */
 export class UdpInterception {
   readonly loop: StackLoop;
@@ -168,6 +178,9 @@ export class UdpInterception {
     const { flowsMax = FLOWS_MAX, idleMs = IDLE_MS, deadlineMs = DEADLINE_MS } = options;
     const { bytesMax = loop.stack.memory.bytes / 8 } = options;
     if (typeof handler !== 'function') throw new TypeError(`handler: expected a function, got ${typeof handler}`);
+    checkMs('deadlineMs', deadlineMs);
+    const { receiveBytes = RECEIVE_BYTES } = options;
+    checkBytes(receiveBytes);
     const { udp } = loop.stack;
     if (udp.interceptor !== null) throw new NetError('EADDRINUSE', 'intercept');
     this.loop = loop;
@@ -175,7 +188,7 @@ export class UdpInterception {
     this.#handler = handler;
     this.#idleMs = idleMs;
     this.#deadlineMs = deadlineMs;
-    this.#receiveBytes = options.receiveBytes ?? RECEIVE_BYTES;
+    this.#receiveBytes = receiveBytes;
     this.#slots = new FlowSlots(loop, flowsMax, bytesMax, idleMs);
     this.#held = new SharedBytes(bytesMax, () => this.#trimSoon());
     udp.interceptor = (packet, sourcePort, port, p, length) => this.#open(packet, sourcePort, port, p, length);
