@@ -27,6 +27,7 @@ import {
   type Channel,
   type ChannelEchoRequest,
   type ChannelInterception,
+  type ChannelPingManyOptions,
   type ChannelTcpFlow,
   type ChannelUdpFlow,
   configured,
@@ -168,7 +169,7 @@ export const hostSide = (host: Host): Side => ({
   connectUdp: (options) => host.udp.connect(options),
   open: (options) => host.raw.open(options),
   ping: (to, options) => host.ping(to, options),
-  pings: (to, options: PingManyOptions) => host.ping(to, options),
+  pings: (to, options) => host.ping(to, options as PingManyOptions & { count: number }),
   trace: (to) => hops(host.trace(to)),
   interceptTcp: async (handler) => statsOf(host.tcp.intercept(handler)),
   interceptUdp: async (handler) => statsOf(host.udp.intercept(handler)),
@@ -184,7 +185,7 @@ export const channelSide = (channel: Channel): Side => ({
   connectUdp: (options) => udpConnect(channel, options),
   open: (options) => rawOpen(channel, options),
   ping: (to, options) => ping(channel, to, options),
-  pings: (to, options: PingManyOptions) => ping(channel, to, options),
+  pings: (to, options) => ping(channel, to, options as ChannelPingManyOptions),
   trace: (to) => hops(trace(channel, to)),
   interceptTcp: async (handler) => askedOf((await tcpIntercept(channel, handler)) as never),
   interceptUdp: async (handler) => askedOf((await udpIntercept(channel, handler)) as never),
@@ -202,7 +203,7 @@ export const blockingSide = (channel: Channel): Side => ({
   connectUdp: async (options) => udpConnectBlocking(channel, options, LIMIT),
   open: async (options) => rawOpenBlocking(channel, options, LIMIT),
   ping: async (to, options) => pingBlocking(channel, to, options, LIMIT),
-  pings: async (to, options: PingManyOptions) => pingBlocking(channel, to, options, LIMIT),
+  pings: async (to, options) => pingBlocking(channel, to, options as ChannelPingManyOptions, LIMIT),
   trace: async (to) => hops(traceBlocking(channel, to, {}, LIMIT)),
   interceptTcp: async (handler) => askedBlocking(tcpInterceptBlocking(channel, handler, {}, LIMIT) as never),
   interceptUdp: async (handler) => askedBlocking(udpInterceptBlocking(channel, handler, {}, LIMIT) as never),
@@ -552,7 +553,7 @@ export const suite: Record<string, (setting: Setting) => Promise<void>> = {
     const interception = await own.interceptUdp((flow) => void flows.push(flow));
     /** The flow that a datagram has opened: the handler is asked while the thread waits for something. */
     const next = async (count: number): Promise<AnyUdpFlow> => {
-      while (flows.length < count) await own.ping(OTHER);
+      for (let i = 0; i < 500 && flows.length < count; i++) await own.ping(OTHER);
       return flows[count - 1]!;
     };
     const sender = await other.bind({ port: 5000 });
@@ -604,7 +605,8 @@ export const suite: Record<string, (setting: Setting) => Promise<void>> = {
     const records: (TraceEvent & Snapshot)[] = [];
     /** What is recorded comes while the thread waits for something. */
     const until = async (holds: () => boolean): Promise<void> => {
-      while (!holds()) await own.ping(OTHER);
+      for (let i = 0; i < 500 && !holds(); i++) await own.ping(OTHER);
+      assert.ok(holds(), `${records.length} records, ${sent()} bytes sent`);
     };
     assert.throws(() => stream.trace(7 as never), TypeError);
     stream.trace((record) => records.push(record));
@@ -612,7 +614,7 @@ export const suite: Record<string, (setting: Setting) => Promise<void>> = {
     await calls.write(stream, data);
     for (let n = 0; n < data.length; ) n += (await calls.read(peer))!.length;
     const sent = (): number => records.reduce((n, r) => n + (r.kind === 'out' ? r.length : 0), 0);
-    await until(() => sent() === data.length && records.some((r) => r.kind === 'in' && r.ack === data.length + 1));
+    await until(() => sent() >= data.length && records.some((r) => r.kind === 'in' && r.ack > data.length));
     const first = records.find((r) => r.kind === 'out' && r.length > 0)!;
     assert.ok(first.kind === 'out' && first.seq === 1 && first.state === 'ESTABLISHED' && first.cwnd > 1000);
     const info = (await calls.info(stream))!;
