@@ -134,6 +134,7 @@ export class InterceptionEntry implements Entry {
   }
 
   #heldTcp(flow: TcpFlow): void {
+    if (flow.isGone) return; // another one has taken its place in the same turn
     let isTaken = false;
     const number = this.#add({
       record: { ...ends(flow), options: flow.options },
@@ -192,6 +193,7 @@ export class InterceptionEntry implements Entry {
   }
 
   #heldUdp(flow: UdpFlow): void {
+    if (flow.signal.aborted) return;
     const number = this.#add({
       record: ends(flow),
       accept: (call) => this.#acceptUdp(flow, call),

@@ -61,7 +61,7 @@ test('a record that nobody of ours wrote is an error, not a read out of bounds',
     const { reader, i32 } = ring();
     i32[16] = length;
     i32[1] = 64;
-    assert.throws(() => reader.take({ message: () => {}, note: () => {} }), { name: "DamagedRing" });
+    assert.throws(() => reader.take({ message: () => {}, note: () => {} }), { name: 'DamagedRing' });
   }
 });
 
