@@ -41,6 +41,8 @@ export const HEADER_BYTES = 256;
 /** Bytes used in a ring of `bytes`. */
 export const usedOf = (head: number, tail: number, bytes: number): number =>
   tail >= head ? tail - head : tail - head + 2 * bytes;
+/** Whether a position can be one: then `usedOf` is not below 0. */
+const isPosition = (position: number, bytes: number): boolean => position >= 0 && position < 2 * bytes;
 /** `position` moved by `count`. */
 export const movedBy = (position: number, count: number, bytes: number): number =>
   position + count >= 2 * bytes ? position + count - 2 * bytes : position + count;
@@ -181,7 +183,7 @@ export class StreamRings {
     let head = this.#txHead;
     const tail = Atomics.load(i32, w + TX_TAIL);
     let used = usedOf(head, tail, bytes);
-    if (!(used >= 0 && used <= bytes)) return this.#refuse(entry);
+    if (!isPosition(tail, bytes) || used > bytes) return this.#refuse(entry);
     while (used > 0) {
       const o = head >= bytes ? head - bytes : head;
       const count = Math.min(used, bytes - o);
@@ -216,8 +218,9 @@ export class StreamRings {
     let tail = this.#rxTail;
     let isBlocked = false;
     for (;;) {
-      const used = usedOf(Atomics.load(i32, w + RX_HEAD), tail, bytes);
-      if (!(used >= 0 && used <= bytes)) return this.#refuse(entry);
+      const head = Atomics.load(i32, w + RX_HEAD);
+      const used = usedOf(head, tail, bytes);
+      if (!isPosition(head, bytes) || used > bytes) return this.#refuse(entry);
       const free = bytes - used;
       const queued = socket.recvQueue();
       if (queued === 0) break;
