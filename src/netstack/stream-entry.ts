@@ -87,11 +87,11 @@ export class StreamEntry implements Entry {
 
   receive(call: Receive): void {
     const { max } = call.command;
-    this.#assertPlain('receive');
-    if (this.#receiving !== null) throw new NetError('EBUSY', 'receive', { detail: 'another receive waits already' });
     if (!(Number.isInteger(max) && max >= 1 && max <= BYTES_MAX)) {
       throw new NetError('EINVAL', 'receive', { detail: `max: expected 1 to ${BYTES_MAX} bytes, got ${max}` });
     }
+    this.#assertPlain('receive');
+    if (this.#receiving !== null) throw new NetError('EBUSY', 'receive', { detail: 'another receive waits already' });
     if (this.#answerReceive(call)) return;
     this.#receiving = call;
     call.waits(() => {
