@@ -19,7 +19,9 @@ import { OTHER, OTHER_CONFIG, OWN, OWN_CONFIG } from './suite.ts';
 /** Public members of a class: what its prototype has. */
 function membersOf({ prototype }: { readonly prototype: object }): string[] {
   const keys = Reflect.ownKeys(prototype).filter((key) => key !== 'constructor');
-  return keys.map((key) => (typeof key === 'symbol' ? `[${key.description!.replace('Symbol.', '')}]` : key)).sort();
+  return keys
+    .map((key) => (typeof key === 'symbol' ? `[${key.description!.replace(/^(Symbol|nodejs)\./, '')}]` : key))
+    .sort();
 }
 
 /** What of `ethertype/netstack` does the same; `-`: nothing does, and the README says why. */
@@ -168,8 +170,8 @@ const GIVES: { readonly [K in keyof Sockets]: Record<string, (socket: Sockets[K]
     tracesLost: (s) => s.tracesLost,
     isReleased: (s) => s.isReleased,
     write: (s) => s.write(Uint8Array.of(1)),
-    read: async (s) => (await s.read())?.length,
     readInto: async (s) => s.readInto(new Uint8Array(1)),
+    read: async (s) => (await s.read())?.length,
     readable: (s) => s.readable instanceof ReadableStream,
     writable: (s) => s.writable instanceof WritableStream,
     '[asyncIterator]': (s) => typeof s[Symbol.asyncIterator],
