@@ -28,8 +28,6 @@ export abstract class ChannelFlow {
   protected readonly owner: FlowOwner;
   protected readonly flow: number;
   protected isDecided = false;
-  /** Accepted, or about to be: a call that was too late may be made again. */
-  protected isAccepting = false;
   #isGone = false;
   #gone: AbortController | null = null;
 
@@ -84,26 +82,17 @@ export abstract class ChannelFlow {
     this.tell(decision);
     return true;
   }
-
-  protected get accepting(): Command {
-    return { kind: 'intercept-accept', handle: this.owner.handle, flow: this.flow };
-  }
-
-  /** It is to be accepted. @throws NetError ECONNABORTED */
-  protected beginAccepting(): void {
-    if (!this.isPending && !this.isAccepting) {
-      throw new NetError('ECONNABORTED', 'accept', { address: this.sourceAddress, detail: GONE });
-    }
-    this.isDecided = true;
-    this.isAccepting = true;
-  }
 }
 
-/** What flows with ports have in common. */
-abstract class PortFlow extends ChannelFlow {
+/** What flows with ports have in common: they are accepted, as a socket. */
+abstract class PortFlow<S> extends ChannelFlow {
   readonly sourcePort: number;
   readonly destinationPort: number;
   #idleMs: number;
+  #accepting: Promise<S> | null = null;
+  #socket: S | null = null;
+  /** Accepted, or about to be: a call that was too late may be made again. */
+  #isAccepting = false;
 
   constructor(owner: FlowOwner, held: HeldFlow, idleMs: number) {
     super(owner, held);
@@ -124,46 +113,63 @@ abstract class PortFlow extends ChannelFlow {
     const idleMs = Math.min(ms, Number.MAX_VALUE);
     caller.tell({ kind: 'intercept-idle', handle, flow: this.flow, idleMs });
   }
+
+  /** The socket that the stack has opened. */
+  protected abstract open(opened: Response): S;
+
+  /**
+   * Takes it: of TCP the SYN is answered, and the promise resolves when the handshake is done. Of UDP the socket receives what
+   * the source sends, beginning with the first datagram, and `send` without a destination answers as the address that was asked
+   * for. Further calls give the same promise.
+   * @throws NetError ECONNABORTED where the source has given up, or it is too late
+   */
+  accept(): Promise<S> {
+    this.#accepting ??= this.#accept();
+    this.#accepting.catch(() => {}); // who does not wait for it need not hear of it
+    return this.#accepting;
+  }
+
+  async #accept(): Promise<S> {
+    this.#begin();
+    return this.open(await this.owner.caller.request(this.#command));
+  }
+
+  /** As {@link accept}, but stops the thread. A call that is too late loses nothing: the next one gets the socket. */
+  acceptBlocking(options?: BlockingOptions): S {
+    this.owner.caller.assertMayBlock('accept');
+    if (this.#socket !== null) return this.#socket;
+    this.#begin();
+    this.#socket = this.open(this.owner.caller.requestBlocking(this.#command, options));
+    this.#accepting = Promise.resolve(this.#socket);
+    return this.#socket;
+  }
+
+  get #command(): Command {
+    return { kind: 'intercept-accept', handle: this.owner.handle, flow: this.flow };
+  }
+
+  /** It is to be accepted. @throws NetError ECONNABORTED */
+  #begin(): void {
+    if (!this.isPending && !this.#isAccepting) {
+      const context = { address: this.sourceAddress, port: this.sourcePort, detail: GONE };
+      throw new NetError('ECONNABORTED', 'accept', context);
+    }
+    this.isDecided = true;
+    this.#isAccepting = true;
+  }
 }
 
 /** A connection that another host asks for; its SYN waits. As `TcpFlow` of a host. */
-export class ChannelTcpFlow extends PortFlow {
+export class ChannelTcpFlow extends PortFlow<TcpStream> {
   /** The options of the SYN; an MSS of 0 and a scale of -1 where it had none. */
   readonly options: Pick<HeldSyn, 'mss' | 'windowScale' | 'sackPermitted' | 'timestamps'>;
-  #accepting: Promise<TcpStream> | null = null;
-  #stream: TcpStream | null = null;
 
   constructor(owner: FlowOwner, held: HeldFlow, idleMs: number) {
     super(owner, held, idleMs);
     this.options = held.options!;
   }
 
-  /**
-   * Answers the SYN. Resolves when the handshake is done; further calls give the same promise.
-   * @throws NetError ECONNABORTED where the client has given up, or it is too late
-   */
-  accept(): Promise<TcpStream> {
-    this.#accepting ??= this.#accept();
-    this.#accepting.catch(() => {}); // who does not wait for it need not hear of it
-    return this.#accepting;
-  }
-
-  async #accept(): Promise<TcpStream> {
-    this.beginAccepting();
-    return this.#open(await this.owner.caller.request(this.accepting));
-  }
-
-  /** As {@link accept}, but stops the thread. A call that is too late loses nothing: the next one gets the connection. */
-  acceptBlocking(options?: BlockingOptions): TcpStream {
-    this.owner.caller.assertMayBlock('accept');
-    if (this.#stream !== null) return this.#stream;
-    this.beginAccepting();
-    this.#stream = this.#open(this.owner.caller.requestBlocking(this.accepting, options));
-    this.#accepting = Promise.resolve(this.#stream);
-    return this.#stream;
-  }
-
-  #open(opened: Response): TcpStream {
+  protected open(opened: Response): TcpStream {
     const socket = openStream(this.owner.caller, opened as unknown as StreamOpened);
     return new TcpStream(socket, socket);
   }
@@ -180,37 +186,8 @@ export class ChannelTcpFlow extends PortFlow {
 }
 
 /** Datagrams of one host and port to another. As `UdpFlow` of a host, but that to accept takes a while. */
-export class ChannelUdpFlow extends PortFlow {
-  #accepting: Promise<UdpSocket> | null = null;
-  #socket: UdpSocket | null = null;
-
-  /**
-   * The flow as a socket: it receives what the source sends, beginning with the first datagram, and `send` without a
-   * destination answers as the address that was asked for. Further calls give the same socket.
-   * @throws NetError ECONNABORTED where the flow is over
-   */
-  accept(): Promise<UdpSocket> {
-    this.#accepting ??= this.#accept();
-    this.#accepting.catch(() => {});
-    return this.#accepting;
-  }
-
-  async #accept(): Promise<UdpSocket> {
-    this.beginAccepting();
-    return this.#open(await this.owner.caller.request(this.accepting));
-  }
-
-  /** As {@link accept}, but stops the thread. */
-  acceptBlocking(options?: BlockingOptions): UdpSocket {
-    this.owner.caller.assertMayBlock('accept');
-    if (this.#socket !== null) return this.#socket;
-    this.beginAccepting();
-    this.#socket = this.#open(this.owner.caller.requestBlocking(this.accepting, options));
-    this.#accepting = Promise.resolve(this.#socket);
-    return this.#socket;
-  }
-
-  #open(response: Response): UdpSocket {
+export class ChannelUdpFlow extends PortFlow<UdpSocket> {
+  protected open(response: Response): UdpSocket {
     const { handle, local, pathMtu } = response as Extract<Response, { kind: 'bound' }>;
     return this.owner.udpSocket(handle, local, pathMtu);
   }

@@ -22,7 +22,7 @@ import {
   type FlowOwner,
 } from './channel-flow.ts';
 import { ChannelSocket } from './channel-socket.ts';
-import type { Command, Handle, HeldFlow, InterceptCommand, Local, PlainTcpSettings, Response } from './commands.ts';
+import type { Handle, HeldFlow, InterceptCommand, Local, PlainTcpSettings, Response } from './commands.ts';
 import { udpOf } from './create-socket.ts';
 import { postable } from './service-calls.ts';
 
@@ -253,7 +253,7 @@ export type ChannelEchoHandler = (
 type Open = Extract<InterceptCommand, { kind: 'intercept-tcp' | 'intercept-udp' | 'intercept-icmp' }>;
 
 /** Endless times as numbers that can be posted. */
-const posted = <K extends Open['kind']>(kind: K, options: object): Extract<Open, { kind: K }> =>
+const posted = (kind: Open['kind'], options: object): Open =>
   ({
     kind,
     ...Object.fromEntries(
@@ -268,21 +268,68 @@ function checkHandler(handler: unknown): void {
 
 const handleOf = (response: unknown): Handle => (response as { handle: Handle }).handle;
 
-const tcpOf = (
+/** How the flows of a protocol are made, and what their handler gives is taken for. */
+interface Kind<F extends ChannelFlow> {
+  readonly command: Open['kind'];
+  make(owner: FlowOwner, held: HeldFlow, idleMs: number | undefined): F;
+  decided(flow: F, result: unknown): void;
+}
+
+const TCP: Kind<ChannelTcpFlow> = {
+  command: 'intercept-tcp',
+  make: (owner, held, idleMs = TCP_IDLE_MS) => new ChannelTcpFlow(owner, held, idleMs),
+  decided: () => {},
+};
+
+const UDP: Kind<ChannelUdpFlow> = {
+  command: 'intercept-udp',
+  make: (owner, held, idleMs = UDP_IDLE_MS) => new ChannelUdpFlow(owner, held, idleMs),
+  decided: () => {},
+};
+
+const ICMP: Kind<ChannelEchoRequest> = {
+  command: 'intercept-icmp',
+  make: (owner, held) => new ChannelEchoRequest(owner, held),
+  decided: (request, decision) => {
+    if (decision !== undefined) request.answer(decision as EchoDecision);
+  },
+};
+
+const interceptionOf = <F extends ChannelFlow>(
   caller: Caller,
   handle: Handle,
-  handler: ChannelTcpFlowHandler | null,
-  { idleMs = TCP_IDLE_MS }: ChannelTcpInterceptOptions,
-): ChannelInterception<ChannelTcpFlow> =>
+  { make, decided }: Kind<F>,
+  handler: Handler<F> | null,
+  { idleMs }: { readonly idleMs?: number },
+): ChannelInterception<F> =>
   new ChannelInterception(
-    new InterceptSocket(
-      caller,
-      handle,
-      (owner, held) => new ChannelTcpFlow(owner, held, idleMs),
-      handler,
-      () => {},
-    ),
+    new InterceptSocket(caller, handle, (owner, held) => make(owner, held, idleMs), handler, decided),
   );
+
+async function intercept<F extends ChannelFlow>(
+  of: HasChannel,
+  kind: Kind<F>,
+  handler: Handler<F> | null,
+  options: object,
+): Promise<ChannelInterception<F>> {
+  checkHandler(handler);
+  const { caller } = of.commandChannel();
+  const handle = handleOf(await caller.request(posted(kind.command, options)));
+  return interceptionOf(caller, handle, kind, handler, options);
+}
+
+function interceptBlocking<F extends ChannelFlow>(
+  of: HasChannel,
+  kind: Kind<F>,
+  handler: Handler<F> | null,
+  options: object,
+  blocking?: BlockingOptions,
+): ChannelInterception<F> {
+  checkHandler(handler);
+  const { caller } = of.commandChannel();
+  const handle = handleOf(caller.requestBlocking(posted(kind.command, options), blocking));
+  return interceptionOf(caller, handle, kind, handler, options);
+}
 
 /**
  * Has `handler` decide about every connection that comes in on an any-IP interface and that no listener is there for; the SYN is
@@ -292,98 +339,43 @@ const tcpOf = (
  * @throws NetError EADDRINUSE where somebody intercepts already; ENETDOWN; TypeError, RangeError
  * @example await tcpIntercept(channel, async (flow) => serve(await flow.accept(), flow.destinationAddress))
  */
-export async function tcpIntercept(
+export const tcpIntercept = (
   of: HasChannel,
   handler: ChannelTcpFlowHandler | null = null,
   options: ChannelTcpInterceptOptions = {},
-): Promise<ChannelInterception<ChannelTcpFlow>> {
-  checkHandler(handler);
-  const { caller } = of.commandChannel();
-  return tcpOf(caller, handleOf(await caller.request(posted('intercept-tcp', options))), handler, options);
-}
+): Promise<ChannelInterception<ChannelTcpFlow>> => intercept(of, TCP, handler, options);
 
-export function tcpInterceptBlocking(
+export const tcpInterceptBlocking = (
   of: HasChannel,
   handler: ChannelTcpFlowHandler | null = null,
   options: ChannelTcpInterceptOptions = {},
   blocking?: BlockingOptions,
-): ChannelInterception<ChannelTcpFlow> {
-  checkHandler(handler);
-  const { caller } = of.commandChannel();
-  const command: Command = posted('intercept-tcp', options);
-  return tcpOf(caller, handleOf(caller.requestBlocking(command, blocking)), handler, options);
-}
-
-const udpFlowsOf = (
-  caller: Caller,
-  handle: Handle,
-  handler: ChannelUdpFlowHandler | null,
-  { idleMs = UDP_IDLE_MS }: UdpInterceptOptions,
-): ChannelInterception<ChannelUdpFlow> =>
-  new ChannelInterception(
-    new InterceptSocket(
-      caller,
-      handle,
-      (owner, held) => new ChannelUdpFlow(owner, held, idleMs),
-      handler,
-      () => {},
-    ),
-  );
+): ChannelInterception<ChannelTcpFlow> => interceptBlocking(of, TCP, handler, options, blocking);
 
 /** The same of UDP: a flow is told of with its first datagram, which waits in it. */
-export async function udpIntercept(
+export const udpIntercept = (
   of: HasChannel,
   handler: ChannelUdpFlowHandler | null = null,
   options: UdpInterceptOptions = {},
-): Promise<ChannelInterception<ChannelUdpFlow>> {
-  checkHandler(handler);
-  const { caller } = of.commandChannel();
-  return udpFlowsOf(caller, handleOf(await caller.request(posted('intercept-udp', options))), handler, options);
-}
+): Promise<ChannelInterception<ChannelUdpFlow>> => intercept(of, UDP, handler, options);
 
-export function udpInterceptBlocking(
+export const udpInterceptBlocking = (
   of: HasChannel,
   handler: ChannelUdpFlowHandler | null = null,
   options: UdpInterceptOptions = {},
   blocking?: BlockingOptions,
-): ChannelInterception<ChannelUdpFlow> {
-  checkHandler(handler);
-  const { caller } = of.commandChannel();
-  const command: Command = posted('intercept-udp', options);
-  return udpFlowsOf(caller, handleOf(caller.requestBlocking(command, blocking)), handler, options);
-}
-
-const echoOf = (
-  caller: Caller,
-  handle: Handle,
-  handler: ChannelEchoHandler | null,
-): ChannelInterception<ChannelEchoRequest> => {
-  const decided = (request: ChannelEchoRequest, decision: unknown): void => {
-    if (decision !== undefined) request.answer(decision as EchoDecision);
-  };
-  const make = (owner: FlowOwner, held: HeldFlow): ChannelEchoRequest => new ChannelEchoRequest(owner, held);
-  return new ChannelInterception(new InterceptSocket(caller, handle, make, handler, decided));
-};
+): ChannelInterception<ChannelUdpFlow> => interceptBlocking(of, UDP, handler, options, blocking);
 
 /** The same of echo requests to addresses that are not ours; without it the stack answers each. */
-export async function icmpIntercept(
+export const icmpIntercept = (
   of: HasChannel,
   handler: ChannelEchoHandler | null = null,
   options: EchoInterceptOptions = {},
-): Promise<ChannelInterception<ChannelEchoRequest>> {
-  checkHandler(handler);
-  const { caller } = of.commandChannel();
-  return echoOf(caller, handleOf(await caller.request(posted('intercept-icmp', options))), handler);
-}
+): Promise<ChannelInterception<ChannelEchoRequest>> => intercept(of, ICMP, handler, options);
 
-export function icmpInterceptBlocking(
+export const icmpInterceptBlocking = (
   of: HasChannel,
   handler: ChannelEchoHandler | null = null,
   options: EchoInterceptOptions = {},
   blocking?: BlockingOptions,
-): ChannelInterception<ChannelEchoRequest> {
-  checkHandler(handler);
-  const { caller } = of.commandChannel();
-  const command: Command = posted('intercept-icmp', options);
-  return echoOf(caller, handleOf(caller.requestBlocking(command, blocking)), handler);
-}
+): ChannelInterception<ChannelEchoRequest> => interceptBlocking(of, ICMP, handler, options, blocking);

@@ -3,17 +3,14 @@
  * a time; what was received and not read waits here, so that a cancelled read loses nothing. @module
  */
 import { type ErrorCode, NetError } from '../errors.ts';
-import type { BlockingOptions, StreamBackend } from '../sockets/backend.ts';
+import type { StreamBackend } from '../sockets/backend.ts';
 import { CLOSED_EVENT, READABLE, WRITABLE } from '../tcp/events.ts';
-import type { TcpInfo } from '../tcp/info.ts';
 import type { Endpoint } from '../tcp/socket.ts';
 import type { TcpState } from '../tcp/state.ts';
-import type { Trace } from '../tcp/trace.ts';
 import { IpAddress } from '../wire/address.ts';
 import type { Caller } from './caller.ts';
-import { ChannelSocket } from './channel-socket.ts';
 import { errorOf, type Handle, type Local, type Response, type StreamOpened } from './commands.ts';
-import { StreamInspector } from './stream-inspector.ts';
+import { InspectedSocket } from './stream-inspector.ts';
 
 /** Bytes of one command: what may be under way. */
 const SEND_BYTES = 1 << 16;
@@ -22,13 +19,12 @@ const EMPTY: Uint8Array = new Uint8Array(0);
 
 export const endpointOf = ({ address, port }: Local): Endpoint => ({ address: IpAddress.parse(address), port });
 
-export class CommandStream extends ChannelSocket implements StreamBackend {
+export class CommandStream extends InspectedSocket implements StreamBackend {
   readonly local: Endpoint;
   readonly remote: Endpoint;
   readonly connection = null;
   error: ErrorCode | null = null;
   readonly #handle: Handle;
-  readonly #inspector: StreamInspector;
   #received: Uint8Array = EMPTY; // what is left of the last answer
   #isReceiving = false;
   #isSending = false;
@@ -39,9 +35,8 @@ export class CommandStream extends ChannelSocket implements StreamBackend {
   #afterSend: (() => void)[] = [];
 
   constructor(caller: Caller, { handle, local, remote }: StreamOpened) {
-    super(caller);
+    super(caller, handle);
     this.#handle = handle;
-    this.#inspector = new StreamInspector(caller, handle);
     this.local = endpointOf(local);
     this.remote = endpointOf(remote);
   }
@@ -159,27 +154,6 @@ export class CommandStream extends ChannelSocket implements StreamBackend {
   /** Whether the stack has taken everything. */
   isDrained(): boolean {
     return !this.#isSending;
-  }
-
-  info(): Promise<TcpInfo | null> {
-    return this.#inspector.info();
-  }
-
-  infoBlocking(options?: BlockingOptions): TcpInfo | null {
-    return this.#inspector.infoBlocking(options);
-  }
-
-  trace(look: Trace | null): void {
-    this.#inspector.trace(look);
-  }
-
-  get tracesLost(): number {
-    return this.#inspector.lost;
-  }
-
-  protected override forget(): void {
-    this.#inspector.close();
-    super.forget();
   }
 
   drop(): void {

@@ -3,20 +3,17 @@
  * ring of the stack and out of it, and the stack is told once for all that it has not looked at yet. @module
  */
 import { type ErrorCode, errorCodeOf, NetError } from '../errors.ts';
-import type { BlockingOptions, StreamBackend } from '../sockets/backend.ts';
+import type { StreamBackend } from '../sockets/backend.ts';
 import { CLOSED_EVENT, READABLE, WRITABLE } from '../tcp/events.ts';
-import type { TcpInfo } from '../tcp/info.ts';
 import type { Endpoint } from '../tcp/socket.ts';
 import { STATE_NAMES, type TcpState } from '../tcp/state.ts';
-import type { Trace } from '../tcp/trace.ts';
 import type { Caller } from './caller.ts';
-import { ChannelSocket } from './channel-socket.ts';
 import { endpointOf } from './command-stream.ts';
 import type { Handle, RingPlace, StreamOpened } from './commands.ts';
 import { noteOf } from './handles.ts';
 import { copyBytes } from './shared-copy.ts';
 import type { SharedLink } from './shared-link.ts';
-import { StreamInspector } from './stream-inspector.ts';
+import { InspectedSocket } from './stream-inspector.ts';
 import {
   HEADER_BYTES,
   KICKED,
@@ -37,12 +34,11 @@ import {
   usedOf,
 } from './stream-rings.ts';
 
-export class RingStream extends ChannelSocket implements StreamBackend {
+export class RingStream extends InspectedSocket implements StreamBackend {
   readonly local: Endpoint;
   readonly remote: Endpoint;
   readonly connection = null;
   readonly #handle: Handle;
-  readonly #inspector: StreamInspector;
   readonly #link: SharedLink;
   readonly #i32: Int32Array;
   readonly #u8: Uint8Array;
@@ -54,9 +50,8 @@ export class RingStream extends ChannelSocket implements StreamBackend {
   #isGone = false;
 
   constructor(caller: Caller, { handle, local, remote }: StreamOpened, { offset, bytes }: RingPlace) {
-    super(caller);
+    super(caller, handle);
     this.#handle = handle;
-    this.#inspector = new StreamInspector(caller, handle);
     this.local = endpointOf(local);
     this.remote = endpointOf(remote);
     this.#link = caller.link as SharedLink;
@@ -204,27 +199,6 @@ export class RingStream extends ChannelSocket implements StreamBackend {
   /** Whether the peer has acknowledged everything; a stream that was let go of is the stack's affair. */
   isDrained(): boolean {
     return this.#isOver || (this.#load(TX_DRAINED) === 1 && this.#load(TX_TAIL) === this.#load(TX_HEAD));
-  }
-
-  info(): Promise<TcpInfo | null> {
-    return this.#inspector.info();
-  }
-
-  infoBlocking(options?: BlockingOptions): TcpInfo | null {
-    return this.#inspector.infoBlocking(options);
-  }
-
-  trace(look: Trace | null): void {
-    this.#inspector.trace(look);
-  }
-
-  get tracesLost(): number {
-    return this.#inspector.lost;
-  }
-
-  protected override forget(): void {
-    this.#inspector.close();
-    super.forget();
   }
 
   drop(): void {

@@ -3,10 +3,11 @@ import type { BlockingOptions } from '../sockets/backend.ts';
 import type { TcpInfo } from '../tcp/info.ts';
 import type { Trace } from '../tcp/trace.ts';
 import type { Caller } from './caller.ts';
+import { ChannelSocket } from './channel-socket.ts';
 import type { Handle } from './commands.ts';
 import { readRecord, WORDS } from './trace-records.ts';
 
-export class StreamInspector {
+class StreamInspector {
   /** Records that were lost. */
   lost = 0;
   readonly #caller: Caller;
@@ -73,5 +74,36 @@ export class StreamInspector {
     this.#isClosed = true;
     if (this.#look !== null) this.#caller.attend(-1);
     this.#look = null;
+  }
+}
+
+/** What streams over rings and streams over commands have in common. */
+export abstract class InspectedSocket extends ChannelSocket {
+  readonly #inspector: StreamInspector;
+
+  constructor(caller: Caller, handle: Handle) {
+    super(caller);
+    this.#inspector = new StreamInspector(caller, handle);
+  }
+
+  info(): Promise<TcpInfo | null> {
+    return this.#inspector.info();
+  }
+
+  infoBlocking(options?: BlockingOptions): TcpInfo | null {
+    return this.#inspector.infoBlocking(options);
+  }
+
+  trace(look: Trace | null): void {
+    this.#inspector.trace(look);
+  }
+
+  get tracesLost(): number {
+    return this.#inspector.lost;
+  }
+
+  protected override forget(): void {
+    this.#inspector.close();
+    super.forget();
   }
 }
