@@ -22,7 +22,7 @@ import {
   type FlowOwner,
 } from './channel-flow.ts';
 import { ChannelSocket } from './channel-socket.ts';
-import type { Handle, HeldFlow, InterceptCommand, Local, PlainTcpSettings, Response } from './commands.ts';
+import type { Command, Handle, HeldFlow, InterceptCommand, Local, PlainTcpSettings, Response } from './commands.ts';
 import { udpOf } from './create-socket.ts';
 import { postable } from './service-calls.ts';
 
@@ -126,17 +126,22 @@ class InterceptSocket<F extends ChannelFlow> extends ChannelSocket implements Fl
     if (!this.#isAsking) this.#ask();
   }
 
-  close(): void {
-    if (this.isReleased) return;
+  /** Nothing more is asked for. */
+  release(): void {
     this.forget();
     if (this.#handler !== null) this.caller.attend(-1);
     this.flows.clear();
-    this.caller.tell({ kind: 'intercept-close', handle: this.handle });
+  }
+
+  get closing(): Command {
+    return { kind: 'intercept-close', handle: this.handle };
   }
 
   /** Nobody can decide any more. One with a handler is held by it. */
   drop(): void {
-    if (this.#handler === null) this.close();
+    if (this.#handler !== null || this.isReleased) return;
+    this.release();
+    this.caller.tell(this.closing);
   }
 
   protected stackIsGone(): void {
@@ -216,16 +221,34 @@ export class ChannelInterception<F extends ChannelFlow = ChannelFlow> implements
     }
   }
 
-  /** Intercepts no more: what is held is refused, and the stack answers by itself again. Accepted streams live on. */
+  /**
+   * Intercepts no more: what is held is refused. Accepted streams live on. Resolves when the stack answers by itself again, and
+   * others may intercept.
+   */
   async close(): Promise<void> {
     if (this.#isClosed) return;
+    this.#close();
+    await this.#socket.caller.request(this.#socket.closing).catch(() => {});
+  }
+
+  /** As {@link close}, but stops the thread. */
+  closeBlocking(options?: BlockingOptions): void {
+    this.#socket.caller.assertMayBlock('close');
+    if (this.#isClosed) return;
+    this.#close();
+    this.#socket.caller.requestBlocking(this.#socket.closing, options);
+  }
+
+  #close(): void {
     this.#isClosed = true;
-    this.#socket.close();
+    this.#socket.release();
     this.#waiters.rejectAll(closedError());
   }
 
   [dispose](): void {
-    void this.close();
+    if (this.#isClosed) return;
+    this.#close();
+    this.#socket.caller.tell(this.#socket.closing);
   }
 
   [asyncDispose](): Promise<void> {

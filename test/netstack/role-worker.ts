@@ -304,7 +304,7 @@ function takeFlows(own: Channel): void {
   stream.writeBlocking(bytesOf(`${flow.destinationAddress} ${flow.destinationPort}`));
   stream.closeBlocking();
   say(interception.statusBlocking().stats);
-  void interception.close();
+  interception.closeBlocking();
   try {
     interception.nextBlocking();
   } catch (error) {

@@ -153,7 +153,7 @@ const askedOf = (interception: ChannelInterception<never>): Intercepted => ({
 
 const askedBlocking = (interception: ChannelInterception<never>): Intercepted => ({
   status: async () => interception.statusBlocking(LIMIT).stats,
-  close: () => interception.close(),
+  close: async () => interception.closeBlocking(LIMIT),
 });
 
 async function hops(ways: AsyncIterable<TraceHop> | Iterable<TraceHop>): Promise<TraceHop[]> {
