@@ -45,6 +45,8 @@ export const CLIENT_WAITS = 18;
 export const COMMANDS_IN = 19;
 /** 1: the client has found the ring of commands full. */
 export const WANTS_ROOM = 20;
+/** 1: the client is at work in rings of streams, which the stack must not give to others meanwhile. */
+export const BUSY = 21;
 /** Written by the stack. */
 export const COMMANDS_HEAD = 32;
 export const ANSWERS_TAIL = 33;
@@ -63,6 +65,7 @@ const USED_WORDS = [
   WANTS_ROOM,
   ANSWERS_WAIT,
   CLIENT_WAITS,
+  BUSY,
 ];
 
 export const STATE_FREE = 0;
@@ -177,6 +180,11 @@ export class Control {
       const was = Atomics.compareExchange(this.i32, at, STATE_CLAIMED, STATE_RESERVED);
       if (was === STATE_CLAIMED) Atomics.sub(this.bell, CLIENTS, 1);
     }
+  }
+
+  /** Whether the client of a slot is at work in the rings of its streams. */
+  isBusy(index: number): boolean {
+    return Atomics.load(this.i32, this.slot(index).word + BUSY) !== 0;
   }
 
   /** Whether each thread at work here, the stacks' one among them, may have a processor to itself. */

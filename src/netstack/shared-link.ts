@@ -6,6 +6,7 @@ import {
   ANSWERS_HEAD,
   ANSWERS_TAIL,
   ANSWERS_WAIT,
+  BUSY,
   CAPACITY,
   CLIENT_WAITS,
   COMMANDS_HEAD,
@@ -90,9 +91,29 @@ export class SharedLink implements Link {
     this.#seen = Atomics.load(i32, word + EVENT);
   }
 
-  /** Whether the stack is closed: what was its memory may be another's, where several share one. */
+  /** Whether the stack is closed, or has ended this client: what was its memory may be another's. */
   get isOver(): boolean {
-    return Atomics.load(this.#i32, DEAD) === 1;
+    return Atomics.load(this.#i32, DEAD) === 1 || this.#control.isEnded(this.#slot.index);
+  }
+
+  /**
+   * Begins to work in rings of streams; false: they are not this client's any more. The word first, then the look: the stack says
+   * that it is closed before it looks at the word, so that one of the two sees the other.
+   */
+  enter(): boolean {
+    Atomics.store(this.#i32, this.#slot.word + BUSY, 1);
+    if (!this.isOver) return true;
+    this.leave();
+    return false;
+  }
+
+  leave(): void {
+    Atomics.store(this.#i32, this.#slot.word + BUSY, 0);
+  }
+
+  /** Words that only the stack writes are not what it wrote. */
+  damaged(): void {
+    this.#caller.die(damagedError());
   }
 
   /**

@@ -28,6 +28,8 @@ const RINGS_MIN = 1 << 12;
 const NOTES_MAX = 4096;
 /** Answers that may wait for a client that takes none; then no more of its commands are taken. */
 const HELD_MAX = 4096;
+/** How long a stack that is closed waits for threads that copy bytes; what is not done then is in a thread that was stopped. */
+const BUSY_MS = 20;
 /** What a message takes beside its data, at most. */
 const MESSAGE_BYTES = 512;
 
@@ -153,7 +155,8 @@ export class Slots {
   readonly #memory: Memory;
   readonly #streamBytes: number;
   readonly #servers: (SlotServer | null)[];
-  readonly #rings = new Set<StreamRings>();
+  /** Rings of streams, and whose slot they are of. */
+  readonly #rings = new Map<StreamRings, number>();
   readonly #heldBack = new HeldBack();
   /** Slots with commands that were not all taken, a bit each. */
   #pending = 0;
@@ -200,7 +203,7 @@ export class Slots {
   }
 
   #serve(index: number): SlotServer {
-    const server = new SlotServer(this.control, this.control.slot(index), () => this.#makeRings());
+    const server = new SlotServer(this.control, this.control.slot(index), () => this.#makeRings(index));
     this.#servers[index] = server;
     return server;
   }
@@ -209,7 +212,7 @@ export class Slots {
    * Large rings while there is much memory, so that neither thread waits for the other's wake-up; smaller ones as it gets
    * less. Half of the memory is left to frames and connections: beyond that bytes go in commands.
    */
-  #makeRings(): StreamRings | null {
+  #makeRings(index: number): StreamRings | null {
     const memory = this.#memory;
     const share = memory.freeBytes >>> SHARE_SHIFT;
     const bytes = Math.min(this.#streamBytes, share < RINGS_MIN ? RINGS_MIN : 1 << (31 - Math.clz32(share)));
@@ -217,7 +220,7 @@ export class Slots {
     const offset = memory.alloc(bytes);
     if (offset === 0) return null;
     const rings = new StreamRings(memory, offset, this.#heldBack, (gone) => this.#rings.delete(gone));
-    this.#rings.add(rings);
+    this.#rings.set(rings, index);
     return rings;
   }
 
@@ -283,8 +286,9 @@ export class Slots {
     this.#servers[index] = null;
     this.#quarantined |= 1 << index;
     server.isQuarantined = true;
-    server.client.leave();
     this.control.quarantine(index);
+    this.#isIdle(index, performance.now() + BUSY_MS);
+    server.client.leave();
     server.ring();
   }
 
@@ -315,9 +319,16 @@ export class Slots {
     }
   }
 
-  /** The stack ends. */
+  /** Whether the thread of a slot is done in its rings by `until`: it begins nothing new any more. */
+  #isIdle(index: number, until: number): boolean {
+    while (this.control.isBusy(index)) if (performance.now() >= until) return false;
+    return true;
+  }
+
+  /** The stack ends, and has said so. Rings in which a thread was stopped stay as they are: it may write on. */
   close(): void {
-    for (const rings of [...this.#rings]) rings.free();
+    const until = performance.now() + BUSY_MS;
+    for (const [rings, index] of [...this.#rings]) if (this.#isIdle(index, until)) rings.free();
     for (const server of this.#servers) if (server !== null) server.ring();
     this.control.retire();
   }

@@ -42,7 +42,7 @@ export const HEADER_BYTES = 256;
 export const usedOf = (head: number, tail: number, bytes: number): number =>
   tail >= head ? tail - head : tail - head + 2 * bytes;
 /** Whether a position can be one: then `usedOf` is not below 0. */
-const isPosition = (position: number, bytes: number): boolean => position >= 0 && position < 2 * bytes;
+export const isPosition = (position: number, bytes: number): boolean => position >= 0 && position < 2 * bytes;
 /** `position` moved by `count`. */
 export const movedBy = (position: number, count: number, bytes: number): number =>
   position + count >= 2 * bytes ? position + count - 2 * bytes : position + count;
