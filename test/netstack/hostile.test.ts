@@ -4,9 +4,11 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { openStream } from '../../src/netstack/command-sockets.ts';
 import {
   ANSWERS_HEAD,
   ANSWERS_TAIL,
+  BUSY,
   COMMANDS_HEAD,
   COMMANDS_IN,
   COMMANDS_OUT,
@@ -38,6 +40,7 @@ import {
   TX_TAIL,
   TX_WAITS,
 } from '../../src/netstack/stream-rings.ts';
+import { TcpStream } from '../../src/sockets/tcp-stream.ts';
 import { readAll } from '../hosts.ts';
 import { randomOf } from '../random.ts';
 import { nextMessage, start, until } from './roles.ts';
@@ -228,6 +231,43 @@ test('a client that keeps on saying that it has read does not hold the stack up'
   victim.close();
   await there.end();
 });
+
+for (const isBusy of [false, true]) {
+  test(`a stack that is closed ${isBusy ? 'gives away no rings in which a thread was stopped' : 'gives its rings back'}`, async () => {
+    const there = scene();
+    const listener = await tcpListen(there.other, { port: 80 });
+    await streamOf(there);
+    if (isBusy) Atomics.store(there.words, there.slot.word + BUSY, 1);
+    const since = performance.now();
+    there.own.close();
+    assert.ok(performance.now() - since < 1000);
+    there.other.close();
+    assert.equal(there.own.netstack.memory.usedBytes > 0, isBusy);
+    await listener.close();
+    there.good.close();
+    there.data.port!.close();
+  });
+}
+
+for (const [name, word] of Object.entries({ TX_HEAD, RX_TAIL })) {
+  test(`forged ${name}: the client’s thread, too, writes and reads in its rings only, and is told`, async () => {
+    for (const value of [-1, -0x80000000, 0x7fffffff, 1 << 27]) {
+      const there = scene();
+      const listener = await tcpListen(there.other, { port: 80 });
+      const victim = Channel.from(there.data);
+      const opened = await victim.request({ kind: 'tcp-connect', host: OTHER, port: 80 });
+      const socket = openStream(victim.caller, opened);
+      const stream = new TcpStream(socket, socket);
+      const memory = new Int32Array(there.data.memory!);
+      Atomics.store(memory, (opened.rings!.offset >> 2) + word, value);
+      const call = name === 'TX_HEAD' ? stream.write(new Uint8Array(3 << 20)) : stream.read();
+      await assert.rejects(call, { code: 'ENETDOWN' });
+      assert.ok(victim.isClosed);
+      await listener.close();
+      await there.end();
+    }
+  });
+}
 
 test('a slot whose thread wrote what cannot be is nobody else’s until that thread is gone', async () => {
   const there = scene({ clients: 2 });
