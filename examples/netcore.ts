@@ -1,24 +1,10 @@
-import { isMainThread, type Transferable, Worker, workerData } from 'node:worker_threads';
-import { Channel, Netstack, Pipe, PipeDev } from 'ethertype/netstack';
+import { isMainThread, workerData } from 'node:worker_threads';
+import { Channel } from 'ethertype/netstack';
+import { serveTwoCommands } from './shared/two-commands.ts';
 
-// A stack driven step by step, and a thread that asks it for things: commands, without sockets of any class.
+// A thread asks a stack for things: commands, without sockets of any class.
 if (isMainThread) {
-  const stack = new Netstack({ addresses: ['10.0.0.1/24'], gateway: '10.0.0.254' }, 0);
-  const { channel, transferList } = stack.commandChannel().share();
-  new Worker(new URL(import.meta.url), {
-    workerData: channel,
-    transferList: transferList as unknown as Transferable[],
-  });
-
-  // The worker's two commands, a bind and a send. The first is waited for by the worker as well.
-  for (let i = 0; i < 2; i++) stack.processOneCommand(stack.waitForCommandBlocking()!);
-
-  // The stack has had no device so far: the packet waits for one.
-  const [near, far] = Pipe.unbounded();
-  stack.pollDeviceIo(0, new PipeDev({ pipe: near, medium: 'ip', mtu: 1500 }));
-  const packet = far.rx.tryReceive()!;
-  console.log(`${packet.length} bytes, IPv${packet[0]! >> 4}: ${new TextDecoder().decode(packet.subarray(28))}`);
-  stack.close();
+  serveTwoCommands(new URL(import.meta.url));
 } else {
   const channel = Channel.from(workerData);
   const { handle } = channel.requestBlocking({ kind: 'udp-bind', host: '10.0.0.1', port: 1000 });

@@ -50,6 +50,10 @@ interface Waiting {
 
 /** Channels of this thread that have something to ring for. */
 const unrung = new Set<Caller>();
+/** Channels of this thread with handlers, which are asked also while the thread waits for another channel. */
+const attended = new Set<Caller>();
+/** How long such a wait goes on at once. */
+const ATTEND_MS = 5;
 
 export class Caller {
   readonly link: Link;
@@ -64,6 +68,10 @@ export class Caller {
   #listeners = 0;
   #holders = 0;
   #mustRing = false;
+  #handlers = 0;
+  #tasks: (() => void)[] = [];
+  #isRunning = false;
+  readonly #runTasks = (): void => this.runTasks();
   readonly #ringNow = (): void => this.flush();
 
   constructor(makeLink: (caller: Caller) => Link) {
@@ -238,7 +246,7 @@ export class Caller {
     this.assertMayBlock(syscall);
     const until = timeoutMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs;
     for (;;) {
-      this.link.drain();
+      this.#drainAll();
       const result = attempt();
       // No microtask runs while the thread is stopped, for no channel of it.
       for (const caller of unrung) caller.flush();
@@ -246,7 +254,50 @@ export class Caller {
       if (this.#dead !== null) throw this.#dead;
       const left = until - performance.now();
       if (left <= 0) throw new NetError('ETIMEDOUT', syscall);
-      this.link.wait(left);
+      this.link.wait(this.#hasOthers ? Math.min(left, ATTEND_MS) : left);
+    }
+  }
+
+  /** Takes what has come, and has the handlers of all channels of this thread asked: they have no microtasks now. */
+  #drainAll(): void {
+    this.link.drain();
+    this.runTasks();
+    for (const caller of attended) {
+      if (caller === this) continue;
+      caller.link.drain();
+      caller.runTasks();
+    }
+  }
+
+  get #hasOthers(): boolean {
+    return attended.size > (attended.has(this) ? 1 : 0);
+  }
+
+  /** Somebody has a handler that the stack calls, or no more. What it is told does not keep the process alive. */
+  attend(change: 1 | -1): void {
+    this.listen(change, false);
+    this.#handlers += change;
+    if (this.#handlers > 0) attended.add(this);
+    else attended.delete(this);
+  }
+
+  /**
+   * Calls `task`, which is somebody's handler, in a microtask; or between two waits, where the thread blocks. Never inside
+   * of taking answers, so that a handler may block itself; others have to wait for it then.
+   */
+  later(task: () => void): void {
+    this.#tasks.push(task);
+    if (this.#tasks.length === 1) queueMicrotask(this.#runTasks);
+  }
+
+  runTasks(): void {
+    if (this.#isRunning) return;
+    this.#isRunning = true;
+    try {
+      for (let task = this.#tasks.shift(); task !== undefined; task = this.#tasks.shift()) task();
+    } finally {
+      this.#isRunning = false;
+      if (this.#tasks.length > 0) queueMicrotask(this.#runTasks);
     }
   }
 
@@ -264,11 +315,6 @@ export class Caller {
     this.#mustRing = false;
     unrung.delete(this);
     this.link.ring();
-  }
-
-  /** Whether the stack runs on this thread. */
-  get isLocal(): boolean {
-    return this.link.refusesBlocking()?.code === 'EDEADLK';
   }
 
   /** Counts those who wait without blocking; while there are any, answers are listened to, and if they hold it the process lives. */
@@ -334,6 +380,7 @@ export class Caller {
     for (const id of [...this.#pending.keys()]) this.settle(id, response);
     for (const mourner of [...this.mourners]) mourner();
     this.mourners.clear();
+    attended.delete(this);
     this.link.close();
   }
 }

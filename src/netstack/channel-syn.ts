@@ -54,7 +54,7 @@ export class SynAsker {
     this.#handle = handle;
     this.#handler = handler;
     // Answers are listened to as long as the listener is open; but it does not keep the process alive.
-    caller.listen(1, false);
+    caller.attend(1);
     this.#ask();
   }
 
@@ -71,17 +71,17 @@ export class SynAsker {
       });
       const loop = { touch: () => {}, wake: () => this.#caller.ringSoon() };
       const incoming = new IncomingSyn(loop, request);
-      // On the stack's own thread this is inside of its poll; on another one the handler is asked at once, for a thread
-      // that blocks in accept has no microtasks.
-      if (this.#caller.isLocal) void incoming.ask(this.#handler);
-      else incoming.askNow(this.#handler);
-      if (!this.#isOver) this.#ask();
+      this.#caller.later(() => {
+        if (this.#isOver) return;
+        incoming.askNow(this.#handler);
+        this.#ask();
+      });
     });
   }
 
   close(): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#caller.listen(-1, false);
+    this.#caller.attend(-1);
   }
 }

@@ -7,6 +7,8 @@ import type { StreamRings } from './stream-rings.ts';
 
 /** Where answers go. */
 export interface Answers {
+  /** What of an answer may be data, in bytes; undefined: whatever it is. */
+  readonly dataMax?: number;
   answer(id: number, response: Response): void;
   /** Something changed in the rings of a stream. */
   event?(handle: Handle, events: number): void;
@@ -14,7 +16,7 @@ export interface Answers {
 
 /** A socket of a client. */
 export interface Entry {
-  readonly kind: 'stream' | 'listener' | 'udp' | 'raw';
+  readonly kind: 'stream' | 'listener' | 'udp' | 'raw' | 'interception' | 'reports';
   handle: Handle;
   /** Something changed in the core. */
   notify(events: number): void;
@@ -61,7 +63,7 @@ export class Call<C extends Command = Command> {
 
 /** `tcp-receive` -> `receive`. */
 export const syscallOf = (command: Command | null): string =>
-  String(command?.kind ?? 'request').replace(/^(tcp|udp|raw)-/, '');
+  String(command?.kind ?? 'request').replace(/^(tcp|udp|raw)-|^intercept-(?=accept$)/, '');
 
 export class Client {
   readonly answers: Answers;
@@ -73,6 +75,8 @@ export class Client {
   /** Its descriptors, from the first posix call on. */
   posix: Posix | null = null;
   isGone = false;
+  /** It wrote into shared memory what cannot be. */
+  isDamaged = false;
   /** Called when a call was answered outside of the stack's turns. */
   onAnswered: (() => void) | null = null;
 

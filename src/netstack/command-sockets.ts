@@ -144,10 +144,7 @@ abstract class DatagramChannelSocket extends ChannelSocket {
     this.caller.call({ kind: `${this.#family}-receive`, handle: this.handle }, (response) => {
       this.#isReceiving = false;
       if (response.kind === 'datagram') this.#received = response;
-      // A channel that was closed cancels everything: to ask again would go round for ever.
-      else if (response.kind === 'error' && (response.code !== 'ECANCELED' || this.caller.isDead)) {
-        this.#error = errorOf(response);
-      }
+      else if (response.kind === 'error') this.#error = errorOf(response);
       this.notifyOwner(READABLE);
     });
   }

@@ -9,8 +9,8 @@ import type { Endpoint } from '../tcp/socket.ts';
 import type { TcpState } from '../tcp/state.ts';
 import { IpAddress } from '../wire/address.ts';
 import type { Caller } from './caller.ts';
-import { ChannelSocket } from './channel-socket.ts';
 import { errorOf, type Handle, type Local, type Response, type StreamOpened } from './commands.ts';
+import { InspectedSocket } from './stream-inspector.ts';
 
 /** Bytes of one command: what may be under way. */
 const SEND_BYTES = 1 << 16;
@@ -19,7 +19,7 @@ const EMPTY: Uint8Array = new Uint8Array(0);
 
 export const endpointOf = ({ address, port }: Local): Endpoint => ({ address: IpAddress.parse(address), port });
 
-export class CommandStream extends ChannelSocket implements StreamBackend {
+export class CommandStream extends InspectedSocket implements StreamBackend {
   readonly local: Endpoint;
   readonly remote: Endpoint;
   readonly connection = null;
@@ -35,7 +35,7 @@ export class CommandStream extends ChannelSocket implements StreamBackend {
   #afterSend: (() => void)[] = [];
 
   constructor(caller: Caller, { handle, local, remote }: StreamOpened) {
-    super(caller);
+    super(caller, handle);
     this.#handle = handle;
     this.local = endpointOf(local);
     this.remote = endpointOf(remote);

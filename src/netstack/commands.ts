@@ -6,8 +6,13 @@ import { type ErrorCode, NetError } from '../errors.ts';
 import type { PathMtuDiscovery } from '../iface/path-mtu.ts';
 import type { Configuration } from '../sockets/autoconfig.ts';
 import type { MembershipChange } from '../sockets/backend.ts';
+import type { EchoInterceptOptions } from '../sockets/echo-intercept.ts';
 import type { SynDecision } from '../sockets/incoming-syn.ts';
 import type { PingReply, PingStatistics } from '../sockets/ping.ts';
+import type { TcpInterceptOptions } from '../sockets/tcp-intercept.ts';
+import type { TraceOptions } from '../sockets/trace.ts';
+import type { UdpInterceptOptions } from '../sockets/udp-intercept.ts';
+import type { TcpInfo } from '../tcp/info.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
 import type { TcpState } from '../tcp/state.ts';
 
@@ -66,7 +71,35 @@ export type TcpCommand =
   /** Lets go: what was taken is still sent. Also of a listener. With `lingerMs` answered when all of it is acknowledged, or then. */
   | { readonly kind: 'tcp-close'; readonly handle: Handle; readonly lingerMs?: number | undefined }
   | { readonly kind: 'tcp-abort'; readonly handle: Handle }
-  | { readonly kind: 'tcp-status'; readonly handle: Handle };
+  | { readonly kind: 'tcp-status'; readonly handle: Handle }
+  | { readonly kind: 'tcp-info'; readonly handle: Handle }
+  /** Whether segments, timers and changes of the window are recorded; `tcp-next-traces` takes the records. */
+  | { readonly kind: 'tcp-trace'; readonly handle: Handle; readonly isOn: boolean }
+  /** Answered when there are records. */
+  | { readonly kind: 'tcp-next-traces'; readonly handle: Handle };
+
+/** What becomes of a flow that was told of: `end` ends it in whatever state it is, for a handler that has failed. */
+export type FlowDecision = 'reset' | 'unreachable' | 'port' | 'host' | 'reply' | 'drop' | 'end';
+
+/** Flows of others on an any-IP interface: as `host.tcp.intercept` and the like have them. */
+export type InterceptCommand =
+  | ({ readonly kind: 'intercept-tcp'; readonly tcp?: PlainTcpSettings | undefined } & Omit<TcpInterceptOptions, 'tcp'>)
+  | ({ readonly kind: 'intercept-udp' } & UdpInterceptOptions)
+  | ({ readonly kind: 'intercept-icmp' } & EchoInterceptOptions)
+  /** Answered with a flow that was not told of, or with those that are over. */
+  | { readonly kind: 'intercept-next'; readonly handle: Handle }
+  /** Answered with the flow as a socket: of TCP when the handshake is done. */
+  | { readonly kind: 'intercept-accept'; readonly handle: Handle; readonly flow: number }
+  /** The answer says whether it was in time. */
+  | {
+      readonly kind: 'intercept-decide';
+      readonly handle: Handle;
+      readonly flow: number;
+      readonly decision: FlowDecision;
+    }
+  | { readonly kind: 'intercept-idle'; readonly handle: Handle; readonly flow: number; readonly idleMs: number }
+  | { readonly kind: 'intercept-status'; readonly handle: Handle }
+  | { readonly kind: 'intercept-close'; readonly handle: Handle };
 
 /** What can be changed of a UDP socket. */
 export interface UdpSettings {
@@ -165,7 +198,18 @@ export type ServiceCommand =
       readonly ttl?: number;
       readonly count?: number;
       readonly interval?: number;
+      /**
+       * Answered at once with a handle, of which `report-next` gives each reply and failure, and then the statistics; so
+       * `count` may be Number.MAX_VALUE, which is without an end.
+       */
+      readonly reports?: boolean;
     }
+  /** Answered with a handle, of which `report-next` gives hop after hop. */
+  | ({ readonly kind: 'trace-route'; readonly host: string } & Omit<TraceOptions, 'signal'>)
+  /** Answered when there is something to tell. */
+  | { readonly kind: 'report-next'; readonly handle: Handle }
+  /** Ends what is reported of, as a signal would: what it came to is still told, unless nobody wants to know. */
+  | { readonly kind: 'report-end'; readonly handle: Handle; readonly isDiscarded?: boolean | undefined }
   /** Answered once the first interface has an address to be reached by. */
   | { readonly kind: 'configured'; readonly timeoutMs?: number | undefined }
   /** What DHCP, router advertisements and the like have told of last. */
@@ -179,7 +223,14 @@ export interface PosixCommand {
   readonly data?: Uint8Array | undefined;
 }
 
-export type Command = TcpCommand | UdpCommand | RawCommand | StackCommand | ServiceCommand | PosixCommand;
+export type Command =
+  | TcpCommand
+  | UdpCommand
+  | RawCommand
+  | InterceptCommand
+  | StackCommand
+  | ServiceCommand
+  | PosixCommand;
 
 /** Rings of a stream in the stack's shared memory: where they stand, and how many bytes each holds. */
 export interface RingPlace {
@@ -205,11 +256,44 @@ export interface HeldSyn {
   readonly timestamps: boolean;
 }
 
+/** A flow that waits for a decision. What stands in it depends on its protocol. */
+export interface HeldFlow {
+  readonly flow: number;
+  readonly source: Local;
+  readonly destination: Local;
+  /** Of TCP: the options of the SYN. */
+  readonly options?: Pick<HeldSyn, 'mss' | 'windowScale' | 'sackPermitted' | 'timestamps'> | undefined;
+  /** Of an echo request. */
+  readonly echo?: { readonly identifier: number; readonly sequence: number; readonly ttl: number } | undefined;
+  readonly data?: Uint8Array | undefined;
+}
+
 export type Response =
   | { readonly kind: 'ok' }
   | ({ readonly kind: 'listening'; readonly handle: Handle } & { readonly local: Local })
   | ({ readonly kind: 'accepted' } & StreamOpened)
   | ({ readonly kind: 'syn' } & HeldSyn)
+  | { readonly kind: 'intercepting'; readonly handle: Handle }
+  | ({ readonly kind: 'flow' } & HeldFlow)
+  /** Flows that were told of and are over. */
+  | { readonly kind: 'flows-gone'; readonly flows: readonly number[] }
+  | {
+      readonly kind: 'interception';
+      readonly stats: Readonly<Record<string, number>>;
+      readonly count: number;
+      readonly bytes: number;
+    }
+  | { readonly kind: 'info'; readonly info: TcpInfo | null }
+  /** Records as `trace-records.ts` has them; and how many there was no room for since the last answer. */
+  | { readonly kind: 'traces'; readonly lost: number; readonly data: Uint8Array }
+  | { readonly kind: 'reporting'; readonly handle: Handle }
+  /** What was not told yet; with `result` it is over. */
+  | {
+      readonly kind: 'reports';
+      readonly reports: readonly unknown[];
+      readonly lost: number;
+      readonly result?: Response | undefined;
+    }
   | { readonly kind: 'decided'; readonly isInTime: boolean }
   | ({ readonly kind: 'connected' } & StreamOpened)
   | { readonly kind: 'sent'; readonly count: number; readonly pathMtu?: number | null | undefined }
@@ -272,6 +356,18 @@ interface Answers extends Record<Kind, Response['kind']> {
   'tcp-close': 'ok';
   'tcp-abort': 'ok';
   'tcp-status': 'status';
+  'tcp-info': 'info';
+  'tcp-trace': 'ok';
+  'tcp-next-traces': 'traces';
+  'intercept-tcp': 'intercepting';
+  'intercept-udp': 'intercepting';
+  'intercept-icmp': 'intercepting';
+  'intercept-next': 'flow' | 'flows-gone';
+  'intercept-accept': 'accepted' | 'bound';
+  'intercept-decide': 'decided';
+  'intercept-idle': 'ok';
+  'intercept-status': 'interception';
+  'intercept-close': 'ok';
   'udp-bind': 'bound';
   'udp-connect': 'bound';
   'udp-send': 'sent';
@@ -293,7 +389,10 @@ interface Answers extends Record<Kind, Response['kind']> {
   leave: 'ok';
   lookup: 'found';
   resolve: 'resolved';
-  ping: 'pinged' | 'ping-statistics';
+  ping: 'pinged' | 'ping-statistics' | 'reporting';
+  'trace-route': 'reporting';
+  'report-next': 'reports';
+  'report-end': 'ok';
   configured: 'addresses';
   'get-configuration': 'configuration';
   posix: 'posix';

@@ -45,6 +45,8 @@ export const CLIENT_WAITS = 18;
 export const COMMANDS_IN = 19;
 /** 1: the client has found the ring of commands full. */
 export const WANTS_ROOM = 20;
+/** 1: the client is at work in rings of streams, which the stack must not give to others meanwhile. */
+export const BUSY = 21;
 /** Written by the stack. */
 export const COMMANDS_HEAD = 32;
 export const ANSWERS_TAIL = 33;
@@ -52,11 +54,26 @@ export const COMMANDS_OUT = 34;
 /** 1: the stack has found the ring of answers full. */
 export const ANSWERS_WAIT = 35;
 const SLOT_WORDS = 64;
+/** What a slot's next life must not see of the last one. */
+const USED_WORDS = [
+  COMMANDS_TAIL,
+  COMMANDS_HEAD,
+  ANSWERS_HEAD,
+  ANSWERS_TAIL,
+  COMMANDS_IN,
+  COMMANDS_OUT,
+  WANTS_ROOM,
+  ANSWERS_WAIT,
+  CLIENT_WAITS,
+  BUSY,
+];
 
 export const STATE_FREE = 0;
 export const STATE_CLAIMED = 1;
 /** Kept for the thread that a channel was shared with. */
 export const STATE_RESERVED = 2;
+/** What its thread wrote cannot be: its client was ended, and nobody gets the slot while that thread may still write there. */
+export const STATE_ENDED = 3;
 
 /** Whoever changes the word that is waited on must notify. */
 export const WAITS = 1;
@@ -132,8 +149,28 @@ export class Control {
 
   /** Gives a slot back, claimed or reserved. */
   release(index: number): void {
+    this.#leave(index, STATE_FREE);
+  }
+
+  /** Takes a slot out of use: see {@link STATE_ENDED}. */
+  quarantine(index: number): void {
+    this.#leave(index, STATE_ENDED);
+  }
+
+  #leave(index: number, state: number): void {
     const { word } = this.slot(index);
-    if (Atomics.exchange(this.i32, word + STATE, STATE_FREE) === STATE_CLAIMED) Atomics.sub(this.bell, CLIENTS, 1);
+    if (Atomics.exchange(this.i32, word + STATE, state) === STATE_CLAIMED) Atomics.sub(this.bell, CLIENTS, 1);
+  }
+
+  isEnded(index: number): boolean {
+    return Atomics.load(this.i32, this.slot(index).word + STATE) === STATE_ENDED;
+  }
+
+  /** Makes a slot as it was at first, and gives it back: whoever claims it next sees nothing of what was there. */
+  free(index: number): void {
+    const { word } = this.slot(index);
+    for (const w of USED_WORDS) Atomics.store(this.i32, word + w, 0);
+    this.release(index);
   }
 
   /** The stack ends: those who have slots of it do nothing here any more, and the slots are nobody else's. */
@@ -143,6 +180,11 @@ export class Control {
       const was = Atomics.compareExchange(this.i32, at, STATE_CLAIMED, STATE_RESERVED);
       if (was === STATE_CLAIMED) Atomics.sub(this.bell, CLIENTS, 1);
     }
+  }
+
+  /** Whether the client of a slot is at work in the rings of its streams. */
+  isBusy(index: number): boolean {
+    return Atomics.load(this.i32, this.slot(index).word + BUSY) !== 0;
   }
 
   /** Whether each thread at work here, the stacks' one among them, may have a processor to itself. */

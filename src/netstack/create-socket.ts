@@ -122,7 +122,8 @@ const bindCommand = ({ host, port = 0, reuse, ipv6Only }: BindOptions): Command 
   ipv6Only,
 });
 
-const udpOf = (caller: Caller, answer: ResponseTo<{ kind: 'udp-bind' } & UdpCommand>): UdpSocket => {
+/** A socket that the stack has opened. */
+export const udpOf = (caller: Caller, answer: ResponseTo<{ kind: 'udp-bind' } & UdpCommand>): UdpSocket => {
   const socket = new ChannelUdp(caller, answer.handle, answer.local, answer.pathMtu);
   return new UdpSocket(socket, socket, lookupOver(caller));
 };

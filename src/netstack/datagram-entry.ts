@@ -17,6 +17,8 @@ export class DatagramEntry<S extends UdpSocket | RawSocket> implements Entry {
   readonly client: Client;
   readonly socket: S;
   #receiving: Receive | null = null;
+  /** Why nothing is sent and received any more: what it stood for is over. */
+  #ended: NetError | null = null;
   #sending: { readonly call: Send; readonly attempt: () => boolean } | null = null;
 
   constructor(client: Client, socket: S, kind: S extends UdpSocket ? 'udp' : 'raw') {
@@ -28,6 +30,7 @@ export class DatagramEntry<S extends UdpSocket | RawSocket> implements Entry {
 
   /** @returns whether the device had room; if not, {@link retry} is to be called when it may have */
   send(call: Send, attempt: () => boolean): boolean {
+    if (this.#ended !== null) throw this.#ended;
     if (this.#sending !== null) throw new NetError('EBUSY', 'send', { detail: 'another send waits on this socket' });
     if (attempt()) {
       this.#sent(call);
@@ -61,6 +64,7 @@ export class DatagramEntry<S extends UdpSocket | RawSocket> implements Entry {
 
   receive(call: Receive): void {
     const { max } = call.command;
+    if (this.#ended !== null) throw this.#ended;
     if (this.#receiving !== null) throw new NetError('EBUSY', 'receive', { detail: 'another receive waits already' });
     if (max !== undefined && !(Number.isInteger(max) && max >= 1)) {
       throw new NetError('EINVAL', 'receive', { detail: `max: expected at least 1 byte, got ${max}` });
@@ -92,12 +96,17 @@ export class DatagramEntry<S extends UdpSocket | RawSocket> implements Entry {
     }
   }
 
-  close(): void {
+  /** The stack has done with the socket; the client keeps its handle until it closes it. */
+  end(error: NetError): void {
+    this.#ended = error;
     this.socket.owner = null;
-    this.socket.close();
-    this.client.entries.remove(this.handle);
-    const error = new NetError('ECANCELED', 'close', { detail: 'the socket was closed' });
     this.#receiving?.fail(error);
     this.#sending?.call.fail(error);
+  }
+
+  close(): void {
+    this.end(new NetError('ECANCELED', 'close', { detail: 'the socket was closed' }));
+    this.socket.close();
+    this.client.entries.remove(this.handle);
   }
 }

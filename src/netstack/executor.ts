@@ -10,6 +10,7 @@ import { checkPort } from '../wire/ip.ts';
 import { Call, type Client, syscallOf } from './client.ts';
 import type {
   Command,
+  InterceptCommand,
   PlainRoute,
   PosixCommand,
   RawCommand,
@@ -21,9 +22,12 @@ import type {
   UdpSettings,
 } from './commands.ts';
 import { DatagramEntry } from './datagram-entry.ts';
+import { InterceptionEntry } from './interception-entry.ts';
 import { ListenerEntry } from './listener-entry.ts';
+import type { ReportEntry } from './report-entry.ts';
 import type { Services } from './services.ts';
 import { BYTES_MAX, StreamEntry } from './stream-entry.ts';
+import { type Teller, TraceBuffer } from './trace-buffer.ts';
 
 /** What the executor needs of the stack behind it. */
 export interface Executed {
@@ -37,10 +41,26 @@ export interface Executed {
   runPosix(call: Call<PosixCommand>): void;
   /** A datagram waits for room on the device. */
   waitsForRoom(entry: DatagramEntry<never>): void;
+  /** Has `tell` called at the end of the turn. */
+  tellsSoon(teller: Teller): void;
+  /** What came of channels; see {@link ChannelStats}. */
+  channelStats(): ChannelStats;
+  /** A record of a trace or a report was lost. */
+  readonly onLost: () => void;
+}
+
+/** What is counted of the clients of a stack. */
+export interface ChannelStats {
+  /** Ended because of what they wrote into shared memory. */
+  readonly clientsDamaged: number;
+  /** Messages on a port that are none of ours. */
+  readonly foreignMessages: number;
+  /** Records of traces and reports that a client was too slow for. */
+  readonly recordsLost: number;
 }
 
 const OK: Response = { kind: 'ok' };
-const SERVICES: readonly string[] = ['lookup', 'resolve', 'ping', 'configured', 'get-configuration'];
+const SERVICES: readonly string[] = ['lookup', 'resolve', 'ping', 'configured', 'get-configuration', 'trace-route'];
 
 /** An address, or `localhost`. @throws NetError ENOTFOUND */
 export function addressOf(host: unknown, syscall: string, parse = parseIp): IpAddress {
@@ -90,6 +110,8 @@ export class Executor {
     if (kind.startsWith('tcp-')) return this.#tcp(client, call, command as TcpCommand);
     if (kind.startsWith('udp-')) return this.#udp(client, call, command as UdpCommand);
     if (kind.startsWith('raw-')) return this.#raw(client, call, command as RawCommand);
+    if (kind.startsWith('intercept-')) return this.#intercept(client, call, command as InterceptCommand);
+    if (kind.startsWith('report-')) return report(client, call, command as ServiceCommand);
     if (kind === 'posix') {
       this.#to.runPosix(call as Call<PosixCommand>);
       return null;
@@ -139,6 +161,17 @@ export class Executor {
         const { socket } = stream;
         return { kind: 'status', state: socket.state(), error: socket.error, isDrained: socket.isDrained() };
       }
+      case 'tcp-info':
+        return { kind: 'info', info: stream.socket.info() };
+      case 'tcp-trace': {
+        const { isOn } = command;
+        const to = this.#to;
+        stream.trace(isOn ? new TraceBuffer((teller) => to.tellsSoon(teller), to.onLost) : null);
+        return OK;
+      }
+      case 'tcp-next-traces':
+        stream.nextTraces(call as never);
+        return null;
       default:
         throw badCommand(command);
     }
@@ -286,6 +319,40 @@ export class Executor {
     }
   }
 
+  #intercept(client: Client, call: Call, command: InterceptCommand): Response | null {
+    const { kind } = command;
+    if (kind === 'intercept-tcp' || kind === 'intercept-udp' || kind === 'intercept-icmp') {
+      const made = new InterceptionEntry(client, this.#to.services, command);
+      try {
+        return { kind: 'intercepting', handle: client.add(made, 'intercept') };
+      } catch (error) {
+        made.close(); // no handle is free
+        throw error;
+      }
+    }
+    const entry = client.get('interception', command.handle, 'intercept') as InterceptionEntry;
+    switch (kind) {
+      case 'intercept-next':
+        entry.next(call as never);
+        return null;
+      case 'intercept-accept':
+        entry.accept(call as never);
+        return null;
+      case 'intercept-decide':
+        return { kind: 'decided', isInTime: entry.decide(command.flow, command.decision) };
+      case 'intercept-idle':
+        entry.setIdle(command.flow, command.idleMs);
+        return OK;
+      case 'intercept-status':
+        return entry.status();
+      case 'intercept-close':
+        entry.close();
+        return OK;
+      default:
+        throw badCommand(command);
+    }
+  }
+
   #control(client: Client, command: StackCommand): Response {
     const to = this.#to;
     switch (command.kind) {
@@ -303,7 +370,7 @@ export class Executor {
       case 'get-routes':
         return { kind: 'routes', routes: to.routes() };
       case 'get-stats':
-        return { kind: 'stats', stats: plain(to.stack.stats) };
+        return { kind: 'stats', stats: { ...plain(to.stack.stats), channels: to.channelStats() } };
       case 'cancel':
         client.cancel(command.id);
         return OK;
@@ -314,6 +381,18 @@ export class Executor {
         throw badCommand(command);
     }
   }
+}
+
+function report(client: Client, call: Call, command: ServiceCommand): Response | null {
+  if (command.kind !== 'report-next' && command.kind !== 'report-end') throw badCommand(command);
+  const entry = client.get('reports', command.handle, 'report') as ReportEntry;
+  if (command.kind === 'report-next') {
+    entry.next(call as never);
+    return null;
+  }
+  if (command.isDiscarded === true) entry.close();
+  else entry.end.abort();
+  return OK;
 }
 
 function checkRecord<T>(given: T): T {

@@ -4,11 +4,29 @@
  */
 export type { BlockingOptions, MembershipChange } from '../sockets/backend.ts';
 export { Channel, type ChannelData, type HasChannel, type SharedChannel } from './channel.ts';
+export { ChannelEchoRequest, ChannelTcpFlow, ChannelUdpFlow } from './channel-flow.ts';
+export {
+  type ChannelEchoHandler,
+  ChannelInterception,
+  type ChannelTcpFlowHandler,
+  type ChannelTcpInterceptOptions,
+  type ChannelUdpFlowHandler,
+  type InterceptionStatus,
+  icmpIntercept,
+  icmpInterceptBlocking,
+  tcpIntercept,
+  tcpInterceptBlocking,
+  udpIntercept,
+  udpInterceptBlocking,
+} from './channel-intercept.ts';
 export type {
   Command,
   ErrorResponse,
+  FlowDecision,
   Handle,
+  HeldFlow,
   HeldSyn,
+  InterceptCommand,
   Local,
   PlainRoute,
   PlainTcpSettings,
@@ -37,21 +55,26 @@ export {
   udpConnectBlocking,
 } from './create-socket.ts';
 export { Driver, piped, pipedPair } from './driver.ts';
+export type { ChannelStats } from './executor.ts';
 export type { Request } from './mailbox.ts';
 export { Netstack } from './netstack.ts';
 export type { NetstackConfig } from './netstack-config.ts';
 export { PacketQueue, Pipe, PipeDev, type PipeDevOptions } from './pipe.ts';
 export { ChannelPosix } from './posix.ts';
-export { type ChannelResolverOptions, resolverOver } from './resolve.ts';
 export {
   type ChannelPingManyOptions,
   type ChannelPingOptions,
+  ping,
+  pingBlocking,
+  trace,
+  traceBlocking,
+} from './probe-calls.ts';
+export { type ChannelResolverOptions, resolverOver } from './resolve.ts';
+export {
   configuration,
   configurationBlocking,
   configured,
   configuredBlocking,
-  ping,
-  pingBlocking,
   resolve,
   resolveBlocking,
 } from './service-calls.ts';

@@ -28,6 +28,8 @@ export interface NetstackConfig extends NamesOptions {
   readonly dhcp?: NonNullable<AutoconfigOptions['dhcp']>;
   /** How IPv6 behaves: temporary addresses, a secret for stable ones, probes for duplicates. */
   readonly ipv6?: Omit<Ipv6Options, 'onDns' | 'onManaged' | 'autoconfigure'>;
+  /** Whether the first interface takes what is sent to any address, so that flows can be intercepted. Default false. */
+  readonly anyIp?: boolean;
   /** Answers and asks on the link by mDNS (RFC 6762), so that names under `.local` are found; default false. */
   readonly mdns?: boolean | HostMdnsOptions;
   /** Routers for what no network of ours holds, at most one a family. */

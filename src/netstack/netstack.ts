@@ -20,13 +20,14 @@ import { type Control, DEAD, DOORBELL, PING, PONG, STACK_WAITS, WAITS } from './
 import type { DatagramEntry } from './datagram-entry.ts';
 import { DeviceSlot } from './device-slot.ts';
 import { rung, whenRung } from './doorbell.ts';
-import { type Executed, Executor } from './executor.ts';
+import { type ChannelStats, type Executed, Executor } from './executor.ts';
 import { LocalLink, Mailbox, type Request } from './mailbox.ts';
 import { capacityOf, makeSlots, memoryOf, type NetstackConfig } from './netstack-config.ts';
 import { type Joined, joining, PortServer, WatchedPort } from './port.ts';
 import { runPosixCall } from './posix-calls.ts';
 import { Services } from './services.ts';
 import type { Slots } from './slots.ts';
+import type { Teller } from './trace-buffer.ts';
 
 /** Rounds of one `pollDeviceIo`; then it returns, and says that there is more. */
 const ROUNDS_MAX = 16;
@@ -37,6 +38,8 @@ const PORTS_MAX = 1024;
 const MTU_DEFAULT = 1500;
 /** How long `waitForCommandBlocking` waits at once where it may wait for ever. */
 const WAIT_FOREVER = Number.POSITIVE_INFINITY;
+/** The longest it waits in one go, whoever has not rung. */
+const WAIT_MAX_MS = 1000;
 
 /** A channel without a way of its own. */
 const NOWHERE = { slot: -1, port: null, lease: '' } as const;
@@ -57,6 +60,10 @@ export class Netstack implements HasChannel, Executed {
   readonly #watched = new Set<WatchedPort>();
   readonly #waitingForRoom = new Set<DatagramEntry<never>>();
   readonly #extra = new Map<Device, Interface>();
+  readonly #tellers = new Set<Teller>();
+  #foreignMessages = 0;
+  #recordsLost = 0;
+  readonly onLost = (): void => void this.#recordsLost++;
   #channel: Channel | null = null;
   #posix: Posix | null = null;
   #now: number;
@@ -87,7 +94,7 @@ export class Netstack implements HasChannel, Executed {
     this.#slot = new DeviceSlot(config.medium ?? 'ip', config.mtu ?? MTU_DEFAULT);
     const onWork = (): void => this.wake();
     const onAnswered = (): void => this.#answered();
-    this.services = new Services(this.stack, this.#slot, config, () => this.#now, onWork, onAnswered);
+    this.services = new Services(this.stack, this.#slot, config, () => this.#now, onWork, onAnswered, this.onLost);
     this.iface = this.services.autoconfig.iface;
     const { gateway = [] } = config;
     for (const router of typeof gateway === 'string' ? [gateway] : gateway) {
@@ -150,7 +157,11 @@ export class Netstack implements HasChannel, Executed {
       this.#watch(port, lease, slot, onJoin);
       return;
     }
-    const server = new PortServer(port, lease, this.#mailbox, (ended) => this.#ports.delete(ended), onJoin);
+    const server = new PortServer(port, lease, this.#mailbox, {
+      onEnd: (ended) => this.#ports.delete(ended),
+      onJoin,
+      onForeign: () => void this.#foreignMessages++,
+    });
     if (this.#isClosed || this.#ports.size >= PORTS_MAX) server.close();
     else this.#ports.add(server);
   }
@@ -265,7 +276,7 @@ export class Netstack implements HasChannel, Executed {
       const left = until - performance.now();
       if (left <= 0) return null;
       Atomics.store(control.bell, STACK_WAITS, WAITS);
-      Atomics.wait(control.bell, DOORBELL, seen, left);
+      Atomics.wait(control.bell, DOORBELL, seen, Math.min(left, WAIT_MAX_MS));
       Atomics.store(control.bell, STACK_WAITS, 0);
     }
   }
@@ -287,6 +298,7 @@ export class Netstack implements HasChannel, Executed {
       const served = this.#serve();
       if (!more && !served && !stack.tcp.hasReady) break;
     }
+    if (this.services.hasFlows()) this.onWork?.();
     this.#retrySends();
     this.#posix?.turn(now);
     this.#flush();
@@ -345,7 +357,20 @@ export class Netstack implements HasChannel, Executed {
     if (this.#slots?.tellHeldBack()) this.#slots.flush();
   }
 
+  tellsSoon(teller: Teller): void {
+    this.#tellers.add(teller);
+  }
+
+  channelStats(): ChannelStats {
+    const clientsDamaged = this.#slots?.damagedCount ?? 0;
+    return { clientsDamaged, foreignMessages: this.#foreignMessages, recordsLost: this.#recordsLost };
+  }
+
   #flush(): void {
+    if (this.#tellers.size > 0) {
+      for (const teller of this.#tellers) teller.tell();
+      this.#tellers.clear();
+    }
     this.#slots?.flush(this.#now);
     for (const port of this.#ports) port.flush();
   }

@@ -221,6 +221,16 @@ export class PortLink implements Link {
   }
 }
 
+/** What the stack is told of a port. */
+export interface PortHooks {
+  /** Its client is gone. */
+  onEnd(server: PortServer): void;
+  /** Its client shares the channel. */
+  onJoin(joined: Joined): void;
+  /** A message is none of ours. */
+  onForeign(): void;
+}
+
 /** The stack's side: commands of one port go into the mailbox. */
 export class PortServer {
   readonly client: Client;
@@ -229,26 +239,21 @@ export class PortServer {
   /** Commands that the mailbox had no room for; the client's own limit bounds them. */
   readonly #waiting: ToStack[] = [];
   readonly #backlogMax: number;
-  readonly #onEnd: (server: PortServer) => void;
+  readonly #hooks: PortHooks;
   #taken = 0;
   #outgoing: ToClient[] = [];
 
-  /** @param onJoin - called when the client shares the channel */
-  constructor(
-    port: MessagePort,
-    lease: string,
-    mailbox: Mailbox,
-    onEnd: (server: PortServer) => void,
-    onJoin: (joined: Joined) => void,
-  ) {
+  constructor(port: MessagePort, lease: string, mailbox: Mailbox, hooks: PortHooks) {
     this.#mailbox = mailbox;
-    this.#onEnd = onEnd;
+    this.#hooks = hooks;
     this.#backlogMax = 4 * mailbox.capacity;
     this.client = new Client({ answer: (id, response) => this.#answer(id, response) });
     const onMessage = (data: unknown): void => {
       const joined = joinedOf(data);
-      if (joined !== null) onJoin(joined);
-      else for (const message of Array.isArray(data) ? data : [data]) this.#onMessage(message);
+      if (joined !== null) hooks.onJoin(joined);
+      // A client of ours has no more under way than the channel takes; a longer batch could keep the stack busy for ever.
+      else if (!Array.isArray(data) || data.length > this.#backlogMax) this.#onMessage(data);
+      else for (const message of data) this.#onMessage(message);
     };
     this.#port = new EndedPort(port, lease, 'stack', onMessage, () => this.#end());
   }
@@ -263,6 +268,7 @@ export class PortServer {
       message.command === null ||
       id < 0
     ) {
+      this.#hooks.onForeign();
       const detail = `expected a command, got ${message === null ? 'null' : typeof message}`;
       this.#port.post([{ id, response: errorResponse(new NetError('EPROTO', 'request', { detail }), 'request') }]);
       return;
@@ -303,7 +309,7 @@ export class PortServer {
   #end(): void {
     this.#port.close();
     this.client.leave();
-    this.#onEnd(this);
+    this.#hooks.onEnd(this);
   }
 
   /** The stack ends. */

@@ -7,17 +7,23 @@ import { encode, RecordRing, type Taken } from './record-ring.ts';
 
 const BYTES = 1 << 12;
 
-function ring(): { writer: RecordRing; reader: RecordRing; i32: Int32Array } {
+function ring(from = 0): { writer: RecordRing; reader: RecordRing; i32: Int32Array } {
   const buffer = new SharedArrayBuffer(64 + BYTES);
   const i32 = new Int32Array(buffer);
   const u8 = new Uint8Array(buffer);
-  const make = (): RecordRing => new RecordRing(i32, u8, 64, BYTES, 0, 1);
+  i32.fill(from, 0, 2);
+  const make = (): RecordRing => new RecordRing(i32, u8, 64, BYTES, 0, 1, from);
   return { writer: make(), reader: make(), i32 };
 }
 
-test('records come out as they went in, whatever their lengths, beside a queue that is obviously right', () => {
+for (const from of [0, 0x7ffff000 - 64, -BYTES * 3 + 16]) {
+  test(`records come out as they went in, whatever their lengths and from position ${from} on, beside a queue`, () =>
+    besideQueue(from));
+}
+
+function besideQueue(from: number): void {
   const random = randomOf(7);
-  const { writer, reader } = ring();
+  const { writer, reader } = ring(from);
   const expected: unknown[] = [];
   const got: unknown[] = [];
   const taken: Taken = {
@@ -42,8 +48,8 @@ test('records come out as they went in, whatever their lengths, beside a queue t
   while (reader.take(taken));
   assert.deepEqual(got, expected);
   assert.ok(refused > 0, 'it was full at times');
-  assert.ok(reader.isEmpty);
-});
+  assert.equal(reader.take(taken), false);
+}
 
 test('a record above half of the ring never fits, one of half always does', () => {
   const { writer, reader } = ring();
@@ -57,11 +63,33 @@ test('a record above half of the ring never fits, one of half always does', () =
 });
 
 test('a record that nobody of ours wrote is an error, not a read out of bounds', () => {
+  for (const tail of [-4, 2, BYTES + 4, -0x80000000, 0x7ffffffc]) {
+    const { reader, i32 } = ring();
+    i32[1] = tail;
+    assert.throws(() => reader.take({ message: () => {}, note: () => {} }), { name: 'DamagedRing' });
+  }
+  for (const [text, data] of [
+    [0x7fffffff, -1],
+    [-1, 0],
+    [0, 0x7fffffff],
+    [0, -2],
+    [48, 4],
+    [3, -1],
+  ]) {
+    const { reader, i32 } = ring();
+    i32.set([64, 1, text!, data!], 16);
+    i32[1] = 64;
+    assert.throws(() => reader.take({ message: () => {}, note: () => {} }), { name: 'DamagedRing' });
+  }
+  const { writer, i32: words } = ring();
+  words[0] = 8;
+  assert.equal(writer.pushNote(1, 1), false, 'a head beyond the tail');
+  assert.ok(writer.isDamaged);
   for (const length of [0, 3, 15, 17, -5, 1 << 20]) {
     const { reader, i32 } = ring();
     i32[16] = length;
     i32[1] = 64;
-    assert.throws(() => reader.take({ message: () => {}, note: () => {} }), /damaged/);
+    assert.throws(() => reader.take({ message: () => {}, note: () => {} }), { name: 'DamagedRing' });
   }
 });
 

@@ -40,6 +40,15 @@ export interface Taken {
   note(handle: number, events: number): void;
 }
 
+/** Somebody who is none of ours wrote into the ring: nothing of it can be trusted. */
+export class DamagedRing extends Error {
+  override readonly name = 'DamagedRing';
+}
+
+/**
+ * One side of a ring. Its own position it keeps to itself, and only tells it; the other side's is believed as far as it can
+ * be true. So what another thread writes into the words makes it refuse the ring, and never read or write beyond it.
+ */
 export class RecordRing {
   readonly #i32: Int32Array;
   readonly #u8: Uint8Array;
@@ -47,9 +56,25 @@ export class RecordRing {
   readonly #bytes: number;
   readonly #headWord: number;
   readonly #tailWord: number;
+  /** Where this side stands: of a reader the head, of a writer the tail. Wraps at 2^32, which the size divides. */
+  #own: number;
+  /** The writer has seen a head that cannot be. */
+  isDamaged = false;
 
-  /** @param at - byte offset of the ring @param bytes - its size, a power of two */
-  constructor(i32: Int32Array, u8: Uint8Array, at: number, bytes: number, headWord: number, tailWord: number) {
+  /**
+   * @param at - byte offset of the ring @param bytes - its size, a power of two
+   * @param from - where both sides begin
+   */
+  constructor(
+    i32: Int32Array,
+    u8: Uint8Array,
+    at: number,
+    bytes: number,
+    headWord: number,
+    tailWord: number,
+    from = 0,
+  ) {
+    this.#own = from | 0;
     this.#i32 = i32;
     this.#u8 = u8;
     this.#at = at;
@@ -61,10 +86,6 @@ export class RecordRing {
   /** The largest record: two of them always fit. */
   get recordMax(): number {
     return this.#bytes >> 1;
-  }
-
-  get isEmpty(): boolean {
-    return Atomics.load(this.#i32, this.#headWord) === Atomics.load(this.#i32, this.#tailWord);
   }
 
   /** Whether a record of that size will ever fit. */
@@ -105,65 +126,94 @@ export class RecordRing {
   /** Byte offset of `length` free bytes in a row, or -1. */
   #room(length: number): number {
     const i32 = this.#i32;
-    const tail = i32[this.#tailWord]!; // this side's own
+    const tail = this.#own;
     const used = (tail - Atomics.load(i32, this.#headWord)) | 0;
+    if (used < 0 || used > this.#bytes) this.isDamaged = true;
+    if (this.isDamaged) return -1;
     const o = tail & (this.#bytes - 1);
     const toEnd = this.#bytes - o;
     const skip = toEnd < length ? toEnd : 0;
     if (used + skip + length > this.#bytes) return -1;
     if (skip === 0) return this.#at + o;
     i32[(this.#at + o) >> 2] = SKIP;
-    Atomics.store(i32, this.#tailWord, (tail + skip) | 0);
+    this.#move(skip);
     return this.#at;
   }
 
   #publish(w: number, length: number): void {
-    const i32 = this.#i32;
-    i32[w] = length;
-    Atomics.store(i32, this.#tailWord, (i32[this.#tailWord]! + length) | 0);
+    this.#i32[w] = length;
+    this.#move(length);
+  }
+
+  /** Tells the other side, for which all that was written before is there. */
+  #move(length: number): void {
+    this.#own = (this.#own + length) | 0;
+    Atomics.store(this.#i32, this.#tailWord, this.#own);
   }
 
   /**
    * Takes the oldest record; false when there is none.
-   * @throws Error for a record that no side of ours wrote
+   * @throws DamagedRing for a record that no side of ours wrote
    */
   take(taken: Taken): boolean {
     const i32 = this.#i32;
-    let head = i32[this.#headWord]!; // this side's own
-    const tail = Atomics.load(i32, this.#tailWord);
-    if (head === tail) return false;
-    let w = (this.#at + (head & (this.#bytes - 1))) >> 2;
-    if (i32[w] === SKIP) {
-      head = (head + this.#bytes - (head & (this.#bytes - 1))) | 0;
-      w = this.#at >> 2;
-      Atomics.store(i32, this.#headWord, head);
-      if (head === tail) return false;
+    const bytes = this.#bytes;
+    let used = (Atomics.load(i32, this.#tailWord) - this.#own) | 0;
+    if (used === 0) return false;
+    if (used < 0 || used > bytes) throw damaged();
+    let o = this.#own & (bytes - 1);
+    if (i32[(this.#at + o) >> 2] === SKIP) {
+      used -= bytes - o;
+      if (used < 0) throw damaged();
+      this.#pass(bytes - o);
+      if (used === 0) return false;
+      o = 0;
     }
+    const w = (this.#at + o) >> 2;
     const length = i32[w]!;
-    if (length < HEADER_BYTES || (length & 3) !== 0 || length > ((tail - head) | 0))
-      throw new Error('a damaged record');
-    this.#read(w, length, taken, (head + length) | 0);
+    if (length < HEADER_BYTES || (length & 3) !== 0 || length > used || length > bytes - o) throw damaged();
+    this.#read(w, length, taken);
     return true;
   }
 
-  #read(w: number, length: number, taken: Taken, next: number): void {
+  /** Gives the writer its room back. */
+  #pass(length: number): void {
+    this.#own = (this.#own + length) | 0;
+    Atomics.store(this.#i32, this.#headWord, this.#own);
+  }
+
+  /** Each word is read once: what another thread writes meanwhile changes nothing that was checked. */
+  #read(w: number, length: number, taken: Taken): void {
     const i32 = this.#i32;
     const id = i32[w + 1]!;
     const [a, b] = [i32[w + 2]!, i32[w + 3]!];
     if (id === NOTE) {
-      Atomics.store(i32, this.#headWord, next);
+      this.#pass(length);
       taken.note(a, b);
       return;
     }
-    const p = 4 * w + HEADER_BYTES;
-    if (a < 0 || HEADER_BYTES + ((a + 3) & ~3) + Math.max(0, b) > length) throw new Error('a damaged record');
-    let text = '';
-    for (let i = 0; i < a; i++) text += String.fromCharCode(this.#u8[p + i]!);
-    const data = b < 0 ? null : this.#u8.slice(p + ((a + 3) & ~3), p + ((a + 3) & ~3) + b);
-    Atomics.store(i32, this.#headWord, next);
-    const message = JSON.parse(text) as { data?: Uint8Array };
+    const dataAt = 4 * w + HEADER_BYTES + ((a + 3) & ~3);
+    const isWithin = a >= 0 && a <= length && b >= -1 && b <= length;
+    if (!isWithin || dataAt + Math.max(0, b) > 4 * w + length) throw damaged();
+    const message = this.#message(4 * w + HEADER_BYTES, a);
     // A copy in memory of its own: `slice` of shared memory is not shared, but its type is.
-    if (data !== null) message.data = data;
+    if (b >= 0) message.data = this.#u8.slice(dataAt, dataAt + b);
+    this.#pass(length);
     taken.message(id, message as Message);
   }
+
+  /** @throws DamagedRing for a text that is no record */
+  #message(p: number, length: number): { data?: Uint8Array } {
+    let text = '';
+    for (let i = 0; i < length; i++) text += String.fromCharCode(this.#u8[p + i]!);
+    try {
+      const message: unknown = JSON.parse(text);
+      if (typeof message === 'object' && message !== null) return message;
+    } catch {
+      // below
+    }
+    throw damaged();
+  }
 }
+
+const damaged = (): DamagedRing => new DamagedRing('the ring of a channel holds what no side of it wrote');

@@ -8,14 +8,15 @@ import { CLOSED_EVENT, READABLE, WRITABLE } from '../tcp/events.ts';
 import type { Endpoint } from '../tcp/socket.ts';
 import { STATE_NAMES, type TcpState } from '../tcp/state.ts';
 import type { Caller } from './caller.ts';
-import { ChannelSocket } from './channel-socket.ts';
 import { endpointOf } from './command-stream.ts';
 import type { Handle, RingPlace, StreamOpened } from './commands.ts';
 import { noteOf } from './handles.ts';
 import { copyBytes } from './shared-copy.ts';
 import type { SharedLink } from './shared-link.ts';
+import { InspectedSocket } from './stream-inspector.ts';
 import {
   HEADER_BYTES,
+  isPosition,
   KICKED,
   movedBy,
   RX_BLOCKED,
@@ -34,7 +35,7 @@ import {
   usedOf,
 } from './stream-rings.ts';
 
-export class RingStream extends ChannelSocket implements StreamBackend {
+export class RingStream extends InspectedSocket implements StreamBackend {
   readonly local: Endpoint;
   readonly remote: Endpoint;
   readonly connection = null;
@@ -46,11 +47,14 @@ export class RingStream extends ChannelSocket implements StreamBackend {
   readonly #txAt: number;
   readonly #rxAt: number;
   readonly #bytes: number;
+  // This side's own positions. It only tells them: what others write over them is not believed.
+  #txTail = 0;
+  #rxHead = 0;
   #isShut = false;
   #isGone = false;
 
   constructor(caller: Caller, { handle, local, remote }: StreamOpened, { offset, bytes }: RingPlace) {
-    super(caller);
+    super(caller, handle);
     this.#handle = handle;
     this.local = endpointOf(local);
     this.remote = endpointOf(remote);
@@ -74,7 +78,7 @@ export class RingStream extends ChannelSocket implements StreamBackend {
   }
 
   get error(): ErrorCode | null {
-    if (this.#isGone) return 'ENETDOWN';
+    if (this.#isGone || (!this.isReleased && this.#link.isOver)) return 'ENETDOWN';
     const errno = this.isReleased ? 0 : this.#load(RX_ERROR);
     return errno === 0 ? null : errorCodeOf(errno);
   }
@@ -84,10 +88,7 @@ export class RingStream extends ChannelSocket implements StreamBackend {
   }
 
   send(data: Uint8Array, from = 0): number {
-    if (this.#isOver || this.#isShut || this.#load(TX_CLOSED) === 1) {
-      const { address, port } = this.remote;
-      throw new NetError(this.error ?? 'EPIPE', 'write', { address: address.toString(), port });
-    }
+    if (this.#isOver || this.#isShut || this.#load(TX_CLOSED) === 1 || !this.#link.enter()) throw this.#fault();
     let count = this.#put(data, from);
     if (count < data.length - from) {
       // The flag first, then another look: the stack may have made room just before.
@@ -96,40 +97,64 @@ export class RingStream extends ChannelSocket implements StreamBackend {
       if (count === data.length - from) Atomics.store(this.#i32, this.#w + TX_WAITS, 0);
     }
     if (count > 0) this.#kick();
+    this.#link.leave();
+    if (this.#isGone) throw this.#fault();
     return count;
+  }
+
+  #fault(): NetError {
+    const { address, port } = this.remote;
+    return new NetError(this.error ?? 'EPIPE', 'write', { address: address.toString(), port });
+  }
+
+  /** Bytes used in a ring; -1: the stack's position cannot be, so nobody knows what stands there. */
+  #used(head: number, tail: number): number {
+    const used = usedOf(head, tail, this.#bytes);
+    if (isPosition(head, this.#bytes) && isPosition(tail, this.#bytes) && used <= this.#bytes) return used;
+    this.#link.damaged();
+    return -1;
   }
 
   #put(data: Uint8Array, from: number): number {
     const bytes = this.#bytes;
-    const tail = this.#i32[this.#w + TX_TAIL]!; // this side's own
-    const count = Math.min(data.length - from, bytes - usedOf(this.#load(TX_HEAD), tail, bytes));
-    if (count <= 0) return 0;
+    const tail = this.#txTail;
+    const used = this.#used(this.#load(TX_HEAD), tail);
+    const count = Math.min(data.length - from, bytes - used);
+    if (used < 0 || count <= 0) return 0;
     const o = tail >= bytes ? tail - bytes : tail;
     const first = Math.min(count, bytes - o);
     const u8 = this.#u8;
     copyBytes(u8, this.#txAt + o, from === 0 && first === data.length ? data : data.subarray(from, from + first));
     if (first < count) copyBytes(u8, this.#txAt, data.subarray(from + first, from + count));
-    Atomics.store(this.#i32, this.#w + TX_TAIL, movedBy(tail, count, bytes));
+    this.#txTail = movedBy(tail, count, bytes);
+    Atomics.store(this.#i32, this.#w + TX_TAIL, this.#txTail);
     return count;
   }
 
   recvQueue(): number {
-    return this.#isOver ? 0 : usedOf(this.#i32[this.#w + RX_HEAD]!, this.#load(RX_TAIL), this.#bytes);
+    return this.#isOver ? 0 : Math.max(0, this.#used(this.#rxHead, this.#load(RX_TAIL)));
   }
 
   recv(target: Uint8Array): number {
-    if (this.#isOver) return 0;
+    if (this.#isOver || !this.#link.enter()) return 0;
+    const count = this.#takeOut(target);
+    this.#link.leave();
+    return count;
+  }
+
+  #takeOut(target: Uint8Array): number {
     const bytes = this.#bytes;
-    const head = this.#i32[this.#w + RX_HEAD]!; // this side's own
-    const used = usedOf(head, this.#load(RX_TAIL), bytes);
+    const head = this.#rxHead;
+    const used = this.#used(head, this.#load(RX_TAIL));
     const count = Math.min(used, target.length);
-    if (count === 0) return 0;
+    if (count <= 0) return 0;
     const o = head >= bytes ? head - bytes : head;
     const first = Math.min(count, bytes - o);
     const u8 = this.#u8;
     copyBytes(target, 0, u8.subarray(this.#rxAt + o, this.#rxAt + o + first));
     if (first < count) copyBytes(target, first, u8.subarray(this.#rxAt, this.#rxAt + count - first));
-    Atomics.store(this.#i32, this.#w + RX_HEAD, movedBy(head, count, bytes));
+    this.#rxHead = movedBy(head, count, bytes);
+    Atomics.store(this.#i32, this.#w + RX_HEAD, this.#rxHead);
     if (used - count <= bytes >> 1 && this.#load(RX_BLOCKED) === 1) {
       Atomics.store(this.#i32, this.#w + RX_BLOCKED, 0);
       this.#kick();
@@ -146,6 +171,13 @@ export class RingStream extends ChannelSocket implements StreamBackend {
 
   /** Has the stack tell when bytes come, or their end; true: they came just now. */
   wantRecv(): boolean {
+    if (!this.#link.enter()) return false;
+    const hasSome = this.#wantRecv();
+    this.#link.leave();
+    return hasSome || this.#isGone; // a damaged ring: the error is told at once
+  }
+
+  #wantRecv(): boolean {
     Atomics.store(this.#i32, this.#w + RX_WAITS, 1);
     // Another look after the flag: the stack may have put something there just before.
     if (this.recvQueue() === 0 && this.#load(RX_FINISHED) === 0 && this.#load(RX_ERROR) === 0) return false;
@@ -165,10 +197,11 @@ export class RingStream extends ChannelSocket implements StreamBackend {
   }
 
   close(): void {
-    if (this.#isShut || this.#isOver) return;
+    if (this.#isShut || this.#isOver || !this.#link.enter()) return;
     this.#isShut = true;
     Atomics.store(this.#i32, this.#w + TX_SHUT, 1);
     this.#kick();
+    this.#link.leave();
   }
 
   release(): void {
@@ -198,7 +231,7 @@ export class RingStream extends ChannelSocket implements StreamBackend {
 
   /** Whether the peer has acknowledged everything; a stream that was let go of is the stack's affair. */
   isDrained(): boolean {
-    return this.#isOver || (this.#load(TX_DRAINED) === 1 && this.#load(TX_TAIL) === this.#load(TX_HEAD));
+    return this.#isOver || (this.#load(TX_DRAINED) === 1 && this.#txTail === this.#load(TX_HEAD));
   }
 
   drop(): void {

@@ -14,7 +14,8 @@ import { tcpConnect, udpBind } from './create-socket.ts';
 import { Driver } from './driver.ts';
 import { Netstack } from './netstack.ts';
 import type { NetstackConfig } from './netstack-config.ts';
-import { configuration, configured, ping, resolve } from './service-calls.ts';
+import { ping } from './probe-calls.ts';
+import { configuration, configured, resolve } from './service-calls.ts';
 
 /** A router with DHCP, DNS and mDNS, and a stack behind a channel, on one LAN. */
 class Lan {

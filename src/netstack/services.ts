@@ -6,7 +6,8 @@ import { addConfigured, type ConfiguredInterfaceOptions, learnServers } from '..
 import { queueAll } from '../sockets/dial.ts';
 import { HostMdns, type HostMdnsOptions } from '../sockets/mdns.ts';
 import { Names, type NamesOptions } from '../sockets/names.ts';
-import { ping, pingMany } from '../sockets/ping.ts';
+import { type PingFailure, ping, pingMany } from '../sockets/ping.ts';
+import { trace } from '../sockets/trace.ts';
 import type { Stack } from '../stack.ts';
 import { CLOSED_EVENT, CONNECTED } from '../tcp/events.ts';
 import type { TcpSettings } from '../tcp/settings.ts';
@@ -14,12 +15,13 @@ import type { Endpoint, TcpSocket } from '../tcp/socket.ts';
 import type { IpAddress } from '../wire/address.ts';
 import { checkPort } from '../wire/ip.ts';
 import type { Call, Client } from './client.ts';
-import type { Response, ServiceCommand, TcpCommand } from './commands.ts';
+import { errorResponse, type Response, type ServiceCommand, type TcpCommand } from './commands.ts';
 import { plainRecord } from './records.ts';
+import { ReportEntry } from './report-entry.ts';
 import { PolledLoop } from './stack-loop.ts';
 import { StreamEntry } from './stream-entry.ts';
 
-export interface ServicesOptions extends NamesOptions, Omit<ConfiguredInterfaceOptions, 'anyIp'> {
+export interface ServicesOptions extends NamesOptions, ConfiguredInterfaceOptions {
   /** Answers and asks on the link by mDNS (RFC 6762), so that names under `.local` are found; default false. */
   readonly mdns?: boolean | HostMdnsOptions;
 }
@@ -27,6 +29,7 @@ export interface ServicesOptions extends NamesOptions, Omit<ConfiguredInterfaceO
 /** How often a stream that lingers is looked at. */
 const LINGER_STEP_MS = 5;
 
+type Reported = Extract<ServiceCommand, { kind: 'ping' | 'trace-route' }>;
 type ConnectCommand = Extract<TcpCommand, { kind: 'tcp-connect' }>;
 
 export class Services {
@@ -36,12 +39,16 @@ export class Services {
   readonly mdns: HostMdns | null;
   readonly #found = new Map<string, Configuration>();
   readonly #onAnswered: () => void;
+  readonly #onLost: () => void;
   /** Calls that go on in microtasks. */
   underWay = 0;
+  readonly interceptions = new Set<{ readonly opened: number }>();
+  #opened = 0;
 
   /**
    * Adds the interface of `device` to the stack.
    * @param onWork - called when there is something to do @param onAnswered - a call was answered outside of a turn
+   * @param onLost - a report was lost
    */
   constructor(
     stack: Stack,
@@ -50,8 +57,10 @@ export class Services {
     now: () => number,
     onWork: () => void,
     onAnswered: () => void,
+    onLost: () => void,
   ) {
     this.#onAnswered = onAnswered;
+    this.#onLost = onLost;
     this.loop = new PolledLoop(stack, now, onWork);
     this.names = new Names(this.loop, options);
     let made: Autoconfig | null = null;
@@ -80,6 +89,10 @@ export class Services {
   /** Runs one call, which is answered when it is done, and cancelled by its client. */
   execute(call: Call<ServiceCommand>): void {
     const { command } = call;
+    if (command.kind === 'trace-route' || (command.kind === 'ping' && command.reports === true)) {
+      this.#report(call, command);
+      return;
+    }
     this.#run(call, (signal) => this.#answerTo(command, signal));
   }
 
@@ -132,6 +145,68 @@ export class Services {
       default:
         throw new NetError('EPROTO', 'request', { detail: 'expected a command' });
     }
+  }
+
+  /** What tells of itself while it goes on: its client gets a handle, and asks for the reports. */
+  #report(call: Call, command: Reported): void {
+    const entry = new ReportEntry(call.client, this.#onLost);
+    const handle = call.client.add(entry, command.kind);
+    const { signal } = entry.end;
+    this.underWay++;
+    const done = (result: Response): void => {
+      this.underWay--;
+      entry.finish(result);
+      this.#onAnswered();
+    };
+    const tell = (report: unknown): void => {
+      entry.push(report);
+      this.#onAnswered();
+    };
+    const running = command.kind === 'ping' ? this.#pings(command, signal, tell) : this.#hops(command, signal, tell);
+    running.then(done, (error) => done(errorResponse(error, command.kind)));
+    call.answer({ kind: 'reporting', handle });
+  }
+
+  async #pings(
+    { kind: _, host, reports: __, count = 1, ...options }: Extract<Reported, { kind: 'ping' }>,
+    signal: AbortSignal,
+    tell: (report: unknown) => void,
+  ): Promise<Response> {
+    const to = this.loop.stack.ip.zoned(await this.names.address(host, 'ping', signal));
+    const statistics = await pingMany(this.loop, to, {
+      ...options,
+      count: count === Number.MAX_VALUE ? Number.POSITIVE_INFINITY : count,
+      signal,
+      onReply: (reply) => tell({ reply }),
+      onFailure: ({ error, ...failure }: PingFailure) => tell({ failure, error: errorResponse(error, 'ping') }),
+    });
+    return { kind: 'ping-statistics', statistics };
+  }
+
+  async #hops(
+    { kind: _, host, ...options }: Extract<Reported, { kind: 'trace-route' }>,
+    signal: AbortSignal,
+    tell: (report: unknown) => void,
+  ): Promise<Response> {
+    const { loop } = this;
+    const to = loop.stack.ip.zoned(await this.names.address(host, 'trace', signal));
+    for await (const hop of trace(loop, to, { ...options, signal })) tell(hop);
+    return { kind: 'ok' };
+  }
+
+  /** Whether flows came since the last call: their clients are told of them in microtasks. */
+  hasFlows(): boolean {
+    if (this.interceptions.size === 0) return false;
+    let opened = 0;
+    for (const interception of this.interceptions) opened += interception.opened;
+    if (opened === this.#opened) return false;
+    this.#opened = opened;
+    return true;
+  }
+
+  /** A call was answered outside of a turn of the stack: its client must hear of it all the same. */
+  answered(): void {
+    this.#onAnswered();
   }
 
   /** Connects to a name: to its addresses in turn, RFC 8305. */

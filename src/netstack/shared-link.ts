@@ -6,6 +6,7 @@ import {
   ANSWERS_HEAD,
   ANSWERS_TAIL,
   ANSWERS_WAIT,
+  BUSY,
   CAPACITY,
   CLIENT_WAITS,
   COMMANDS_HEAD,
@@ -25,7 +26,7 @@ import {
 } from './control.ts';
 import { hasWaitAsync, WAITS_HERE, whenChanged } from './doorbell.ts';
 import { type Joined, joining, type WatchedPort } from './port.ts';
-import { encode, type Message, RecordRing, type Taken } from './record-ring.ts';
+import { DamagedRing, encode, type Message, RecordRing, type Taken } from './record-ring.ts';
 import { Spin } from './spin.ts';
 
 /** How long a thread that waits takes silence for nothing to do; then it asks whether the stack still runs. */
@@ -34,6 +35,9 @@ const SILENCE_MS = 200;
 const LOOK_MS = 0.15;
 /** And how long a stack that is driven may take to answer: together less than a second. */
 const PONG_MS = 600;
+
+const damagedError = (): NetError =>
+  new NetError('ENETDOWN', 'request', { detail: 'somebody wrote into the shared memory of the channel' });
 
 /** Whether this thread may stop: browsers' main threads may not. */
 const mayStop = (() => {
@@ -68,6 +72,7 @@ export class SharedLink implements Link {
   #isClosed = false;
   #isDraining = false;
   #pingAt = 0; // when the stack was asked, 0: it was not
+  #silentMs = 0; // waited since something was heard
 
   constructor(caller: Caller, control: Control, slot: Slot, memory: SharedArrayBuffer, port: WatchedPort | null) {
     this.#caller = caller;
@@ -86,9 +91,29 @@ export class SharedLink implements Link {
     this.#seen = Atomics.load(i32, word + EVENT);
   }
 
-  /** Whether the stack is closed: what was its memory may be another's, where several share one. */
+  /** Whether the stack is closed, or has ended this client: what was its memory may be another's. */
   get isOver(): boolean {
-    return Atomics.load(this.#i32, DEAD) === 1;
+    return Atomics.load(this.#i32, DEAD) === 1 || this.#control.isEnded(this.#slot.index);
+  }
+
+  /**
+   * Begins to work in rings of streams; false: they are not this client's any more. The word first, then the look: the stack says
+   * that it is closed before it looks at the word, so that one of the two sees the other.
+   */
+  enter(): boolean {
+    Atomics.store(this.#i32, this.#slot.word + BUSY, 1);
+    if (!this.isOver) return true;
+    this.leave();
+    return false;
+  }
+
+  leave(): void {
+    Atomics.store(this.#i32, this.#slot.word + BUSY, 0);
+  }
+
+  /** Words that only the stack writes are not what it wrote. */
+  damaged(): void {
+    this.#caller.die(damagedError());
   }
 
   /**
@@ -149,6 +174,9 @@ export class SharedLink implements Link {
     try {
       while (!this.#isClosed && this.#answers.take(this.#taken));
       if (!this.#isClosed) this.#afterDrain();
+    } catch (error) {
+      if (!(error instanceof DamagedRing)) throw error;
+      this.#caller.die(damagedError());
     } finally {
       this.#isDraining = false;
     }
@@ -159,6 +187,13 @@ export class SharedLink implements Link {
     if (Atomics.exchange(this.#i32, word + ANSWERS_WAIT, 0) === 1) this.#caller.ringSoon();
     this.#caller.room();
     if (Atomics.load(this.#i32, DEAD) === 1) this.#caller.die(goneError());
+    else if (this.#control.isEnded(this.#slot.index) || this.#commands.isDamaged) this.#endDamaged();
+  }
+
+  /** The stack has ended this client, or cannot be told of anything. Without a port only this side can give the slot back. */
+  #endDamaged(): void {
+    this.#caller.die(damagedError());
+    if (this.#port === null && this.#control.isEnded(this.#slot.index)) this.#control.free(this.#slot.index);
   }
 
   wait(ms: number): void {
@@ -169,10 +204,14 @@ export class SharedLink implements Link {
     if (this.#control.hasProcessors && this.#spin.look(i32, word + EVENT, seen)) return;
     const armed = this.#isArmed ? WAITS_HERE : 0;
     Atomics.store(i32, word + CLIENT_WAITS, WAITS | armed);
-    const isOver = !this.#spin.wait(i32, word + EVENT, seen, Math.min(ms, SILENCE_MS));
+    const waitMs = Math.min(ms, SILENCE_MS);
+    const isOver = !this.#spin.wait(i32, word + EVENT, seen, waitMs);
     Atomics.store(i32, word + CLIENT_WAITS, armed);
-    if (isOver) this.#doubt();
-    else this.#pingAt = 0;
+    this.#silentMs = isOver ? this.#silentMs + waitMs : 0;
+    if (!isOver) this.#pingAt = 0;
+    if (this.#silentMs < SILENCE_MS) return;
+    this.#silentMs = 0;
+    this.#doubt();
   }
 
   /** Nothing was heard for a while: a stack that somebody drives must answer, or it is gone. */

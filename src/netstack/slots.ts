@@ -8,11 +8,11 @@ import {
   ANSWERS_TAIL,
   ANSWERS_WAIT,
   COMMANDS_HEAD,
-  COMMANDS_IN,
   COMMANDS_OUT,
   COMMANDS_TAIL,
   type Control,
   PENDING,
+  SLOTS_MAX,
   type Slot,
   WANTS_ROOM,
 } from './control.ts';
@@ -24,6 +24,14 @@ import { HeldBack, StreamRings } from './stream-rings.ts';
 const SHARE_SHIFT = 5;
 /** And at least so much. */
 const RINGS_MIN = 1 << 12;
+/** Notes of one slot that are served in one go; then the others have their turn. */
+const NOTES_MAX = 4096;
+/** Answers that may wait for a client that takes none; then no more of its commands are taken. */
+const HELD_MAX = 4096;
+/** How long a stack that is closed waits for threads that copy bytes; what is not done then is in a thread that was stopped. */
+const BUSY_MS = 20;
+/** What a message takes beside its data, at most. */
+const MESSAGE_BYTES = 512;
 
 /** What waits for room in the ring of answers. */
 interface Held {
@@ -42,6 +50,12 @@ class SlotServer implements Answers, Taken {
   #held: Held[] = [];
   /** Sends the client a message, where it waits for one. */
   post: (() => void) | null = null;
+  /** Whether commands may be there that were not looked at: too many notes came before them, or answers wait. */
+  hasMore = false;
+  /** Its slot is kept from others until its thread is gone. */
+  isQuarantined = false;
+  /** What of an answer may be data, in bytes. */
+  readonly dataMax: number;
   #mustRing = false;
   #taken: Request | null = null;
 
@@ -52,17 +66,26 @@ class SlotServer implements Answers, Taken {
     const { word, commandsAt, answersAt } = slot;
     this.#commands = new RecordRing(i32, u8, commandsAt, ringBytes, word + COMMANDS_HEAD, word + COMMANDS_TAIL);
     this.#answers = new RecordRing(i32, u8, answersAt, ringBytes, word + ANSWERS_HEAD, word + ANSWERS_TAIL);
+    this.dataMax = this.#answers.recordMax - MESSAGE_BYTES;
     this.client = new Client(this, makeRings);
   }
 
-  get isEmpty(): boolean {
-    return this.#commands.isEmpty;
+  /** Whether something stands in its words that no client of ours writes. */
+  get isDamaged(): boolean {
+    return this.#answers.isDamaged || this.client.isDamaged;
   }
 
-  /** The oldest command, or null; notes about streams are served on the way. */
+  /** Whether so many answers wait that no command is taken. */
+  get isStalled(): boolean {
+    return this.#held.length >= HELD_MAX;
+  }
+
+  /** The oldest command, or null; notes about streams are served on the way. @throws DamagedRing */
   take(): Request | null {
     this.#taken = null;
-    while (this.#taken === null && this.#commands.take(this));
+    let notes = 0;
+    this.hasMore = this.isStalled;
+    while (this.#taken === null && !this.hasMore && this.#commands.take(this)) this.hasMore = ++notes > NOTES_MAX;
     const { i32 } = this.#control;
     const { word } = this.slot;
     if (Atomics.exchange(i32, word + WANTS_ROOM, 0) === 1) this.#mustRing = true;
@@ -99,7 +122,7 @@ class SlotServer implements Answers, Taken {
     this.#mustRing = true;
   }
 
-  /** Its sockets bound what waits here: one answer a call, one note a direction. */
+  /** One answer a command, of which no more are taken beyond {@link HELD_MAX}; and one note a direction of a stream. */
   #hold(held: Held): void {
     this.#held.push(held);
     Atomics.store(this.#control.i32, this.slot.word + ANSWERS_WAIT, 1);
@@ -125,18 +148,6 @@ class SlotServer implements Answers, Taken {
   #put({ id, encoded, events }: Held): boolean {
     return encoded === null ? this.#answers.pushNote(id, events) : this.#answers.push(id, encoded);
   }
-
-  /** Gives the slot back: nobody uses it any more. */
-  free(): void {
-    const { i32 } = this.#control;
-    const { word } = this.slot;
-    for (const w of [COMMANDS_TAIL, COMMANDS_HEAD, ANSWERS_HEAD, ANSWERS_TAIL, COMMANDS_IN, COMMANDS_OUT]) {
-      i32[word + w] = 0;
-    }
-    i32[word + WANTS_ROOM] = 0;
-    i32[word + ANSWERS_WAIT] = 0;
-    this.#control.release(this.slot.index);
-  }
 }
 
 export class Slots {
@@ -144,10 +155,19 @@ export class Slots {
   readonly #memory: Memory;
   readonly #streamBytes: number;
   readonly #servers: (SlotServer | null)[];
-  readonly #rings = new Set<StreamRings>();
+  /** Rings of streams, and whose slot they are of. */
+  readonly #rings = new Map<StreamRings, number>();
   readonly #heldBack = new HeldBack();
-  /** Slots with commands that were not all taken. */
+  /** Slots with commands that were not all taken, a bit each. */
   #pending = 0;
+  /** Slots to look at again in the next turn. */
+  #again = 0;
+  /** The slot that had its turn last. */
+  #last = SLOTS_MAX - 1;
+  /** Slots that nobody may have: see {@link STATE_ENDED}. */
+  #quarantined = 0;
+  /** Clients that were ended because of what they wrote. */
+  damagedCount = 0;
 
   constructor(control: Control, memory: Memory, streamBytes: number) {
     this.control = control;
@@ -178,11 +198,12 @@ export class Slots {
     server.ring(); // it may have waited for a message already
     return () => {
       if (this.#servers[index] === server) this.end(index);
+      else if (server.isQuarantined) this.#release(index); // its thread is gone: it writes no more
     };
   }
 
   #serve(index: number): SlotServer {
-    const server = new SlotServer(this.control, this.control.slot(index), () => this.#makeRings());
+    const server = new SlotServer(this.control, this.control.slot(index), () => this.#makeRings(index));
     this.#servers[index] = server;
     return server;
   }
@@ -191,7 +212,7 @@ export class Slots {
    * Large rings while there is much memory, so that neither thread waits for the other's wake-up; smaller ones as it gets
    * less. Half of the memory is left to frames and connections: beyond that bytes go in commands.
    */
-  #makeRings(): StreamRings | null {
+  #makeRings(index: number): StreamRings | null {
     const memory = this.#memory;
     const share = memory.freeBytes >>> SHARE_SHIFT;
     const bytes = Math.min(this.#streamBytes, share < RINGS_MIN ? RINGS_MIN : 1 << (31 - Math.clz32(share)));
@@ -199,37 +220,55 @@ export class Slots {
     const offset = memory.alloc(bytes);
     if (offset === 0) return null;
     const rings = new StreamRings(memory, offset, this.#heldBack, (gone) => this.#rings.delete(gone));
-    this.#rings.add(rings);
+    this.#rings.set(rings, index);
     return rings;
   }
 
   /** Whether somebody has asked for something. */
   get hasRequests(): boolean {
-    return this.#pending !== 0 || Atomics.load(this.control.i32, PENDING) !== 0;
+    return (this.#pending | this.#again) !== 0 || Atomics.load(this.control.i32, PENDING) !== 0;
   }
 
-  /** The next command, or null; slot after slot, so that none waits for another. */
+  /** The next command, or null; one of each slot in turn, so that none waits for another. */
   take(): Request | null {
-    this.#pending |= Atomics.exchange(this.control.i32, PENDING, 0);
+    this.#pending |= Atomics.exchange(this.control.i32, PENDING, 0) | this.#again;
+    this.#again = 0;
     while (this.#pending !== 0) {
-      const index = 31 - Math.clz32(this.#pending & -this.#pending);
+      const index = this.#next();
       const request = this.#takeFrom(index);
+      this.#last = index;
       if (request !== null) return request;
       this.#pending &= ~(1 << index);
     }
     return null;
   }
 
+  /** The first slot with commands behind the one that had its turn last. */
+  #next(): number {
+    const behind = this.#last === SLOTS_MAX - 1 ? 0 : this.#pending & (-2 << this.#last);
+    const bits = behind === 0 ? this.#pending : behind;
+    return 31 - Math.clz32(bits & -bits);
+  }
+
   #takeFrom(index: number): Request | null {
-    if (index >= this.control.slotCount) return null;
+    if (index >= this.control.slotCount || this.#isQuarantined(index)) return null;
     const server = this.#servers[index] ?? this.#serve(index);
     try {
-      return server.take();
+      const request = server.take();
+      if (request === null && server.hasMore && !server.isStalled) this.#again |= 1 << index;
+      return request;
     } catch {
       // Somebody who is none of ours wrote into the ring: nothing of it can be trusted.
-      this.end(index);
+      this.#endDamaged(index, server);
       return null;
     }
+  }
+
+  /** Whether nobody may have the slot; a thread that was ended and has seen it gives its slot back itself. */
+  #isQuarantined(index: number): boolean {
+    const bit = 1 << index;
+    if ((this.#quarantined & bit) !== 0 && !this.control.isEnded(index)) this.#quarantined &= ~bit;
+    return (this.#quarantined & bit) !== 0;
   }
 
   /** Ends the client of a slot: its thread is gone, or left. Its sockets are closed. */
@@ -238,7 +277,24 @@ export class Slots {
     if (server === null) return;
     this.#servers[index] = null;
     server.client.leave();
-    server.free();
+    this.control.free(index);
+  }
+
+  /** Ends a client that wrote what cannot be. Its thread may go on writing: the slot is kept from others. */
+  #endDamaged(index: number, server: SlotServer): void {
+    this.damagedCount++;
+    this.#servers[index] = null;
+    this.#quarantined |= 1 << index;
+    server.isQuarantined = true;
+    this.control.quarantine(index);
+    this.#isIdle(index, performance.now() + BUSY_MS);
+    server.client.leave();
+    server.ring();
+  }
+
+  #release(index: number): void {
+    this.#quarantined &= ~(1 << index);
+    this.control.free(index);
   }
 
   set holdsBack(holds: boolean) {
@@ -255,14 +311,24 @@ export class Slots {
     this.#heldBack.look(now);
     for (const [index, server] of this.#servers.entries()) {
       if (server === null) continue;
+      const wasStalled = server.isStalled;
       server.flush();
-      if (server.client.isGone) this.end(index);
+      if (server.isDamaged) this.#endDamaged(index, server);
+      else if (server.client.isGone) this.end(index);
+      else if (wasStalled && server.hasMore && !server.isStalled) this.#again |= 1 << index;
     }
   }
 
-  /** The stack ends. */
+  /** Whether the thread of a slot is done in its rings by `until`: it begins nothing new any more. */
+  #isIdle(index: number, until: number): boolean {
+    while (this.control.isBusy(index)) if (performance.now() >= until) return false;
+    return true;
+  }
+
+  /** The stack ends, and has said so. Rings in which a thread was stopped stay as they are: it may write on. */
   close(): void {
-    for (const rings of [...this.#rings]) rings.free();
+    const until = performance.now() + BUSY_MS;
+    for (const [rings, index] of [...this.#rings]) if (this.#isIdle(index, until)) rings.free();
     for (const server of this.#servers) if (server !== null) server.ring();
     this.control.retire();
   }

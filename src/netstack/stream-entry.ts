@@ -5,10 +5,12 @@ import type { TcpSocket } from '../tcp/socket.ts';
 import type { Call, Client, Entry } from './client.ts';
 import type { StreamOpened, TcpCommand } from './commands.ts';
 import type { StreamRings } from './stream-rings.ts';
+import type { TraceBuffer } from './trace-buffer.ts';
 
 type Connect = Call<Extract<TcpCommand, { kind: 'tcp-connect' }>>;
 type Send = Call<Extract<TcpCommand, { kind: 'tcp-send' }>>;
 type Receive = Call<Extract<TcpCommand, { kind: 'tcp-receive' }>>;
+type NextTraces = Call<Extract<TcpCommand, { kind: 'tcp-next-traces' }>>;
 
 /** The most bytes one command sends or receives. */
 export const BYTES_MAX = 1 << 20;
@@ -25,6 +27,7 @@ export class StreamEntry implements Entry {
   #sent = 0;
   #isClosed = false;
   #isLingering = false;
+  #traces: TraceBuffer | null = null;
 
   constructor(client: Client, socket: TcpSocket) {
     this.client = client;
@@ -61,6 +64,7 @@ export class StreamEntry implements Entry {
 
   send(call: Send): void {
     const { data } = call.command;
+    this.#assertPlain('send');
     if (this.#sending !== null) throw new NetError('EBUSY', 'send', { detail: 'another send waits on this socket' });
     if (data.length > BYTES_MAX) throw new NetError('EMSGSIZE', 'send', { detail: `at most ${BYTES_MAX} bytes` });
     const taken = this.socket.send(data);
@@ -75,12 +79,19 @@ export class StreamEntry implements Entry {
     });
   }
 
+  /** Bytes in rings keep their order only if none go another way. */
+  #assertPlain(syscall: string): void {
+    if (this.rings !== null)
+      throw new NetError('EBUSY', syscall, { detail: 'the rings of this stream carry its bytes' });
+  }
+
   receive(call: Receive): void {
     const { max } = call.command;
-    if (this.#receiving !== null) throw new NetError('EBUSY', 'receive', { detail: 'another receive waits already' });
     if (!(Number.isInteger(max) && max >= 1 && max <= BYTES_MAX)) {
       throw new NetError('EINVAL', 'receive', { detail: `max: expected 1 to ${BYTES_MAX} bytes, got ${max}` });
     }
+    this.#assertPlain('receive');
+    if (this.#receiving !== null) throw new NetError('EBUSY', 'receive', { detail: 'another receive waits already' });
     if (this.#answerReceive(call)) return;
     this.#receiving = call;
     call.waits(() => {
@@ -176,6 +187,7 @@ export class StreamEntry implements Entry {
   /** The client is done with it, but what it wrote waits for room: the rings go on until all is taken. */
   #linger(): void {
     this.#isLingering = true;
+    this.trace(null);
     this.client.entries.remove(this.handle);
   }
 
@@ -183,6 +195,19 @@ export class StreamEntry implements Entry {
     if (!this.rings!.isSent && this.socket.maySend()) return;
     if (this.socket.maySend()) this.socket.close();
     this.#end();
+  }
+
+  /** Records what happens to the connection, or no more. */
+  trace(traces: TraceBuffer | null): void {
+    this.#traces?.close();
+    this.#traces = traces;
+    this.socket.trace(traces?.look ?? null);
+  }
+
+  /** @throws NetError EINVAL where nothing is recorded */
+  nextTraces(call: NextTraces): void {
+    if (this.#traces === null) throw new NetError('EINVAL', 'trace', { detail: 'nothing is recorded' });
+    this.#traces.next(call);
   }
 
   /** Whether, once closed, everything has been acknowledged. */
@@ -198,6 +223,7 @@ export class StreamEntry implements Entry {
 
   #end(): void {
     this.#isClosed = true;
+    this.trace(null);
     this.socket.owner = null;
     this.socket.release();
     this.client.entries.remove(this.handle);

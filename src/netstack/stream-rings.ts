@@ -41,6 +41,8 @@ export const HEADER_BYTES = 256;
 /** Bytes used in a ring of `bytes`. */
 export const usedOf = (head: number, tail: number, bytes: number): number =>
   tail >= head ? tail - head : tail - head + 2 * bytes;
+/** Whether a position can be one: then `usedOf` is not below 0. */
+export const isPosition = (position: number, bytes: number): boolean => position >= 0 && position < 2 * bytes;
 /** `position` moved by `count`. */
 export const movedBy = (position: number, count: number, bytes: number): number =>
   position + count >= 2 * bytes ? position + count - 2 * bytes : position + count;
@@ -94,6 +96,11 @@ export class StreamRings {
   #isShut = false;
   #isHeldBack = false;
   #isFreed = false;
+  // The stack's own positions. It only tells them: what the client's thread writes over them is not believed.
+  #txHead = 0;
+  #rxTail = 0;
+  /** The client's positions cannot be: nothing is moved any more. */
+  #isDamaged = false;
 
   /** @param offset - of a block of the memory, which the rings own from now on */
   constructor(memory: Memory, offset: number, heldBack: HeldBack, onFree: (rings: StreamRings) => void) {
@@ -116,20 +123,18 @@ export class StreamRings {
 
   /** Whether the client has read everything that is in its ring. */
   get isRead(): boolean {
-    const { i32 } = this.#memory;
-    return Atomics.load(i32, this.#w + RX_HEAD) === Atomics.load(i32, this.#w + RX_TAIL);
+    return Atomics.load(this.#memory.i32, this.#w + RX_HEAD) === this.#rxTail;
   }
 
   /** Whether all that the client wrote is in the connection's buffer. */
   get isSent(): boolean {
-    const { i32 } = this.#memory;
-    return Atomics.load(i32, this.#w + TX_TAIL) === Atomics.load(i32, this.#w + TX_HEAD);
+    return this.#isDamaged || Atomics.load(this.#memory.i32, this.#w + TX_TAIL) === this.#txHead;
   }
 
   /** Moves what can be moved, both ways, and tells the client if it waits. */
   move(): void {
     const entry = this.#entry;
-    if (entry === null || this.#isFreed) return;
+    if (entry === null || this.#isFreed || this.#isDamaged) return;
     const { i32 } = this.#memory;
     const w = this.#w;
     Atomics.store(i32, w + KICKED, 0);
@@ -156,8 +161,7 @@ export class StreamRings {
 
   /** Bytes that the client has not read. */
   get #used(): number {
-    const { i32 } = this.#memory;
-    return usedOf(Atomics.load(i32, this.#w + RX_HEAD), i32[this.#w + RX_TAIL]!, this.#bytes);
+    return usedOf(Atomics.load(this.#memory.i32, this.#w + RX_HEAD), this.#rxTail, this.#bytes);
   }
 
   /** Tells the client, if it waits, what was held back. */
@@ -176,13 +180,10 @@ export class StreamRings {
     const w = this.#w;
     const bytes = this.#bytes;
     const { socket } = entry;
-    let head = i32[w + TX_HEAD]!;
+    let head = this.#txHead;
     const tail = Atomics.load(i32, w + TX_TAIL);
     let used = usedOf(head, tail, bytes);
-    if (!(used >= 0 && used <= bytes)) {
-      entry.abort(); // no client of ours wrote that
-      return false;
-    }
+    if (!isPosition(tail, bytes) || used > bytes) return this.#refuse(entry);
     while (used > 0) {
       const o = head >= bytes ? head - bytes : head;
       const count = Math.min(used, bytes - o);
@@ -192,34 +193,52 @@ export class StreamRings {
       head = movedBy(head, taken, bytes);
       used -= taken;
     }
-    if (head !== i32[w + TX_HEAD]) Atomics.store(i32, w + TX_HEAD, head);
+    if (head !== this.#txHead) {
+      this.#txHead = head;
+      Atomics.store(i32, w + TX_HEAD, head);
+    }
     if (used === 0 && (this.#isShut || Atomics.load(i32, w + TX_SHUT) === 1) && socket.maySend()) socket.close();
     return used <= bytes >> 2;
   }
 
+  /** No client of ours wrote that: all of them is ended, at the end of the turn. */
+  #refuse({ client }: StreamEntry): false {
+    this.#isDamaged = true;
+    client.isDamaged = true;
+    return false;
+  }
+
   /** Gives what arrived; says whether there was any. */
-  #moveIn({ socket }: StreamEntry): boolean {
+  #moveIn(entry: StreamEntry): boolean {
+    const { socket } = entry;
     if (socket.recvQueue() === 0) return false;
     const { i32 } = this.#memory;
     const w = this.#w;
     const bytes = this.#bytes;
-    let tail = i32[w + RX_TAIL]!;
-    const from = tail;
+    let tail = this.#rxTail;
+    let isBlocked = false;
     for (;;) {
-      const free = bytes - usedOf(Atomics.load(i32, w + RX_HEAD), tail, bytes);
+      const head = Atomics.load(i32, w + RX_HEAD);
+      const used = usedOf(head, tail, bytes);
+      if (!isPosition(head, bytes) || used > bytes) return this.#refuse(entry);
+      const free = bytes - used;
       const queued = socket.recvQueue();
       if (queued === 0) break;
-      if (free <= 0) {
+      if (free === 0) {
+        if (isBlocked) break;
         // Looked at once more after the flag: the client may have read just before.
-        if (Atomics.exchange(i32, w + RX_BLOCKED, 1) === 1) break;
+        Atomics.store(i32, w + RX_BLOCKED, 1);
+        isBlocked = true;
         continue;
       }
       const o = tail >= bytes ? tail - bytes : tail;
       const count = socket.recvAt(this.#rxAt + o, Math.min(queued, free, bytes - o));
       if (count === 0) break;
+      isBlocked = false;
       tail = movedBy(tail, count, bytes);
     }
-    if (tail === from) return false;
+    if (tail === this.#rxTail) return false;
+    this.#rxTail = tail;
     Atomics.store(i32, w + RX_TAIL, tail);
     return true;
   }

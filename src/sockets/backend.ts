@@ -5,8 +5,10 @@
 import type { ErrorCode } from '../errors.ts';
 import type { PathMtuDiscovery } from '../iface/path-mtu.ts';
 import type { Clock } from '../sim/clock.ts';
+import type { TcpInfo } from '../tcp/info.ts';
 import type { Endpoint } from '../tcp/socket.ts';
 import type { TcpState } from '../tcp/state.ts';
+import type { Trace } from '../tcp/trace.ts';
 import type { Source } from '../udp/datagram-queue.ts';
 import type { IpAddress } from '../wire/address.ts';
 
@@ -81,6 +83,12 @@ export interface StreamBackend extends Backend {
   releaseLingering?(ms: number): Promise<void>;
   abort(): void;
   isDrained(): boolean;
+  /** Over a channel a promise. */
+  info(): TcpInfo | null | Promise<TcpInfo | null>;
+  infoBlocking?(options?: BlockingOptions): TcpInfo | null;
+  trace(look: Trace | null): void;
+  /** Records that there was no room for between the threads. */
+  readonly tracesLost?: number;
 }
 
 export interface ListenerBackend extends Backend {

@@ -3,7 +3,8 @@ import { NetError } from '../errors.ts';
 import type { Packet } from '../iface/packet.ts';
 import type { IpAddress } from '../wire/address.ts';
 import { asyncDispose } from './dispose.ts';
-import type { Loop } from './loop.ts';
+import { checkCount, checkMs } from './flow-slots.ts';
+import type { StackLoop } from './loop.ts';
 
 const PENDING_MAX = 256;
 const DEADLINE_MS = 10_000;
@@ -38,22 +39,26 @@ export type EchoHandler = (request: EchoRequest) => EchoDecision | Promise<EchoD
 /** What `host.icmp.intercept` gives. */
 export class EchoInterception {
   readonly stats = { asked: 0, replied: 0, unreachable: 0, dropped: 0, refused: 0, handlerErrors: 0 };
-  readonly #loop: Loop;
+  readonly #loop: StackLoop;
   readonly #handler: EchoHandler;
   readonly #pendingMax: number;
-  readonly #deadlineMs: number;
+  /** Milliseconds until a request is forgotten. */
+  readonly deadlineMs: number;
   readonly #timers = new Set<number>();
   #isClosed = false;
 
   /** Made by `host.icmp.intercept`. */
-  constructor(loop: Loop, handler: EchoHandler, options: EchoInterceptOptions) {
+  constructor(loop: StackLoop, handler: EchoHandler, options: EchoInterceptOptions) {
     if (typeof handler !== 'function') throw new TypeError(`handler: expected a function, got ${typeof handler}`);
+    const { pendingMax = PENDING_MAX, deadlineMs = DEADLINE_MS } = options;
+    checkCount('pendingMax', pendingMax);
+    checkMs('deadlineMs', deadlineMs);
     const { icmp } = loop.stack;
     if (icmp.interceptor !== null) throw new NetError('EADDRINUSE', 'intercept');
     this.#loop = loop;
     this.#handler = handler;
-    this.#pendingMax = options.pendingMax ?? PENDING_MAX;
-    this.#deadlineMs = options.deadlineMs ?? DEADLINE_MS;
+    this.#pendingMax = pendingMax;
+    this.deadlineMs = deadlineMs;
     icmp.interceptor = (packet, rest, data) => this.#take(packet, rest, data);
     loop.closers.add(this.#close);
   }
@@ -85,7 +90,7 @@ export class EchoInterception {
     quote: Uint8Array,
   ): Promise<void> {
     const { clock, stack } = this.#loop;
-    const timer = clock.setTimer(clock.now() + this.#deadlineMs, () => this.#timers.delete(timer));
+    const timer = clock.setTimer(clock.now() + this.deadlineMs, () => this.#timers.delete(timer));
     this.#timers.add(timer);
     const request: EchoRequest = {
       sourceAddress: stack.ip.format(source),

@@ -2,7 +2,7 @@
  * The flows that somebody intercepts, bounded by count and by the memory they hold: at either limit the one without traffic
  * for longest makes room, and one that is idle for too long ends by itself. Traffic is noticed by looking, so a packet pays nothing for it. @module
  */
-import type { Loop } from './loop.ts';
+import type { StackLoop } from './loop.ts';
 
 /** How often flows are looked at: an eighth of the idle time, within these. */
 const LOOK_MIN_MS = 100;
@@ -49,13 +49,25 @@ export const noFlows = (): FlowStats => ({
   handlerErrors: 0,
 });
 
+/** @throws RangeError */
+export function checkMs(name: string, ms: number): void {
+  if (!(typeof ms === 'number' && ms > 0)) throw new RangeError(`${name}: expected milliseconds above 0, got ${ms}`);
+}
+
+/** @throws RangeError */
+export function checkCount(name: string, count: number): void {
+  if (!(Number.isInteger(count) && count >= 1)) {
+    throw new RangeError(`${name}: expected a whole number from 1, got ${count}`);
+  }
+}
+
 interface Seen {
   traffic: number;
   at: number;
 }
 
 export class FlowSlots<S extends Slot> {
-  readonly #loop: Loop;
+  readonly #loop: StackLoop;
   readonly #flowsMax: number;
   readonly #bytesMax: number;
   readonly #lookMs: number;
@@ -65,12 +77,10 @@ export class FlowSlots<S extends Slot> {
   #lookedAt = Number.NEGATIVE_INFINITY;
 
   /** @throws RangeError for a limit that is none */
-  constructor(loop: Loop, flowsMax: number, bytesMax: number, idleMs: number) {
-    if (!(Number.isInteger(flowsMax) && flowsMax >= 1)) {
-      throw new RangeError(`flowsMax: expected a whole number from 1, got ${flowsMax}`);
-    }
+  constructor(loop: StackLoop, flowsMax: number, bytesMax: number, idleMs: number) {
+    checkCount('flowsMax', flowsMax);
     if (!(bytesMax > 0)) throw new RangeError(`bytesMax: expected bytes above 0, got ${bytesMax}`);
-    if (!(idleMs > 0)) throw new RangeError(`idleMs: expected milliseconds above 0, got ${idleMs}`);
+    checkMs('idleMs', idleMs);
     this.#loop = loop;
     this.#flowsMax = flowsMax;
     this.#bytesMax = bytesMax;

@@ -10,8 +10,8 @@ import { CLOSED } from '../tcp/state.ts';
 import type { SynRequest } from '../tcp/syn-request.ts';
 import type { IpAddress } from '../wire/address.ts';
 import { asyncDispose } from './dispose.ts';
-import { FlowSlots, type FlowStats, noFlows, type Slot } from './flow-slots.ts';
-import type { Loop, Notified } from './loop.ts';
+import { checkCount, FlowSlots, type FlowStats, noFlows, type Slot } from './flow-slots.ts';
+import type { Notified, StackLoop } from './loop.ts';
 import { TcpStream } from './tcp-stream.ts';
 
 const FLOWS_MAX = 4096;
@@ -198,7 +198,7 @@ export class TcpFlow implements Slot {
 
 /** What `host.tcp.intercept` gives: the flows under way, and what became of all. */
 export class TcpInterception implements Notified {
-  readonly loop: Loop;
+  readonly loop: StackLoop;
   readonly stats: FlowStats = noFlows();
   readonly #socket: TcpSocket;
   readonly #handler: TcpFlowHandler;
@@ -209,10 +209,11 @@ export class TcpInterception implements Notified {
   #isClosed = false;
 
   /** Made by `host.tcp.intercept`. */
-  constructor(loop: Loop, handler: TcpFlowHandler, options: TcpInterceptOptions) {
+  constructor(loop: StackLoop, handler: TcpFlowHandler, options: TcpInterceptOptions) {
     const { flowsMax = FLOWS_MAX, idleMs = IDLE_MS, deadlineMs = DEADLINE_MS, backlog, tcp } = options;
     const { bytesMax = loop.stack.memory.bytes / 2 } = options;
     if (typeof handler !== 'function') throw new TypeError(`handler: expected a function, got ${typeof handler}`);
+    if (backlog !== undefined) checkCount('backlog', backlog);
     this.loop = loop;
     this.#handler = handler;
     this.#idleMs = idleMs;

@@ -1,8 +1,10 @@
 /** A TCP connection with promises: write, read, half-close; and WHATWG byte streams of the same connection. @module */
 import { NetError } from '../errors.ts';
 import { CLOSED_EVENT, CONNECTED, READABLE, WRITABLE } from '../tcp/events.ts';
+import type { TcpInfo } from '../tcp/info.ts';
 import { TcpSocket } from '../tcp/socket.ts';
 import type { TcpState } from '../tcp/state.ts';
+import type { Trace } from '../tcp/trace.ts';
 import type { IpAddress } from '../wire/address.ts';
 import type { BlockingOptions, SocketLoop, StreamBackend } from './backend.ts';
 import { asyncDispose, dispose } from './dispose.ts';
@@ -84,6 +86,33 @@ export class TcpStream implements Notified {
   /** The state as RFC 9293 prints it: `ESTABLISHED`, `FIN-WAIT-1`, ... */
   get state(): TcpState {
     return this.#socket.state();
+  }
+
+  /** Everything known of the connection, under the names of Linux's TCP_INFO; null where nothing is, any more. */
+  async info(): Promise<TcpInfo | null> {
+    return this.#socket.info();
+  }
+
+  /** As {@link info}, but stops the thread: see {@link SocketLoop.block}. */
+  infoBlocking(options?: BlockingOptions): TcpInfo | null {
+    if (this.#socket.infoBlocking === undefined) this.#loop.block('info', () => true);
+    return this.#socket.infoBlocking!(options);
+  }
+
+  /**
+   * Calls `look` at every segment, timer and change of the window from now on; null: no more. Over a channel the records
+   * come later, many at once, and those that the thread is too slow for are lost: {@link tracesLost} counts them.
+   */
+  trace(look: Trace | null): void {
+    if (look !== null && typeof look !== 'function') {
+      throw new TypeError(`look: expected a function or null, got ${typeof look}`);
+    }
+    this.#socket.trace(look);
+  }
+
+  /** Records of {@link trace} that were lost on their way from the stack's thread; on a host none is. */
+  get tracesLost(): number {
+    return this.#socket.tracesLost ?? 0;
   }
 
   /** The socket of the core under this stream. @throws NetError EOPNOTSUPP where that is behind a channel */

@@ -10,7 +10,7 @@ import type { UdpSocket } from '../udp/socket.ts';
 import type { IpAddress } from '../wire/address.ts';
 import * as v4 from '../wire/icmpv4.ts';
 import * as v6 from '../wire/icmpv6.ts';
-import type { Loop, Notified } from './loop.ts';
+import type { Notified, StackLoop } from './loop.ts';
 import { checkWhole } from './ping.ts';
 
 export interface TraceOptions {
@@ -61,7 +61,7 @@ interface Probe {
 }
 
 class Tracer implements Notified {
-  readonly #loop: Loop;
+  readonly #loop: StackLoop;
   readonly #to: IpAddress;
   readonly #options: TraceOptions;
   readonly #udp: UdpSocket | null = null;
@@ -73,7 +73,7 @@ class Tracer implements Notified {
   readonly #probes = new Map<number, Probe>();
   #sent = 0;
 
-  constructor(loop: Loop, to: IpAddress, options: TraceOptions) {
+  constructor(loop: StackLoop, to: IpAddress, options: TraceOptions) {
     const { mode = 'udp', size = 32, port = 33_434, probes = 3, maxHops = 30, firstHop = 1 } = options;
     if (mode !== 'udp' && mode !== 'icmp') throw new TypeError(`mode: expected 'udp' or 'icmp', got ${mode}`);
     checkWhole('size', size, 0, 65_507);
@@ -197,7 +197,7 @@ function noteOf({ origin, type, icmpCode, info }: ErrorDetail): string | null {
 
 /** Gives hop after hop, until the host has answered, somebody says that it cannot be reached, or the last TTL. */
 export async function* trace(
-  loop: Loop,
+  loop: StackLoop,
   to: IpAddress,
   options: TraceOptions,
 ): AsyncGenerator<TraceHop, void, undefined> {

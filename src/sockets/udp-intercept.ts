@@ -5,8 +5,8 @@ import { SharedBytes } from '../udp/datagram-queue.ts';
 import type { UdpSocket as CoreUdpSocket } from '../udp/socket.ts';
 import type { IpAddress } from '../wire/address.ts';
 import { asyncDispose } from './dispose.ts';
-import { FlowSlots, type FlowStats, noFlows, type Slot } from './flow-slots.ts';
-import type { Loop } from './loop.ts';
+import { checkMs, FlowSlots, type FlowStats, noFlows, type Slot } from './flow-slots.ts';
+import type { StackLoop } from './loop.ts';
 import type { Names } from './names.ts';
 import { UdpSocket } from './udp-socket.ts';
 
@@ -16,6 +16,8 @@ const IDLE_MS = 120_000;
 const DEADLINE_MS = 10_000;
 /** Bytes of datagrams that may wait in one flow, a power of two. */
 const RECEIVE_BYTES = 1 << 16;
+const RECEIVE_BYTES_MIN = 1 << 11;
+const RECEIVE_BYTES_MAX = 1 << 24;
 /** Bytes of the first datagram that an ICMP error quotes. */
 const QUOTED_BYTES = 128;
 
@@ -54,6 +56,7 @@ export class UdpFlow implements Slot {
   readonly #local: IpAddress;
   readonly #remote: IpAddress;
   #socket: UdpSocket | null = null;
+  #isTaken = false;
 
   /** Made by the interception. */
   constructor(owner: UdpInterception, core: CoreUdpSocket, quote: Uint8Array, idleMs: number) {
@@ -88,7 +91,7 @@ export class UdpFlow implements Slot {
 
   /** Whether it waits for a decision. */
   get isPending(): boolean {
-    return this.#socket === null && !this.signal.aborted;
+    return !this.#isTaken && !this.signal.aborted;
   }
 
   /** Aborted when the flow is over. */
@@ -104,9 +107,15 @@ export class UdpFlow implements Slot {
   accept(): UdpSocket {
     if (this.#socket !== null) return this.#socket;
     if (this.signal.aborted) throw new NetError('ECANCELED', 'accept', { detail: 'the flow is over' });
-    this.#owner.stats.accepted++;
-    this.#socket = new UdpSocket(this.#owner.loop, this.#core, this.#owner.names);
+    this.#socket = new UdpSocket(this.#owner.loop, this.take(), this.#owner.names);
     return this.#socket;
+  }
+
+  /** Accepts it as the core's socket, for who makes another kind of socket of that. Once, and instead of {@link accept}. */
+  take(): CoreUdpSocket {
+    this.#isTaken = true;
+    this.#owner.stats.accepted++;
+    return this.#core;
   }
 
   /** Ends it, accepted or not, and tells the source that nobody is there (ICMP). False when it is over already. */
@@ -142,9 +151,17 @@ export class UdpFlow implements Slot {
   }
 }
 
+function checkBytes(bytes: number): void {
+  const isPower = Number.isInteger(bytes) && (bytes & (bytes - 1)) === 0;
+  if (isPower && bytes >= RECEIVE_BYTES_MIN && bytes <= RECEIVE_BYTES_MAX) return;
+  throw new RangeError(
+    `receiveBytes: expected a power of two from ${RECEIVE_BYTES_MIN} to ${RECEIVE_BYTES_MAX}, got ${bytes}`,
+  );
+}
+
 /** What `host.udp.intercept` gives: the flows under way, and what became of all. */
 export class UdpInterception {
-  readonly loop: Loop;
+  readonly loop: StackLoop;
   readonly names: Names;
   readonly stats: FlowStats = noFlows();
   readonly #handler: UdpFlowHandler;
@@ -157,10 +174,13 @@ export class UdpInterception {
   #isClosed = false;
 
   /** Made by `host.udp.intercept`. */
-  constructor(loop: Loop, names: Names, handler: UdpFlowHandler, options: UdpInterceptOptions) {
+  constructor(loop: StackLoop, names: Names, handler: UdpFlowHandler, options: UdpInterceptOptions) {
     const { flowsMax = FLOWS_MAX, idleMs = IDLE_MS, deadlineMs = DEADLINE_MS } = options;
     const { bytesMax = loop.stack.memory.bytes / 8 } = options;
     if (typeof handler !== 'function') throw new TypeError(`handler: expected a function, got ${typeof handler}`);
+    checkMs('deadlineMs', deadlineMs);
+    const { receiveBytes = RECEIVE_BYTES } = options;
+    checkBytes(receiveBytes);
     const { udp } = loop.stack;
     if (udp.interceptor !== null) throw new NetError('EADDRINUSE', 'intercept');
     this.loop = loop;
@@ -168,7 +188,7 @@ export class UdpInterception {
     this.#handler = handler;
     this.#idleMs = idleMs;
     this.#deadlineMs = deadlineMs;
-    this.#receiveBytes = options.receiveBytes ?? RECEIVE_BYTES;
+    this.#receiveBytes = receiveBytes;
     this.#slots = new FlowSlots(loop, flowsMax, bytesMax, idleMs);
     this.#held = new SharedBytes(bytesMax, () => this.#trimSoon());
     udp.interceptor = (packet, sourcePort, port, p, length) => this.#open(packet, sourcePort, port, p, length);

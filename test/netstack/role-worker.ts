@@ -6,13 +6,17 @@ import { NetError } from '../../src/errors.ts';
 import {
   Channel,
   ChannelPosix,
+  icmpIntercept,
   pipedPair,
   tcpConnect,
   tcpConnectBlocking,
+  tcpIntercept,
+  tcpInterceptBlocking,
   tcpListen,
   tcpListenBlocking,
   udpBind,
   udpBindBlocking,
+  udpIntercept,
 } from '../../src/netstack/index.ts';
 import {
   AF_INET,
@@ -39,7 +43,13 @@ export interface RoleWork {
     | 'hold'
     | 'port-stack'
     | 'ask-syn'
-    | 'late';
+    | 'late'
+    | 'elsewhere'
+    | 'asleep'
+    | 'handler-blocks'
+    | 'take-flows'
+    | 'hold-flows'
+    | 'busy';
   readonly own?: unknown;
   readonly other?: unknown;
   readonly count?: number;
@@ -237,6 +247,120 @@ function posix(own: Channel, other: Channel): void {
   other.close();
 }
 
+/** Decides about SYNs of one channel while it blocks on another one. */
+function elsewhere(own: Channel, other: Channel): void {
+  let asked = 0;
+  const listener = tcpListenBlocking(other, { port: 80, onSyn: () => (++asked === 1 ? 'reject' : 'accept') });
+  const socket = udpBindBlocking(own, { port: 53 });
+  say('listening');
+  const { data } = socket.receiveBlocking({ timeoutMs: 10_000 });
+  const stream = listener.acceptBlocking({ timeoutMs: 10_000 });
+  stream.writeBlocking(data);
+  stream.closeBlocking();
+  say(asked);
+}
+
+/** Has a handler, and stops for something that is no channel: nothing is decided in time. */
+async function asleep(own: Channel): Promise<void> {
+  const decided: boolean[] = [];
+  const onSyn = (syn: { accept(): boolean }): undefined => void decided.push(syn.accept());
+  await tcpListen(own, { port: 80, onSyn, tcp: { synDeadlineMs: 200 } });
+  await tcpIntercept(own, (flow) => void flow.accept().catch((error) => decided.push(codeOf(error) === 'x')), {
+    deadlineMs: 200,
+  });
+  say('asleep');
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1500);
+  await own.request({ kind: 'get-stats' });
+  say('awake');
+}
+
+/** A handler that blocks itself: it opens a connection for each that is asked for. */
+function handlerBlocks(own: Channel): void {
+  const dialled: number[] = [];
+  const onSyn = (): SynDecision => {
+    const stream = tcpConnectBlocking(own, { host: OTHER, port: 90 }, { timeoutMs: 5000 });
+    dialled.push(stream.remotePort);
+    stream.closeBlocking();
+    return 'accept';
+  };
+  const listener = tcpListenBlocking(own, { port: 80, onSyn });
+  say('listening');
+  for (let i = 0; i < 3; i++) listener.acceptBlocking({ timeoutMs: 10_000 }).closeBlocking();
+  say(dialled);
+}
+
+/** Takes flow after flow by calls that block. */
+function takeFlows(own: Channel): void {
+  const interception = tcpInterceptBlocking(own, null, { idleMs: Number.POSITIVE_INFINITY });
+  say('intercepting');
+  try {
+    interception.nextBlocking({ timeoutMs: 20 });
+  } catch (error) {
+    say(codeOf(error));
+  }
+  interception.nextBlocking({ timeoutMs: 10_000 }).reject();
+  const flow = interception.nextBlocking({ timeoutMs: 10_000 });
+  const stream = flow.acceptBlocking({ timeoutMs: 10_000 });
+  stream.writeBlocking(bytesOf(`${flow.destinationAddress} ${flow.destinationPort}`));
+  stream.closeBlocking();
+  say(interception.statusBlocking().stats);
+  interception.closeBlocking();
+  try {
+    interception.nextBlocking();
+  } catch (error) {
+    say(codeOf(error));
+  }
+  own.close();
+}
+
+/** Holds flows of every kind: one of each is accepted, those that come later are not decided about. */
+async function holdFlows(own: Channel): Promise<void> {
+  let count = 0;
+  const told = (): void => {
+    if (++count === 5) say('holding');
+  };
+  let isFirst = true;
+  await tcpIntercept(own, async (flow) => {
+    if (isFirst) {
+      isFirst = false;
+      await flow.accept();
+    }
+    told();
+  });
+  let isFirstDatagram = true;
+  await udpIntercept(own, async (flow) => {
+    if (isFirstDatagram) {
+      isFirstDatagram = false;
+      await flow.accept();
+    }
+    told();
+  });
+  await icmpIntercept(own, () => void told());
+  say('intercepting');
+  parentPort!.on('message', () => {}); // it stays
+}
+
+/** Calls of every kind, without an end: wherever it is terminated, it is in the middle of something. */
+function busy(own: Channel): void {
+  const listener = tcpListenBlocking(own, { port: 90 });
+  const socket = udpBindBlocking(own, { port: 90 });
+  say('busy');
+  for (let i = 0; ; i++) {
+    const stream = tcpConnectBlocking(own, { host: OTHER, port: 80 });
+    stream.trace(() => {});
+    stream.writeBlocking(new Uint8Array(1 + ((i * 7919) % 100_000)));
+    socket.sendBlocking(new Uint8Array(i % 1000), { host: OTHER, port: 9 });
+    stream.infoBlocking();
+    if (i % 3 === 0) stream.closeBlocking();
+    if (i % 3 === 1) stream.abort();
+    try {
+      listener.acceptBlocking({ timeoutMs: 0 });
+    } catch {
+      // nobody came
+    }
+  }
+}
+
 if (work.role === 'stacks') {
   void stacks();
 } else if (work.role === 'port-stack') {
@@ -249,6 +373,12 @@ if (work.role === 'stacks') {
   else if (work.role === 'hold') void hold(own);
   else if (work.role === 'ask-syn') askSyn(own);
   else if (work.role === 'late') late(own);
+  else if (work.role === 'elsewhere') elsewhere(own, Channel.from(work.other));
+  else if (work.role === 'asleep') void asleep(own);
+  else if (work.role === 'handler-blocks') handlerBlocks(own);
+  else if (work.role === 'take-flows') takeFlows(own);
+  else if (work.role === 'hold-flows') void holdFlows(own);
+  else if (work.role === 'busy') busy(own);
   else if (work.role === 'fill') fill(own);
   else posix(own, Channel.from(work.other));
 }

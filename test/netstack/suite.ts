@@ -6,18 +6,34 @@
 import { NetError } from '../../src/errors.ts';
 import type {
   Datagram,
+  EchoDecision,
+  EchoInterception,
   Host,
+  PingManyOptions,
   PingReply,
+  PingStatistics,
   RawPacket,
   RawSocket,
+  TcpFlow,
+  TcpInterception,
   TcpListener,
   TcpStream,
+  TraceHop,
+  UdpFlow,
+  UdpInterception,
   UdpSocket,
 } from '../../src/index.ts';
 import {
   type Channel,
+  type ChannelEchoRequest,
+  type ChannelInterception,
+  type ChannelPingManyOptions,
+  type ChannelTcpFlow,
+  type ChannelUdpFlow,
   configured,
   configuredBlocking,
+  icmpIntercept,
+  icmpInterceptBlocking,
   ping,
   pingBlocking,
   rawOpen,
@@ -26,17 +42,25 @@ import {
   resolveBlocking,
   tcpConnect,
   tcpConnectBlocking,
+  tcpIntercept,
+  tcpInterceptBlocking,
   tcpListen,
   tcpListenBlocking,
+  trace,
+  traceBlocking,
   udpBind,
   udpBindBlocking,
   udpConnect,
   udpConnectBlocking,
+  udpIntercept,
+  udpInterceptBlocking,
 } from '../../src/netstack/index.ts';
 import type { MembershipChange } from '../../src/sockets/backend.ts';
 import type { BindOptions, UdpConnectOptions } from '../../src/sockets/host.ts';
 import type { SynHandler } from '../../src/sockets/incoming-syn.ts';
 import type { RawOpenOptions } from '../../src/sockets/raw-socket.ts';
+import type { TcpInfo } from '../../src/tcp/info.ts';
+import type { Snapshot, TraceEvent } from '../../src/tcp/trace.ts';
 import * as assert from '../expect.ts';
 
 const bytesOf = (written: string): Uint8Array => new TextEncoder().encode(written);
@@ -48,8 +72,11 @@ export const OTHER = '10.0.0.2';
 
 /** What both stacks are made with. */
 const HOSTS = { hosts: { 'own.lan': OWN, 'other.lan': ['fd00::99', OTHER] } };
-export const OWN_CONFIG = { addresses: [`${OWN}/24`], ...HOSTS };
-export const OTHER_CONFIG = { addresses: [`${OTHER}/24`], ...HOSTS };
+/** It takes what is sent to anybody, so that flows can be intercepted; the other one sends it all there is. */
+export const OWN_CONFIG = { addresses: [`${OWN}/24`], ...HOSTS, anyIp: true };
+export const OTHER_CONFIG = { addresses: [`${OTHER}/24`], ...HOSTS, gateway: OWN };
+/** An address that nobody has, beyond the network. */
+export const FAR = '198.51.100.7';
 
 type Connect = {
   host: string;
@@ -68,8 +95,23 @@ export interface Side {
   connectUdp(options: UdpConnectOptions): Promise<UdpSocket>;
   open(options: RawOpenOptions): Promise<RawSocket>;
   ping(host: string, options?: { size?: number; timeout?: number }): Promise<PingReply>;
+  pings(host: string, options: PingManyOptions): Promise<PingStatistics>;
+  trace(host: string): Promise<TraceHop[]>;
   resolve(name: string): Promise<readonly string[]>;
   configured(): Promise<readonly string[]>;
+  interceptTcp(handler: (flow: AnyTcpFlow) => void): Promise<Intercepted>;
+  interceptUdp(handler: (flow: AnyUdpFlow) => void): Promise<Intercepted>;
+  interceptIcmp(handler: (request: AnyEcho) => EchoDecision): Promise<Intercepted>;
+}
+
+export type AnyTcpFlow = TcpFlow | ChannelTcpFlow;
+export type AnyUdpFlow = UdpFlow | ChannelUdpFlow;
+type AnyEcho = Pick<ChannelEchoRequest, 'sourceAddress' | 'destinationAddress' | 'data'>;
+
+/** What has come of an interception. */
+export interface Intercepted {
+  status(): Promise<Readonly<Record<string, number>>>;
+  close(): Promise<void>;
 }
 
 export interface Calls {
@@ -84,6 +126,9 @@ export interface Calls {
   sendRaw(socket: RawSocket, data: Uint8Array, to: string): Promise<void>;
   receiveRaw(socket: RawSocket): Promise<RawPacket>;
   member(socket: UdpSocket, change: MembershipChange): Promise<void>;
+  info(stream: TcpStream): Promise<TcpInfo | null>;
+  acceptTcp(flow: AnyTcpFlow): Promise<TcpStream>;
+  acceptUdp(flow: AnyUdpFlow): Promise<UdpSocket>;
   /** The calls that wait, for so long. */
   acceptWithin(listener: TcpListener, ms: number): Promise<TcpStream>;
   readWithin(stream: TcpStream, ms: number): Promise<Uint8Array | null>;
@@ -96,6 +141,27 @@ export interface Setting {
   readonly calls: Calls;
 }
 
+const statsOf = (interception: TcpInterception | UdpInterception | EchoInterception): Intercepted => ({
+  status: async () => ({ ...interception.stats }),
+  close: () => interception.close(),
+});
+
+const askedOf = (interception: ChannelInterception<never>): Intercepted => ({
+  status: async () => (await interception.status()).stats,
+  close: () => interception.close(),
+});
+
+const askedBlocking = (interception: ChannelInterception<never>): Intercepted => ({
+  status: async () => interception.statusBlocking(LIMIT).stats,
+  close: async () => interception.closeBlocking(LIMIT),
+});
+
+async function hops(ways: AsyncIterable<TraceHop> | Iterable<TraceHop>): Promise<TraceHop[]> {
+  const all: TraceHop[] = [];
+  for await (const hop of ways) all.push(hop);
+  return all;
+}
+
 export const hostSide = (host: Host): Side => ({
   listen: (options) => host.tcp.listen(options),
   connect: (options) => host.tcp.connect(options),
@@ -103,6 +169,11 @@ export const hostSide = (host: Host): Side => ({
   connectUdp: (options) => host.udp.connect(options),
   open: (options) => host.raw.open(options),
   ping: (to, options) => host.ping(to, options),
+  pings: (to, options) => host.ping(to, options as PingManyOptions & { count: number }),
+  trace: (to) => hops(host.trace(to)),
+  interceptTcp: async (handler) => statsOf(host.tcp.intercept(handler)),
+  interceptUdp: async (handler) => statsOf(host.udp.intercept(handler)),
+  interceptIcmp: async (handler) => statsOf(host.icmp.intercept(handler)),
   resolve: (name) => host.resolve(name),
   configured: () => host.configured(),
 });
@@ -114,6 +185,11 @@ export const channelSide = (channel: Channel): Side => ({
   connectUdp: (options) => udpConnect(channel, options),
   open: (options) => rawOpen(channel, options),
   ping: (to, options) => ping(channel, to, options),
+  pings: (to, options) => ping(channel, to, options as ChannelPingManyOptions),
+  trace: (to) => hops(trace(channel, to)),
+  interceptTcp: async (handler) => askedOf((await tcpIntercept(channel, handler)) as never),
+  interceptUdp: async (handler) => askedOf((await udpIntercept(channel, handler)) as never),
+  interceptIcmp: async (handler) => askedOf((await icmpIntercept(channel, handler)) as never),
   resolve: (name) => resolve(channel, name),
   configured: () => configured(channel),
 });
@@ -127,6 +203,11 @@ export const blockingSide = (channel: Channel): Side => ({
   connectUdp: async (options) => udpConnectBlocking(channel, options, LIMIT),
   open: async (options) => rawOpenBlocking(channel, options, LIMIT),
   ping: async (to, options) => pingBlocking(channel, to, options, LIMIT),
+  pings: async (to, options) => pingBlocking(channel, to, options as ChannelPingManyOptions, LIMIT),
+  trace: async (to) => hops(traceBlocking(channel, to, {}, LIMIT)),
+  interceptTcp: async (handler) => askedBlocking(tcpInterceptBlocking(channel, handler, {}, LIMIT) as never),
+  interceptUdp: async (handler) => askedBlocking(udpInterceptBlocking(channel, handler, {}, LIMIT) as never),
+  interceptIcmp: async (handler) => askedBlocking(icmpInterceptBlocking(channel, handler, {}, LIMIT) as never),
   resolve: async (name) => resolveBlocking(channel, name, {}, LIMIT),
   configured: async () => configuredBlocking(channel, LIMIT),
 });
@@ -152,6 +233,9 @@ export const waitingCalls: Calls = {
   sendRaw: (socket, data, to) => socket.send(data, to),
   receiveRaw: (socket) => socket.receive(),
   member,
+  info: (stream) => stream.info(),
+  acceptTcp: (flow) => flow.accept(),
+  acceptUdp: async (flow) => flow.accept(),
   acceptWithin: (listener, ms) => listener.accept({ signal: AbortSignal.timeout(ms) }),
   readWithin: (stream, ms) => stream.read({ signal: AbortSignal.timeout(ms) }),
   receiveWithin: (socket, ms) => socket.receive({ signal: AbortSignal.timeout(ms) }),
@@ -169,6 +253,9 @@ export const blockingCalls: Calls = {
   sendRaw: async (socket, data, to) => socket.sendBlocking(data, to, LIMIT),
   receiveRaw: async (socket) => socket.receiveBlocking(LIMIT),
   member: async (socket, change) => socket.changeMembershipBlocking(change, LIMIT),
+  info: async (stream) => stream.infoBlocking(LIMIT),
+  acceptTcp: async (flow) => (flow as ChannelTcpFlow).acceptBlocking(LIMIT),
+  acceptUdp: async (flow) => (flow as ChannelUdpFlow).acceptBlocking(LIMIT),
   acceptWithin: async (listener, timeoutMs) => listener.acceptBlocking({ timeoutMs }),
   readWithin: async (stream, timeoutMs) => stream.readBlocking({ timeoutMs }),
   receiveWithin: async (socket, timeoutMs) => socket.receiveBlocking({ timeoutMs }),
@@ -414,6 +501,167 @@ export const suite: Record<string, (setting: Setting) => Promise<void>> = {
     await send(OWN, 'fourth');
     await isNext('fourth');
     await Promise.all([socket.close(), sender.close()]);
+  },
+
+  'connections to any address: held until decided, accepted as that address, refused, given back': async (setting) => {
+    const { own, other, calls } = setting;
+    const asked: string[] = [];
+    const accepted: Promise<TcpStream>[] = [];
+    const interception = await own.interceptTcp((flow) => {
+      asked.push(`${flow.sourceAddress} > ${flow.destinationAddress} ${flow.destinationPort}`);
+      assert.deepEqual([flow.isPending, flow.isGone, flow.options.sackPermitted], [true, false, true]);
+      if (flow.destinationPort === 1) assert.deepEqual([flow.reject(), flow.reject()], [true, false]);
+      else if (flow.destinationPort === 2) flow.reject('unreachable');
+      else if (flow.destinationPort === 3) throw new Error('what a handler throws refuses');
+      else accepted.push(calls.acceptTcp(flow));
+    });
+    await assert.rejects(
+      own.interceptTcp(() => {}),
+      fails('EADDRINUSE'),
+    );
+    const stream = await other.connect({ host: FAR, port: 443 });
+    const peer = await accepted[0]!;
+    assert.deepEqual([peer.localAddress, peer.localPort, peer.remoteAddress], [FAR, 443, OTHER]);
+    await calls.write(stream, bytesOf('to anybody'));
+    assert.equal(text(await calls.read(peer)), 'to anybody');
+    await calls.write(peer, bytesOf('from nobody'));
+    assert.equal(text(await calls.read(stream)), 'from nobody');
+    await calls.close(peer);
+    assert.equal(await calls.read(stream), null);
+    await calls.close(stream);
+    for (const [port, code] of [
+      [1, 'ECONNREFUSED'],
+      [2, 'EHOSTUNREACH'],
+      [3, 'ECONNREFUSED'],
+    ] as const) {
+      await assert.rejects(other.connect({ host: FAR, port }), fails(code));
+    }
+    assert.deepEqual(
+      asked,
+      [443, 1, 2, 3].map((port) => `${OTHER} > ${FAR} ${port}`),
+    );
+    const { opened, accepted: taken, rejected, handlerErrors } = await interception.status();
+    assert.deepEqual([opened, taken, rejected, handlerErrors], [4, 1, 2, 1]);
+    await interception.close();
+    await assert.rejects(other.connect({ host: FAR, port: 443 }), fails('ECONNREFUSED'));
+    assert.equal(asked.length, 4);
+  },
+
+  'datagrams to any address: a flow is a socket, or nobody': async (setting) => {
+    const { own, other, calls } = setting;
+    const flows: AnyUdpFlow[] = [];
+    const interception = await own.interceptUdp((flow) => void flows.push(flow));
+    /** The flow that a datagram has opened: the handler is asked while the thread waits for something. */
+    const next = async (count: number): Promise<AnyUdpFlow> => {
+      for (let i = 0; i < 500 && flows.length < count; i++) await own.ping(OTHER);
+      return flows[count - 1]!;
+    };
+    const sender = await other.bind({ port: 5000 });
+    await calls.send(sender, bytesOf('first'), { host: FAR, port: 53 });
+    const flow = await next(1);
+    assert.deepEqual([flow.sourceAddress, flow.sourcePort], [OTHER, 5000]);
+    assert.deepEqual([flow.destinationAddress, flow.destinationPort, flow.isPending], [FAR, 53, true]);
+    const socket = await calls.acceptUdp(flow);
+    assert.equal(text((await calls.receive(socket)).data), 'first');
+    await calls.send(sender, bytesOf('second'), { host: FAR, port: 53 });
+    assert.equal(text((await calls.receive(socket)).data), 'second');
+    await calls.send(socket, bytesOf('answer'));
+    const { data, address, port } = await calls.receive(sender);
+    assert.deepEqual([text(data), address, port], ['answer', FAR, 53]);
+    flow.close();
+    await assert.rejects(calls.receive(socket), fails('ECANCELED'));
+    await socket.close();
+    const one = await other.connectUdp({ host: FAR, port: 54 });
+    await calls.send(one, bytesOf('anybody?'));
+    assert.ok((await next(2)).reject());
+    await assert.rejects(calls.receive(one), fails('ECONNREFUSED'));
+    const { opened, accepted, rejected } = await interception.status();
+    assert.deepEqual([opened, accepted, rejected], [2, 1, 1]);
+    await interception.close();
+    await Promise.all([sender.close(), one.close()]);
+  },
+
+  'echo requests to any address: answered, refused, not at all': async ({ own, other }) => {
+    const seen: string[] = [];
+    const interception = await own.interceptIcmp(({ sourceAddress, destinationAddress, data }) => {
+      seen.push(`${sourceAddress} ${destinationAddress} ${data.length}`);
+      if (destinationAddress.endsWith('.9')) throw new Error('what a handler throws drops');
+      return destinationAddress.endsWith('.7') ? 'reply' : destinationAddress.endsWith('.8') ? 'unreachable' : 'drop';
+    });
+    assert.equal((await other.ping(FAR, { size: 33 })).address, FAR);
+    await assert.rejects(other.ping('198.51.100.8'), fails('EHOSTUNREACH'));
+    await assert.rejects(other.ping('198.51.100.9', { timeout: 100 }), fails('ETIMEDOUT'));
+    await assert.rejects(other.ping('198.51.100.10', { timeout: 100 }), fails('ETIMEDOUT'));
+    assert.deepEqual([seen[0], seen.length], [`${OTHER} ${FAR} 33`, 4]);
+    const { asked, replied, unreachable, handlerErrors, dropped } = await interception.status();
+    assert.deepEqual([asked, replied, unreachable, handlerErrors, dropped], [4, 1, 1, 1, 2]);
+    await interception.close();
+    assert.equal((await other.ping('198.51.100.9')).address, '198.51.100.9');
+  },
+
+  'a connection tells of itself: what is known of it, and every segment while somebody looks': async (setting) => {
+    const { own, calls } = setting;
+    const [stream, peer, listener] = await connected(setting);
+    const records: (TraceEvent & Snapshot)[] = [];
+    /** What is recorded comes while the thread waits for something. */
+    const until = async (holds: () => boolean): Promise<void> => {
+      for (let i = 0; i < 500 && !holds(); i++) await own.ping(OTHER);
+      assert.ok(holds(), `${records.length} records, ${sent()} bytes sent`);
+    };
+    assert.throws(() => stream.trace(7 as never), TypeError);
+    stream.trace((record) => records.push(record));
+    const data = new Uint8Array(5000).fill(5);
+    await calls.write(stream, data);
+    for (let n = 0; n < data.length; ) n += (await calls.read(peer))!.length;
+    const sent = (): number => records.reduce((n, r) => n + (r.kind === 'out' ? r.length : 0), 0);
+    await until(() => sent() >= data.length && records.some((r) => r.kind === 'in' && r.ack > data.length));
+    const first = records.find((r) => r.kind === 'out' && r.length > 0)!;
+    assert.ok(first.kind === 'out' && first.seq === 1 && first.state === 'ESTABLISHED' && first.cwnd > 1000);
+    const info = (await calls.info(stream))!;
+    assert.deepEqual([info.state, info.bytesAcked >= data.length, info.sndMss > 500], [1, true, true]);
+    assert.equal((await calls.info(peer))!.bytesReceived, data.length);
+    stream.trace(null);
+    await own.ping(OTHER);
+    const count = records.length;
+    await calls.write(stream, data);
+    for (let n = 0; n < data.length; ) n += (await calls.read(peer))!.length;
+    await own.ping(OTHER);
+    assert.equal(records.length, count, 'nobody looks any more');
+    stream.trace((record) => records.push(record));
+    await calls.write(stream, data);
+    await until(() => records.length > count);
+    assert.equal(stream.tracesLost, 0);
+    await calls.close(stream);
+    await calls.close(peer);
+    await listener.close();
+  },
+
+  'each reply to many echo requests is told of, and each hop of a way': async ({ own }) => {
+    const replies: PingReply[] = [];
+    const onReply = (reply: PingReply): void => void replies.push(reply);
+    const statistics = await own.pings(OTHER, { count: 5, interval: 2, size: 20, sequence: 7, onReply });
+    assert.deepEqual(
+      replies.map(({ address, sequence, size }) => [address, sequence, size]),
+      [7, 8, 9, 10, 11].map((sequence) => [OTHER, sequence, 20]),
+    );
+    assert.deepEqual([statistics.sent, statistics.received, statistics.failures], [5, 5, 0]);
+    assert.ok(statistics.minMs <= statistics.maxMs && replies.every(({ timeMs }) => timeMs >= 0));
+    const codes: string[] = [];
+    const none = await own.pings('10.0.0.77', {
+      count: 2,
+      interval: 1,
+      timeout: 20,
+      onFailure: ({ error }) => codes.push(error.code),
+    });
+    assert.deepEqual([none.received, Number.isNaN(none.avgMs), codes.length], [0, true, none.failures]);
+    await assert.rejects(own.pings(OTHER, { count: 0 }), RangeError);
+    await assert.rejects(own.pings('no.such.name', { count: 1 }), fails('ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT'));
+    const way = await own.trace(OTHER);
+    assert.deepEqual(
+      way.map(({ ttl, isLast, probes }) => [ttl, isLast, probes.map(({ address }) => address)]),
+      [[1, true, [OTHER, OTHER, OTHER]]],
+    );
+    await assert.rejects(own.trace('no.such.name'), fails('ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT'));
   },
 
   'an argument that is none': async ({ own }) => {

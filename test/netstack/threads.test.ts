@@ -1,8 +1,6 @@
 /** What happens between threads when one of them ends, is slow, or is careless. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { test } from 'node:test';
-import { type Transferable, Worker } from 'node:worker_threads';
 import type { ChannelData } from '../../src/netstack/index.ts';
 import {
   Channel,
@@ -12,41 +10,14 @@ import {
   piped,
   pipedPair,
   rawOpen,
-  type SharedChannel,
   spawn,
   tcpConnect,
   tcpListen,
   udpBind,
 } from '../../src/netstack/index.ts';
 import { readAll } from '../hosts.ts';
-import type { RoleWork } from './role-worker.ts';
+import { ended, nextMessage, start, until } from './roles.ts';
 import { OTHER, OWN } from './suite.ts';
-
-const WORKER = new URL('./role-worker.js', import.meta.url);
-
-function start(role: RoleWork['role'], channels: readonly SharedChannel[], count = 0): Worker {
-  const [own, other] = channels;
-  const workerData: RoleWork = { role, count, own: own?.channel, other: other?.channel };
-  const transferList = channels.flatMap((shared) => shared.transferList) as unknown as Transferable[];
-  const worker = new Worker(WORKER, { workerData, transferList });
-  ends.set(worker, once(worker, 'exit'));
-  return worker;
-}
-
-/** The end of each worker: a last message and the end may come in one turn, too soon for who listens one by one. */
-const ends = new WeakMap<Worker, Promise<unknown>>();
-const ended = (worker: Worker): Promise<unknown> => ends.get(worker)!;
-
-const nextMessage = async (worker: Worker): Promise<unknown> => (await once(worker, 'message'))[0];
-
-/** Asks until it is so; fails after five seconds. */
-async function until(holds: () => boolean, what: string): Promise<void> {
-  const end = performance.now() + 5000;
-  while (!holds()) {
-    if (performance.now() > end) assert.fail(`still not so: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
 
 function drivenPair(): [Driver, Driver] {
   const [own, other] = pipedPair({ addresses: [`${OWN}/24`] }, { addresses: [`${OTHER}/24`] });
