@@ -36,6 +36,13 @@ export interface Device {
   readonly notes?: FrameNotes | null;
 
   /**
+   * Set by whoever records (`PcapWriter.explain`): called for each frame that `transmit` took, once, when the device is done
+   * with it and before it is given back. `dropped` says why it did not leave, null that it did. Devices that never lose a
+   * frame after they took it do not have it, nor have wrappers.
+   */
+  onDone?: ((frame: number, dropped: string | null) => void) | null;
+
+  /**
    * Called once, when a stack takes the device: all its frames live in `memory` from now on.
    * @param wake - called by the device, at any time but inside `receive` and `transmit` of the same stack, when frames
    *   became available or room came back. It only schedules; it never polls.

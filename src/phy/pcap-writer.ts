@@ -128,7 +128,7 @@ function copyFrame(memory: Memory, frame: number, medium: Medium, captured: numb
 
 /** A frame that waits to be written: a copy of what the wire shows of it. */
 interface KeptFrame {
-  /** The frame itself while it is under way to the stack; 0: nothing more is heard of it. */
+  /** The frame itself while it is under way, to the stack or out of the device inside; 0: nothing more is heard of it. */
   frame: number;
   readonly bytes: Uint8Array;
   readonly original: number;
@@ -172,6 +172,7 @@ export class PcapWriter implements Device {
   #watch: (() => void) | null = null; // asks to be told of drops
   readonly #kept: KeptFrame[] = [];
   #current: KeptFrame | null = null; // what the stack looks at
+  #hearsDone = false; // whether the device inside tells what became of frames it took
   #isHanded = false; // whether somebody outside tells what the stack looks at, since he holds frames back
 
   /**
@@ -203,7 +204,8 @@ export class PcapWriter implements Device {
   /**
    * From now on writes into the capture what the stack drops and why, as packet comments (`dropped: udp-no-socket`) that
    * Wireshark shows: of frames received, and of frames that it could not send, which stand there as outgoing ones although
-   * no wire has seen them; one that there was no memory for is a record without bytes. Faults in front of this device say
+   * no wire has seen them; one that there was no memory for is a record without bytes. What the device inside took and then
+   * lost says so as well, where it tells ({@link Device.onDone}). Faults in front of this device say
    * `fault-lost` and the like. Frames are written a little later then: when it is known what became of those before. Nothing
    * happens in a classic file, which has no comments.
    * @param stats - the `stats` of the stack that has this device; its `onDrop` is used
@@ -217,6 +219,9 @@ export class PcapWriter implements Device {
     this.#watch = () => {
       stats.onDrop = note;
     };
+    if (!this.#tx || this.#inner.onDone === undefined) return;
+    this.#hearsDone = true;
+    this.#inner.onDone = (frame, dropped) => this.#settle(frame, dropped);
   }
 
   #takeNotes(): FrameNotes {
@@ -240,7 +245,16 @@ export class PcapWriter implements Device {
   }
 
   #find(frame: number): KeptFrame | null {
-    return frame === 0 ? null : (this.#kept.find((kept) => kept.frame === frame) ?? null);
+    return frame === 0 ? null : (this.#kept.find((kept) => kept.frame === frame && kept.inbound) ?? null);
+  }
+
+  /** The device inside is done with a frame that was sent. Its number may be that of one received and given back since. */
+  #settle(frame: number, dropped: string | null): void {
+    const kept = this.#kept.findLast((kept) => kept.frame === frame && !kept.inbound);
+    if (kept === undefined) return;
+    if (dropped !== null) kept.comments.push(`dropped: ${dropped}`);
+    kept.frame = 0;
+    this.#release();
   }
 
   receive(now: number): number {
@@ -264,12 +278,19 @@ export class PcapWriter implements Device {
 
   #record(frame: number, inbound: boolean, now: number): void {
     const memory = this.#memory!;
-    if (this.#watch === null || (!inbound && this.#kept.length === 0)) {
+    if (this.#watch === null || (!inbound && !this.#hearsDone && this.#kept.length === 0)) {
       this.capture.write(memory, frame, this.medium, this.#id, inbound, now);
       return;
     }
     const original = frameLength(memory, frame);
-    const kept = { frame: inbound ? frame : 0, bytes: this.#copy(frame), original, inbound, now, comments: [] };
+    const kept = {
+      frame: inbound || this.#hearsDone ? frame : 0,
+      bytes: this.#copy(frame),
+      original,
+      inbound,
+      now,
+      comments: [],
+    };
     this.#keep(kept);
     if (!inbound || this.#isHanded) return;
     this.#current = kept;
@@ -312,7 +333,7 @@ export class PcapWriter implements Device {
   }
 
   close(): void {
+    this.#inner.close(); // which may tell of frames that it still had
     this.#release(true);
-    this.#inner.close();
   }
 }

@@ -219,6 +219,32 @@ describe('captures', { skip: skipReason('tshark', 'curl', 'ping', 'nc') }, () =>
     });
   }
 
+  test('an interface that is down: what could not be written says so', options, async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'et-capture-'));
+    const file = join(folder, 'wire.pcapng');
+    try {
+      await withServer(['--tun', 'tun0', '--pcap', file], async (server) => {
+        const download = server.space.spawn('curl', '-s', '-o', '/dev/null', `http://${OURS}/bytes/1000000000000`);
+        await sleep(200);
+        await server.space.must('ip', 'link', 'set', 'tun0', 'down');
+        await sleep(300);
+        const { stack } = await server.end();
+        download.child.kill('SIGKILL');
+        const fields = ['-T', 'fields', '-e', 'ip.src', '-e', 'frame.comment'];
+        const { stdout, stderr } = await server.space.must('tshark', '-n', '-r', file, ...fields);
+        assert.doesNotMatch(stderr, /damaged|cut short|error/i);
+        const rows = stdout.trimEnd().split('\n');
+        // The account is made before the host is closed, which resets the connection.
+        assert.equal(rows.length, stack.framesIn + stack.framesOut + 1);
+        const commented = rows.filter((row) => row.includes('dropped: '));
+        assert.ok(commented.length > 0 && commented.length < rows.length, `${commented.length} of ${rows.length}`);
+        for (const row of commented) assert.equal(row, `${OURS}\tdropped: interface-down`);
+      });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
   test('the trace names what passes, and stays off stdout', options, () =>
     withServer(['--tap', 'tap0', '--trace'], async (server) => {
       await sh(server, `ping -c 1 ${OURS}`);
