@@ -19,7 +19,7 @@ import {
   setFrameOffload,
 } from '../memory/frame.ts';
 import type { Memory } from '../memory/memory.ts';
-import type { Device, Medium } from '../phy/device.ts';
+import type { Device, DeviceWatch, Medium } from '../phy/device.ts';
 import { FrameQueue } from '../phy/queue.ts';
 import { HEADER_LENGTH as ETHERNET_LENGTH } from '../wire/ethernet.ts';
 import { HEADER_LENGTH as TAG_LENGTH } from '../wire/vlan.ts';
@@ -86,7 +86,7 @@ export class FdDevice implements Device {
   readonly mtu: number;
   readonly offload: boolean;
   readonly memory: Memory | null = null;
-  onDone: ((frame: number, dropped: string | null) => void) | null = null;
+  watch: DeviceWatch | null = null;
   readonly stats: FdDeviceStats = {
     reads: 0,
     writes: 0,
@@ -347,7 +347,7 @@ export class FdDevice implements Device {
 
   /** Gives back a frame that was taken, and tells what became of it. */
   #done(memory: Memory, frame: number, dropped: string | null): void {
-    if (this.onDone !== null) this.onDone(frame, dropped);
+    if (this.watch !== null) this.watch.done(frame, dropped);
     memory.free(frame);
   }
 
