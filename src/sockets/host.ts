@@ -390,7 +390,8 @@ export class Host {
   }
 
   /**
-   * Waits until an interface has an address to be reached by: at once where one was written out and is not probed.
+   * Waits until an interface has an address to be reached by, and each that was written out was found to be nobody else's:
+   * at once where none is probed.
    * @param iface - by default the one of the device given at creation
    * @returns its addresses with their prefixes
    * @throws NetError ETIMEDOUT; ENODEV for a host without the interface
