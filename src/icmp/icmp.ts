@@ -171,7 +171,7 @@ export class IcmpSocket implements Changed {
 
   /** Called by the stack. */
   deliver(packet: Packet, sequence: number, p: number, length: number): void {
-    if (this.#queue.push(packet, sequence, p, length)) this.#icmp.context.changed(this);
+    if (this.#queue.push(packet, sequence, p, length, this.#icmp.context.now)) this.#icmp.context.changed(this);
     else this.#icmp.context.stats.drop('icmp-queue-full');
   }
 

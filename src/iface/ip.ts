@@ -580,7 +580,7 @@ export class Ip {
     const remote = quotedAddress(dv, p, isV6, false, zone);
     const protocol = quotedProtocol(dv, p, header);
     if (protocol === PROTOCOL_TCP) this.tcp.error(local, remote, transport, code, endsHandshake);
-    else this.#tellDatagrams(protocol, local, remote, transport, code, end, isTransient);
+    else this.#tellDatagrams(protocol, local, remote, p, transport, code, end, isTransient);
   }
 
   /** The same for what is no stream: where those are told in a way of their own. */
@@ -593,13 +593,14 @@ export class Ip {
     if (protocol === PROTOCOL_TCP) return;
     const local = quotedAddress(dv, p, isV6, true, zone);
     const remote = quotedAddress(dv, p, isV6, false, zone);
-    this.#tellDatagrams(protocol, local, remote, p + Math.abs(header), code, end, isTransient);
+    this.#tellDatagrams(protocol, local, remote, p, p + Math.abs(header), code, end, isTransient);
   }
 
   #tellDatagrams(
     protocol: number,
     local: IpAddress,
     remote: IpAddress,
+    head: number,
     p: number,
     code: ErrorCode,
     end: number,
@@ -613,7 +614,7 @@ export class Ip {
     } else if (protocol === (local.isV4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6)) {
       this.icmp.error(local, remote, p, code, end, isTransient);
     }
-    this.raw?.error(protocol, local, remote, p, code, end);
+    this.raw?.error(protocol, local, remote, head, p, code, end, isTransient);
   }
 
   /** The packet quoted in `[p, end)` was too big for a router on its way, which takes `mtu` bytes (0: it did not say). */

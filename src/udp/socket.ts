@@ -24,7 +24,7 @@ import type { Udp } from './udp.ts';
 export const READABLE = 1;
 export const WRITABLE = 2;
 
-/** Bytes that wait for a reader, at most; a datagram counts its payload and 48 more. */
+/** Bytes that wait for a reader, at most; a datagram counts its payload and 56 more. */
 const RECEIVE_BYTES_DEFAULT = 1 << 18;
 /** RFC 768: what the length field can say, less the header; IPv4's own length field counts its header too. */
 const PAYLOAD_MAX_V6 = 65_535 - wire.HEADER_LENGTH;
@@ -440,7 +440,7 @@ export class UdpSocket implements Changed, Flow {
   /** Called by the stack. */
   deliver(packet: Packet, port: number, p: number, length: number): void {
     this.traffic = (this.traffic + 1) | 0;
-    if (this.#queue.push(packet, port, p, length)) this.report(READABLE);
+    if (this.#queue.push(packet, port, p, length, this.#udp.context.now)) this.report(READABLE);
     else this.#udp.context.stats.drop('udp-queue-full');
   }
 
