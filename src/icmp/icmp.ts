@@ -97,7 +97,7 @@ export class IcmpSocket implements Changed {
   /** Usually made by `stack.icmpSocket()`. */
   constructor(icmp: Icmp) {
     this.#icmp = icmp;
-    this.#queue = new DatagramQueue(icmp.context.memory, RECEIVE_BYTES);
+    this.#queue = new DatagramQueue(icmp.context, RECEIVE_BYTES);
   }
 
   /** Takes an echo identifier; 0: a random free one. @throws NetError EADDRINUSE, EINVAL when already bound */
@@ -172,7 +172,7 @@ export class IcmpSocket implements Changed {
 
   /** Called by the stack. */
   deliver(packet: Packet, sequence: number, p: number, length: number): void {
-    if (this.#queue.push(packet, sequence, p, length, this.#icmp.context.now)) this.#icmp.context.changed(this);
+    if (this.#queue.push(packet, sequence, p, length)) this.#icmp.context.changed(this);
     else this.#icmp.context.stats.drop('icmp-queue-full');
   }
 

@@ -91,7 +91,7 @@ export class RawSocket implements Changed {
     this.protocol = protocol;
     this.headerIncluded = headerIncluded;
     this.#local = family === 4 ? UNSPECIFIED_V4 : UNSPECIFIED_V6;
-    this.#queue = new DatagramQueue(raw.context.memory, receiveBytes);
+    this.#queue = new DatagramQueue(raw.context, receiveBytes);
     // A raw socket sees a whole protocol: also what others on this host have joined, as on Linux.
     this.#memberships.all = true;
     raw.add(this);
@@ -261,7 +261,7 @@ export class RawSocket implements Changed {
   /** Called by the stack. */
   deliver(packet: Packet): void {
     const { context } = this.#raw;
-    if (this.#queue.push(packet, 0, packet.header, packet.end - packet.header, context.now)) context.changed(this);
+    if (this.#queue.push(packet, 0, packet.header, packet.end - packet.header)) context.changed(this);
     else context.stats.drop('raw-queue-full');
   }
 

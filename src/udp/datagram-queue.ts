@@ -2,6 +2,7 @@
  * Datagrams that wait for their reader: records in a ring of the linear memory, bounded by bytes. Used by UDP and ICMP
  * sockets. @module
  */
+import type { Context } from '../iface/context.ts';
 import type { Packet } from '../iface/packet.ts';
 import type { Memory } from '../memory/memory.ts';
 import { Ring } from '../memory/ring.ts';
@@ -65,19 +66,22 @@ export class SharedBytes {
 
 export class DatagramQueue {
   readonly #memory: Memory;
+  readonly #clock: Context;
   readonly #ring: Ring;
   count = 0;
   /** Null: it has its own bound only. Set while it is empty. */
   shared: SharedBytes | null = null;
 
   /** @param capacityBytes - a power of two; each datagram counts 56 bytes more than its payload */
-  constructor(memory: Memory, capacityBytes: number) {
+  constructor(context: Context, capacityBytes: number) {
+    const { memory } = context;
     this.#memory = memory;
+    this.#clock = context;
     this.#ring = new Ring(memory, capacityBytes);
   }
 
-  /** Appends the `length` bytes at `p` that came with `packet` at `now`; false when there is no room: drop it. */
-  push(packet: Packet, port: number, p: number, length: number, now: number): boolean {
+  /** Appends the `length` bytes at `p` that came with `packet`; false when there is no room: drop it. */
+  push(packet: Packet, port: number, p: number, length: number): boolean {
     const ring = this.#ring;
     const { shared } = this;
     if (shared !== null && shared.bytes >= shared.bytesMax) {
@@ -101,7 +105,7 @@ export class DatagramQueue {
     i32[w + LOCAL_A + 1] = packet.dstB;
     i32[w + LOCAL_A + 2] = packet.dstC;
     i32[w + LOCAL_A + 3] = packet.dstD;
-    this.#memory.dv.setFloat64(SCRATCH + ARRIVAL, now, true);
+    this.#memory.dv.setFloat64(SCRATCH + ARRIVAL, this.#clock.now, true);
     ring.store(ring.length, SCRATCH, RECORD_BYTES);
     ring.store(ring.length + RECORD_BYTES, p, length);
     ring.length += RECORD_BYTES + length;

@@ -88,7 +88,7 @@ export class UdpSocket implements Changed, Flow {
   /** Usually made by `stack.udpSocket()`. */
   constructor(udp: Udp, receiveBytes = RECEIVE_BYTES_DEFAULT) {
     this.#udp = udp;
-    this.#queue = new DatagramQueue(udp.context.memory, receiveBytes);
+    this.#queue = new DatagramQueue(udp.context, receiveBytes);
   }
 
   /** The bound port, 0 before {@link bind}. */
@@ -440,7 +440,7 @@ export class UdpSocket implements Changed, Flow {
   /** Called by the stack. */
   deliver(packet: Packet, port: number, p: number, length: number): void {
     this.traffic = (this.traffic + 1) | 0;
-    if (this.#queue.push(packet, port, p, length, this.#udp.context.now)) this.report(READABLE);
+    if (this.#queue.push(packet, port, p, length)) this.report(READABLE);
     else this.#udp.context.stats.drop('udp-queue-full');
   }
 
