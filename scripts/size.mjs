@@ -11,7 +11,7 @@ const KIB = 1024;
 // is 30,000. All of TCP that a kernel has and all of IP (IPv6 with autoconfiguration, fragments, ICMP errors, forwarding,
 // multicast, raw sockets) have made it nearly three times that: the limit holds what is there.
 const BUNDLES = [
-  { entry: 'src/core.ts', limitBytes: 92_000 },
+  { entry: 'src/core.ts', limitBytes: 94_000 },
   { entry: 'src/index.ts', limitBytes: null },
 ];
 

@@ -24,20 +24,17 @@ export type {
   EchoRequest,
 } from './sockets/echo-intercept.ts';
 export type { FlowStats } from './sockets/flow-slots.ts';
+export { createHost, Host, type HostOptions, type InterfaceSettings } from './sockets/host.ts';
 export {
   type BindOptions,
   type ConnectOptions,
-  createHost,
-  Host,
   HostIcmp,
-  type HostOptions,
   HostRaw,
   HostTcp,
   HostUdp,
-  type InterfaceSettings,
   type ListenOptions,
   type UdpConnectOptions,
-} from './sockets/host.ts';
+} from './sockets/host-sockets.ts';
 export type { IncomingSyn, SynDecision, SynHandler } from './sockets/incoming-syn.ts';
 export {
   HostMdns,

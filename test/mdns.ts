@@ -113,3 +113,38 @@ export function short({ message }: Heard): string {
   const proposed = message.authorities.map((r) => ` would ${dns.formatData(r)}`);
   return `query ${asked.join(' ')}${known.join('')}${proposed.join('')}${message.isTruncated ? ' TC' : ''}`;
 }
+
+export const ip = (text: string): IpAddress => IpAddress.parse(text);
+export const asks = (name: string, type: dns.RecordType, fields: Partial<dns.Message> = {}): Partial<dns.Message> => ({
+  questions: [dns.question(name, type)],
+  ...fields,
+});
+export const says = (...answers: dns.ResourceRecord[]): Partial<dns.Message> => ({
+  isResponse: true,
+  isAuthoritative: true,
+  answers,
+});
+export const flushed = (record: dns.ResourceRecord): dns.ResourceRecord => ({ ...record, flush: true });
+export const ptr = (name: string, target: string, ttl = 4500): dns.ResourceRecord =>
+  dns.record(name, ttl, { type: 'PTR', target });
+
+/** A link with one host that has its name since long. */
+export function settled(...addresses: string[]): { link: Link; node: Node } {
+  const link = new Link();
+  const node = link.add('a', ...(addresses.length > 0 ? addresses : ['10.0.0.1']));
+  link.run(60_000);
+  link.take();
+  return { link, node };
+}
+
+/** Watches a name and notes what happens. */
+export function watched(link: Link, { mdns }: Node, name: string, type: dns.RecordType) {
+  const events: string[] = [];
+  const end = mdns.querier.watch(
+    name,
+    type,
+    (event, record) => events.push(`${link.now} ${event} ${dns.formatData(record)}`),
+    link.now,
+  );
+  return { events, end };
+}

@@ -6,6 +6,7 @@ import { readInteger, readIp, readOptions } from './args.ts';
 import * as client from './client.ts';
 import { type Command, CommandError, UsageError } from './command.ts';
 import { FAULT_USAGE } from './fault-options.ts';
+import { checkGone, onSignal, untilEnd } from './until-end.ts';
 
 const usage = `usage: ethertype dhcp --tap NAME [OPTION]...
        ethertype dhcp --tap NAME --server --address CIDR --pool FROM-TO [OPTION]...
@@ -64,18 +65,6 @@ const OPTIONS = {
 type Values = ReturnType<typeof readOptions<typeof OPTIONS>>['values'];
 
 const TIMEOUT_S = 30;
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-
-/** Resolves at the first signal that asks for the end. */
-function untilSignal(): Promise<void> {
-  return new Promise((resolve) => {
-    const end = (): void => {
-      for (const signal of SIGNALS) process.off(signal, end);
-      resolve();
-    };
-    for (const signal of SIGNALS) process.on(signal, end);
-  });
-}
 
 /** What an event is in dhclient's words, or null: nothing to say. */
 function describe(event: DhcpEvent, name: string): string | null {
@@ -142,9 +131,8 @@ async function runClient(values: Values): Promise<number> {
   const out = values.json === true ? process.stderr : process.stdout;
   const exchange: string[] = [];
   let found: Configuration | null = null;
-  const signal = untilSignal();
   const stop = new AbortController();
-  void signal.then(() => stop.abort(new CommandError('ended by a signal before there was an address')));
+  const forget = onSignal(() => stop.abort(new CommandError('ended by a signal before there was an address')));
   const wire = await client.openWire('dhcp', settings);
   const onDhcp = (event: DhcpEvent): void => {
     const line = describe(event, wire.tun.name);
@@ -158,10 +146,13 @@ async function runClient(values: Values): Promise<number> {
   const host = client.hostOn(wire, { ...client.hostOptions(settings, wire), dhcp, onDhcp, onConfigured });
   const endScenario = wire.beginScenario(host.clock);
   const state = host.autoconfig()!.dhcp!;
+  let failure: Error | null = null;
   try {
     await host.configured({ timeout, signal: stop.signal });
-    if (values.watch === true) await signal;
+    forget();
+    if (values.watch === true) failure = await untilEnd(() => wire.tun.failure);
   } finally {
+    forget();
     endScenario();
     const stored = state.store();
     if (values['lease-file'] !== undefined && stored !== null && values.release !== true) {
@@ -174,6 +165,7 @@ async function runClient(values: Values): Promise<number> {
   }
   if (values.json === true)
     console.log(JSON.stringify({ configuration: found, exchange, drops: host.stats.drops }, null, 2));
+  checkGone(wire.tun.name, failure);
   return 0;
 }
 
@@ -216,15 +208,16 @@ async function runServer(values: Values): Promise<number> {
   if (settings.kind !== 'tap') throw new UsageError('--server is for --tap: a TUN has no Ethernet');
   readPool(values.pool);
   const { host, wire, close } = await client.openClient('dhcp', settings);
-  const signal = untilSignal();
+  let failure: Error | null;
   try {
     const server = serve(host, values);
     console.log(`ethertype dhcp: serving ${values.pool} on ${wire.tun.name}`);
-    await signal;
+    failure = await untilEnd(() => wire.tun.failure);
     server.close();
   } finally {
     await close();
   }
+  checkGone(wire.tun.name, failure);
   return 0;
 }
 

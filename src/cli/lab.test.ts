@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { readCapture } from '../pcap/reader.ts';
 import { CommandError, UsageError } from './command.ts';
 import { accountToJson, formatAccount } from './lab/account.ts';
 import type { AddressesDetails, NamesDetails } from './lab/autoconfigure.ts';
@@ -367,9 +368,12 @@ test('lab: as a command with a file: a document, a capture, and a page', () => {
     const document = JSON.parse(stdout);
     assert.deepEqual([document.ok, document.seed, document.page], [true, 1, html]);
     assert.equal(document.flows.length, 3);
-    const packets = blocksOf(readFileSync(pcap)).filter(({ type }) => type === PACKET).length;
-    assert.deepEqual(document.capture, { file: pcap, failure: null, packets });
-    assert.equal(packets, document.frames);
+    const packets = [...readCapture(readFileSync(pcap))];
+    assert.deepEqual(document.capture, { file: pcap, failure: null, packets: packets.length });
+    // Each frame stands there as it was sent, and once more where it was dropped.
+    assert.equal(packets.filter(({ direction }) => direction === 'out').length, document.frames);
+    for (const { comments } of packets.filter(({ direction }) => direction === 'in'))
+      assert.match(comments[0]!, /^dropped: /);
     assert.match(readFileSync(html, 'utf8'), /^<!doctype html>[\s\S]*laptop:\d+ &gt; www:80[\s\S]*<\/html>\n$/);
   } finally {
     rmSync(folder, { recursive: true });

@@ -6,6 +6,7 @@ import { readInteger, readIp, readNumber, readOptions } from './args.ts';
 import * as client from './client.ts';
 import { type Command, UsageError } from './command.ts';
 import { FAULT_USAGE } from './fault-options.ts';
+import { checkGone, untilEnd } from './until-end.ts';
 
 /** That of mDNS: in most networks there is something to hear. */
 const PORT_DEFAULT = 5353;
@@ -154,11 +155,11 @@ async function run(args: string[]): Promise<number> {
   const host = client.hostOn(wire, client.hostOptions(settings.iface, { tun: wire.tun, device }));
   const timers: NodeJS.Timeout[] = [];
   let endScenario = (): void => {};
-  const signals = ['SIGINT', 'SIGTERM'] as const;
+  let gone: Error | null = null;
   try {
     // Until there is an address there is nothing to leave: a signal ends the process.
     await client.untilConfigured(host, settings.iface);
-    for (const signal of signals) process.once(signal, session.end);
+    const end = untilEnd(() => wire.tun.failure, session.over);
     endScenario = wire.beginScenario(host.clock);
     const sockets: [UdpSocket, IpAddress][] = [];
     for (const group of settings.groups) sockets.push([await session.listen(host, group), group]);
@@ -173,19 +174,20 @@ async function run(args: string[]): Promise<number> {
     if (settings.text !== undefined) await sendAll();
     if (settings.intervalMs > 0) timers.push(setInterval(() => void sendAll().catch(fail), settings.intervalMs));
     if (settings.timeMs > 0) timers.push(setTimeout(session.end, settings.timeMs));
-    await session.over;
+    gone = await end;
     if (failure !== null) throw failure;
     for (const [socket] of sockets) await socket.close();
   } finally {
     endScenario();
     for (const timer of timers) clearInterval(timer);
-    for (const signal of signals) process.off(signal, session.end);
+    session.end();
     await host.close();
     wire.closeCapture();
   }
   const { heard, messages } = session;
   if (settings.json)
     console.log(JSON.stringify({ groups: settings.groups.map(String), datagrams: heard, messages }, null, 2));
+  checkGone(settings.iface.name, gone);
   return session.hasEnough ? 0 : 1;
 }
 

@@ -6,6 +6,7 @@ import { readInteger, readNumber, readOptions } from './args.ts';
 import * as client from './client.ts';
 import { type Command, UsageError } from './command.ts';
 import { FAULT_USAGE } from './fault-options.ts';
+import { onSignal } from './until-end.ts';
 
 const usage = `usage: ethertype ping (--tap NAME | --tun NAME) --address CIDR... [OPTION]... TARGET
 
@@ -138,9 +139,7 @@ async function run(args: string[]): Promise<number> {
   const { target, family, iface, quiet, json, ...settings } = readSettings(args);
   const { host, close } = await client.openClient('ping', iface);
   const controller = new AbortController();
-  const stop = (): void => controller.abort();
-  process.once('SIGINT', stop);
-  process.once('SIGTERM', stop);
+  const forget = onSignal(() => controller.abort());
   try {
     const address = await client.lookupTarget(host, target, family);
     const { isV4 } = address;
@@ -174,8 +173,7 @@ async function run(args: string[]): Promise<number> {
     else console.log(`\n${summary(target, statistics)}`);
     return statistics.received > 0 ? 0 : 1;
   } finally {
-    process.off('SIGINT', stop);
-    process.off('SIGTERM', stop);
+    forget();
     await close();
   }
 }

@@ -5,10 +5,10 @@ import { Gateway, NETWORK } from '../proxy/index.ts';
 import { connectQemu, listenQemu, type QemuPlace, qemuDevice } from '../qemu/index.ts';
 import { readInteger, readOptions } from './args.ts';
 import * as client from './client.ts';
-import { type Command, CommandError, UsageError } from './command.ts';
+import { type Command, UsageError } from './command.ts';
 import { FAULT_OPTIONS, FAULT_USAGE, readFaults } from './fault-options.ts';
 import { flowWriter, GATEWAY_OPTIONS, GATEWAY_USAGE, type GatewaySettings, readGateway } from './gateway-options.ts';
-import { untilEnd } from './until-end.ts';
+import { checkGone, untilEnd } from './until-end.ts';
 import { STATS_USAGE, UseWatch } from './use.ts';
 import { openRecorder, wrap } from './wire.ts';
 
@@ -90,7 +90,7 @@ async function proxyInterface(values: Values, start: Start, end: End): Promise<v
   endScenario();
   await end(gateway);
   wire.closeCapture();
-  if (failure !== null) throw new CommandError(`interface ${wire.tun.name} is gone: ${failure.message}`);
+  checkGone(wire.tun.name, failure);
 }
 
 async function proxyQemu(way: QemuWay, values: Values, start: Start, end: End): Promise<void> {

@@ -3,11 +3,11 @@ import type { Host } from '../index.ts';
 import type { TunQueue } from '../linux/index.ts';
 import { readBytes, readInteger, readOptions } from './args.ts';
 import * as client from './client.ts';
-import { type Command, CommandError, UsageError } from './command.ts';
+import { type Command, UsageError } from './command.ts';
 import { FAULT_USAGE } from './fault-options.ts';
 import { serveInThreads } from './server-threads.ts';
 import { SERVICES, ServiceRunner } from './services.ts';
-import { untilEnd } from './until-end.ts';
+import { checkGone, untilEnd } from './until-end.ts';
 
 /** Peers that vanished without a word are found by probes: idle time, between probes, their number. */
 const KEEP_ALIVE = { keepAliveMs: 60_000, keepAliveIntervalMs: 10_000, keepAliveProbesMax: 6 };
@@ -167,7 +167,7 @@ async function run(args: string[]): Promise<number> {
   const failure = await untilEnd(serving.failure);
   const result = await serving.end();
   console.log(settings.json ? JSON.stringify(result, null, 2) : summary(result));
-  if (failure !== null) throw new CommandError(`interface ${settings.name} is gone: ${failure.message}`);
+  checkGone(settings.name, failure);
   return 0;
 }
 

@@ -5,6 +5,7 @@
 import { type ErrorCode, NetError } from '../errors.ts';
 import { mayBeAnyone } from '../iface/any-ip.ts';
 import type { Changed, Context } from '../iface/context.ts';
+import { deliverError, deliverToDatagrams, deliverTooBig } from '../iface/error-delivery.ts';
 import { type ErrorDetail, ErrorQueue } from '../iface/error-detail.ts';
 import { type Ip, TTL_DEFAULT } from '../iface/ip.ts';
 import type { Packet } from '../iface/packet.ts';
@@ -96,7 +97,7 @@ export class IcmpSocket implements Changed {
   /** Usually made by `stack.icmpSocket()`. */
   constructor(icmp: Icmp) {
     this.#icmp = icmp;
-    this.#queue = new DatagramQueue(icmp.context.memory, RECEIVE_BYTES);
+    this.#queue = new DatagramQueue(icmp.context, RECEIVE_BYTES);
   }
 
   /** Takes an echo identifier; 0: a random free one. @throws NetError EADDRINUSE, EINVAL when already bound */
@@ -321,7 +322,16 @@ export class Icmp implements ErrorReporter {
     this.context.stats.icmpErrorsIn++;
     if (packet.toGroup) return;
     this.#setCause(packet, error === 'EPROTO' ? this.#pointer(packet) : 0);
-    this.ip.deliverError(packet.payload + HEADER, packet.end, packet.iface.index, error, endsHandshake, isTransient);
+    deliverError(
+      this.context,
+      this.ip,
+      packet.payload + HEADER,
+      packet.end,
+      packet.iface.index,
+      error,
+      endsHandshake,
+      isTransient,
+    );
   }
 
   /** RFC 792, RFC 4443 §3.4: of a parameter problem. */
@@ -334,8 +344,16 @@ export class Icmp implements ErrorReporter {
     this.context.stats.icmpErrorsIn++;
     if (packet.toGroup) return;
     this.#setCause(packet, mtu);
-    this.ip.deliverTooBig(packet.payload + HEADER, packet.end, packet.iface.index, mtu);
-    this.ip.deliverToDatagrams(packet.payload + HEADER, packet.end, packet.iface.index, 'EMSGSIZE', true);
+    deliverTooBig(this.context, this.ip, packet.payload + HEADER, packet.end, packet.iface.index, mtu);
+    deliverToDatagrams(
+      this.context,
+      this.ip,
+      packet.payload + HEADER,
+      packet.end,
+      packet.iface.index,
+      'EMSGSIZE',
+      true,
+    );
   }
 
   /** An error about an ICMP message of ours, whose quote begins at `p`: for the socket that has its identifier. */

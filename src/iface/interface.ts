@@ -23,6 +23,7 @@ import { selectSource } from './address-selection.ts';
 import { mayBeAnyone } from './any-ip.ts';
 import type { ConfigPort } from './config-port.ts';
 import type { Context } from './context.ts';
+import { localUnreachable } from './error-delivery.ts';
 import type { Ip } from './ip.ts';
 import { type Ipv6Options, Nd } from './nd.ts';
 import { GONE, type Neighbour, Neighbours, PROBE, REACHABLE } from './neighbours.ts';
@@ -329,7 +330,7 @@ export class Interface {
   /** A frame that could not reach its neighbour: the socket it came from is told. */
   unreachable(frame: number): void {
     const { memory } = this.#context;
-    this.#ip.localUnreachable(frameStart(memory, frame), frameEnd(memory, frame), this.index);
+    localUnreachable(this.#context, this.#ip, frameStart(memory, frame), frameEnd(memory, frame), this.index);
   }
 
   /** RFC 1027, RFC 4861 §7.2.8: whether the link address of `address`, which is not ours, is asked of us as of a proxy. */

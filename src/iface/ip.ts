@@ -1,9 +1,3 @@
-/**
- * The IP layer: takes packets from interfaces to the transports, and from the transports to the interface a route
- * names. RFC 791, RFC 1122 §3, RFC 8200.
- * @module
- */
-import type { ErrorCode } from '../errors.ts';
 import { frameEnd, frameStart, HEADROOM, setFrameBounds } from '../memory/frame.ts';
 import { inputIgmp } from '../multicast/igmp.ts';
 import { LoopQueue } from '../multicast/loop-queue.ts';
@@ -27,11 +21,10 @@ import type { Forwarder } from './forward.ts';
 import { Fragmenter } from './fragmenter.ts';
 import type { Interface } from './interface.ts';
 import { Packet } from './packet.ts';
-import { believedMtu, forbidsFragments, type PathMtuDiscovery, PathMtus, packetLimit } from './path-mtu.ts';
-import { quotedAddress, quotedHeader, quotedProtocol } from './quote.ts';
+import { forbidsFragments, type PathMtuDiscovery, PathMtus, packetLimit } from './path-mtu.ts';
 import { Reassembly } from './reassembly.ts';
 import { type Path, Routes } from './routes.ts';
-import type { ErrorReporter, ErrorTransport, RawTransport, StreamTransport, UdpTransport } from './transport.ts';
+import type { ErrorReporter, RawTransport, StreamTransport, UdpTransport } from './transport.ts';
 
 /** RFC 1700: the recommended initial TTL. */
 export const TTL_DEFAULT = 64;
@@ -549,101 +542,6 @@ export class Ip {
   /** Where the payload stands in a frame for {@link send}. */
   payloadOffset(frame: number, destination: IpAddress): number {
     return frame + HEADROOM + (destination.isV4 ? ipv4.HEADER_LENGTH : ipv6.HEADER_LENGTH);
-  }
-
-  /** A packet of ours in `[p, end)` found no neighbour to go to. */
-  localUnreachable(p: number, end: number, zone: number): void {
-    if (this.forwarder?.unreachable(p, end)) return;
-    this.cause.setLocal();
-    this.deliverError(p, end, zone, 'EHOSTUNREACH', true);
-  }
-
-  /**
-   * Tells the socket that sent the packet quoted in `[p, end)` what became of it.
-   * @param zone - the index of the interface the packet left by
-   * @param endsHandshake - see {@link ErrorTransport}   @param isTransient - of no concern to datagrams
-   */
-  deliverError(
-    p: number,
-    end: number,
-    zone: number,
-    code: ErrorCode,
-    endsHandshake: boolean,
-    isTransient = false,
-  ): void {
-    const header = quotedHeader(this.#context.memory.dv, p, end);
-    if (header === 0) return;
-    const { dv } = this.#context.memory;
-    const isV6 = header < 0;
-    const transport = p + Math.abs(header);
-    const local = quotedAddress(dv, p, isV6, true, zone);
-    const remote = quotedAddress(dv, p, isV6, false, zone);
-    const protocol = quotedProtocol(dv, p, header);
-    if (protocol === PROTOCOL_TCP) this.tcp.error(local, remote, transport, code, endsHandshake);
-    else this.#tellDatagrams(protocol, local, remote, transport, code, end, isTransient);
-  }
-
-  /** The same for what is no stream: where those are told in a way of their own. */
-  deliverToDatagrams(p: number, end: number, zone: number, code: ErrorCode, isTransient: boolean): void {
-    const header = quotedHeader(this.#context.memory.dv, p, end);
-    if (header === 0) return;
-    const { dv } = this.#context.memory;
-    const isV6 = header < 0;
-    const protocol = quotedProtocol(dv, p, header);
-    if (protocol === PROTOCOL_TCP) return;
-    const local = quotedAddress(dv, p, isV6, true, zone);
-    const remote = quotedAddress(dv, p, isV6, false, zone);
-    this.#tellDatagrams(protocol, local, remote, p + Math.abs(header), code, end, isTransient);
-  }
-
-  #tellDatagrams(
-    protocol: number,
-    local: IpAddress,
-    remote: IpAddress,
-    p: number,
-    code: ErrorCode,
-    end: number,
-    isTransient: boolean,
-  ): void {
-    // RFC 5927 §4.1: only what we can have sent is of concern.
-    if (!this.maySendFrom(local)) return;
-    if (protocol === PROTOCOL_UDP) {
-      this.icmp.errorOfUdp(local, p);
-      this.udp.error(local, remote, p, code, end, isTransient);
-    } else if (protocol === (local.isV4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6)) {
-      this.icmp.error(local, remote, p, code, end, isTransient);
-    }
-    this.raw?.error(protocol, local, remote, p, code, end);
-  }
-
-  /** The packet quoted in `[p, end)` was too big for a router on its way, which takes `mtu` bytes (0: it did not say). */
-  deliverTooBig(p: number, end: number, zone: number, mtu: number): void {
-    const header = quotedHeader(this.#context.memory.dv, p, end);
-    if (header === 0) return;
-    const { dv } = this.#context.memory;
-    const isV6 = header < 0;
-    const protocol = quotedProtocol(dv, p, header);
-    const length = isV6 ? ipv6.HEADER_LENGTH + ipv6.payloadLength(dv, p) : ipv4.totalLength(dv, p);
-    const local = quotedAddress(dv, p, isV6, true, zone);
-    const remote = quotedAddress(dv, p, isV6, false, zone);
-    const transport = p + Math.abs(header);
-    if (protocol === PROTOCOL_TCP) {
-      this.tcp.tooBig(local, remote, transport, mtu, length);
-      return;
-    }
-    let mark = dv.getInt32(transport);
-    if (!isV6) mark = (ipv4.identification(dv, p) << 16) | length;
-    else if (header !== -ipv6.HEADER_LENGTH) mark = fragment.identification(dv, p + ipv6.HEADER_LENGTH);
-    const { stats } = this.#context;
-    const path = this.pathMtus.wasSent(remote, mark) ? this.path(remote, local) : null;
-    const believed = path === null ? 0 : believedMtu(!isV6, path.mtu, mtu, length);
-    if (believed === 0) {
-      stats.drop('icmp-bad-mtu');
-      return;
-    }
-    stats.pathMtuChanges++;
-    this.pathMtus.set(remote, believed);
-    if (protocol === PROTOCOL_UDP) this.udp.tooBig(local, remote, transport);
   }
 
   /** Drains what the device of `iface` holds, up to `budget` frames; returns how many there were. */

@@ -36,8 +36,17 @@ export interface UdpTransport extends DatagramTransport {
 export interface RawTransport {
   /** Gives a copy of the packet to every socket that wants it; says whether there was one. */
   input(packet: Packet): boolean;
-  /** As {@link DatagramTransport}, of a packet of `protocol`. */
-  error(protocol: number, local: IpAddress, remote: IpAddress, p: number, code: ErrorCode, end: number): void;
+  /** As {@link DatagramTransport}, of a packet of `protocol` whose IP header is quoted from `head` on. */
+  error(
+    protocol: number,
+    local: IpAddress,
+    remote: IpAddress,
+    head: number,
+    p: number,
+    code: ErrorCode,
+    end: number,
+    isTransient: boolean,
+  ): void;
 }
 
 /** A transport that fits its packets to the path. */

@@ -10,6 +10,8 @@ import {
   Memory,
   setFrameBounds,
 } from '../memory/index.ts';
+import { readCapture } from '../pcap/reader.ts';
+import { PcapWriter } from '../phy/pcap-writer.ts';
 import { FdDevice, type FdDeviceOptions } from './fd-device.ts';
 import * as c from './libc.ts';
 
@@ -85,11 +87,12 @@ class FakeLibc {
   });
 }
 
+const SETTINGS = { fd: 5, medium: 'ip', mtu: 1500, offload: true, vnet: true } as const;
+
 function open(options: Partial<FdDeviceOptions> & { bytes?: number } = {}) {
   const memory = new Memory({ bytes: options.bytes ?? 1 << 20 });
   const libc = new FakeLibc(memory);
-  const base = { fd: 5, medium: 'ip', mtu: 1500, offload: true, vnet: true } as const;
-  const device = new FdDevice({ ...base, ...options, libc: libc as unknown as c.Libc });
+  const device = new FdDevice({ ...SETTINGS, ...options, libc: libc as unknown as c.Libc });
   device.attach(memory, () => {});
   const end = (): void => {
     device.close();
@@ -258,5 +261,91 @@ describe('transmit', () => {
     libc.refuse = c.EAGAIN;
     send(memory, device, 1); // the backlog is given back by close
     end();
+  });
+});
+
+describe('a capture that explains', () => {
+  /** A device that is recorded: `send` takes the tag of a frame, `end` gives tag and comments of each record. */
+  function recorded(mode: 'both' | 'rx' = 'both') {
+    const memory = new Memory({ bytes: 1 << 20 });
+    const libc = new FakeLibc(memory);
+    const device = new FdDevice({ ...SETTINGS, libc: libc as unknown as c.Libc });
+    const chunks: Uint8Array[] = [];
+    const writer = new PcapWriter(device, { write: (bytes: Uint8Array) => chunks.push(bytes) }, { mode });
+    writer.explain({ onDrop: null });
+    writer.attach(memory, () => {});
+    const records = (): (string | number)[][] => {
+      const file = Uint8Array.from(chunks.flatMap((chunk) => [...chunk]));
+      return [...readCapture(file)].map(({ bytes, comments }) => [bytes[1]!, ...comments]);
+    };
+    const end = (): (string | number)[][] => {
+      writer.close();
+      assert.equal(memory.usedBytes, 0);
+      return records();
+    };
+    const send = (tag: number, errno: number): void => {
+      libc.refuse = errno;
+      writer.transmit(frameFrom(memory, Uint8Array.of(0x45, tag, ...new Uint8Array(40))), 0);
+    };
+    return { memory, libc, writer, send, records, end };
+  }
+
+  test('says of each frame why the descriptor did not take it', () => {
+    const { send, end } = recorded();
+    send(1, 0);
+    send(2, c.EIO);
+    send(3, c.EMSGSIZE);
+    send(4, 0);
+    assert.deepEqual(end(), [[1], [2, 'dropped: interface-down'], [3, 'dropped: write-error EMSGSIZE'], [4]]);
+  });
+
+  test('frames that wait are written when it is known what became of them, in order', () => {
+    const { libc, writer, send, records, end } = recorded();
+    for (let tag = 0; tag < 66; tag++) send(tag, c.ENOBUFS); // 64 wait, and there is no room for two
+    assert.deepEqual(records(), []);
+    libc.refuse = 0;
+    writer.receive(1);
+    const written = Array.from({ length: 64 }, (_, tag) => [tag]);
+    assert.deepEqual(records(), [...written, [64, 'dropped: device-full'], [65, 'dropped: device-full']]);
+    send(66, c.EAGAIN);
+    libc.refuse = c.EIO;
+    writer.receive(2);
+    assert.deepEqual(end().slice(66), [[66, 'dropped: interface-down']]);
+  });
+
+  test('what waits when the interface is deleted, what comes after, and what waits at the end', () => {
+    const { libc, writer, send, end } = recorded();
+    send(1, c.EAGAIN);
+    libc.incoming.push(c.EBADFD);
+    writer.receive(1);
+    send(2, 0);
+    const gone = 'dropped: interface-gone';
+    assert.deepEqual(end(), [
+      [1, gone],
+      [2, gone],
+    ]);
+    const other = recorded();
+    other.send(3, c.EAGAIN);
+    assert.deepEqual(other.end(), [[3, gone]]);
+  });
+
+  test('an answer in the block of the frame it answers is not taken for that', () => {
+    const { memory, libc, writer, send, end } = recorded();
+    libc.incoming.push(incoming(60));
+    const asked = writer.receive(0);
+    memory.free(asked); // the stack is done with it, and the next frame is made there
+    const answer = frameFrom(memory, Uint8Array.of(0x45, 9, ...new Uint8Array(40)));
+    assert.equal(answer, asked);
+    libc.refuse = c.EIO;
+    writer.transmit(answer, 0);
+    writer.receive(0);
+    send(10, 0);
+    assert.deepEqual(end(), [[77], [9, 'dropped: interface-down'], [10]]);
+  });
+
+  test('of what comes in alone, nothing is heard of what goes out', () => {
+    const { send, end } = recorded('rx');
+    send(1, c.EIO);
+    assert.deepEqual(end(), []);
   });
 });

@@ -19,7 +19,7 @@ import {
   setFrameOffload,
 } from '../memory/frame.ts';
 import type { Memory } from '../memory/memory.ts';
-import type { Device, Medium } from '../phy/device.ts';
+import type { Device, DeviceWatch, Medium } from '../phy/device.ts';
 import { FrameQueue } from '../phy/queue.ts';
 import { HEADER_LENGTH as ETHERNET_LENGTH } from '../wire/ethernet.ts';
 import { HEADER_LENGTH as TAG_LENGTH } from '../wire/vlan.ts';
@@ -86,6 +86,7 @@ export class FdDevice implements Device {
   readonly mtu: number;
   readonly offload: boolean;
   readonly memory: Memory | null = null;
+  watch: DeviceWatch | null = null;
   readonly stats: FdDeviceStats = {
     reads: 0,
     writes: 0,
@@ -115,6 +116,7 @@ export class FdDevice implements Device {
   #spillRoom = 0; // and behind it
   #readBytes = 0; // since the last drain
   #retryAt = Infinity;
+  #refusal: string | null = null; // of the last write that came to an end
 
   constructor(options: FdDeviceOptions) {
     this.medium = options.medium;
@@ -183,15 +185,15 @@ export class FdDevice implements Device {
     if (memory === null) throw new NetError('EBADF', 'transmit', { detail: 'the device was not attached to a stack' });
     if (this.#closed || this.#failure !== null) {
       this.stats.writeErrors++;
-      memory.free(frame);
+      this.#done(memory, frame, 'interface-gone');
     } else if ((this.#backlog.length === 0 || this.#flush(memory, now)) && this.#write(memory, frame)) {
-      memory.free(frame);
+      this.#done(memory, frame, this.#refusal);
     } else if (this.#backlog.push(frame)) {
       this.stats.backlogged++;
       this.#retryAt = now + RETRY_MS;
     } else {
       this.stats.backlogDropped++;
-      memory.free(frame);
+      this.#done(memory, frame, 'device-full');
     }
   }
 
@@ -212,7 +214,7 @@ export class FdDevice implements Device {
     this.#retryAt = Infinity;
     const memory = this.#attached;
     if (memory === null) return;
-    this.#backlog.clear(memory);
+    this.#abandon(memory);
     if (this.#readFrame !== 0) memory.free(this.#readFrame);
     this.#readFrame = 0;
     memory.free(this.#scratch);
@@ -263,7 +265,7 @@ export class FdDevice implements Device {
     this.stats.readErrors++;
     if (errno !== c.EBADFD && errno !== c.EBADF) return false; // a packet, or a state, that passes
     this.#failure = new NetError('ENODEV', 'read', { detail: 'the interface is gone: it was deleted' });
-    this.#backlog.clear(this.#attached!);
+    this.#abandon(this.#attached!);
     this.#readiness!.close();
     return true;
   }
@@ -338,12 +340,28 @@ export class FdDevice implements Device {
         return false;
       }
       this.#backlog.shift();
-      memory.free(frame);
+      this.#done(memory, frame, this.#refusal);
     }
     return true;
   }
 
-  /** Hands `frame` to the kernel; false when it takes none now. Either way the frame stays the caller's. */
+  /** Gives back a frame that was taken, and tells what became of it. */
+  #done(memory: Memory, frame: number, dropped: string | null): void {
+    if (this.watch !== null) this.watch.done(frame, dropped);
+    memory.free(frame);
+  }
+
+  /** Gives back what still waits: it will never be written. */
+  #abandon(memory: Memory): void {
+    for (let frame = this.#backlog.shift(); frame !== 0; frame = this.#backlog.shift()) {
+      this.#done(memory, frame, 'interface-gone');
+    }
+  }
+
+  /**
+   * Hands `frame` to the kernel; false when it takes none now, else `#refusal` says why it was dropped, or null. Either way
+   * the frame stays the caller's.
+   */
   #write(memory: Memory, frame: number): boolean {
     const start = frameStart(memory, frame);
     const end = frameEnd(memory, frame);
@@ -358,6 +376,7 @@ export class FdDevice implements Device {
     }
     if (n >= 0) {
       this.stats.writes++;
+      this.#refusal = null;
       return true;
     }
     return this.#writeFailed();
@@ -377,8 +396,10 @@ export class FdDevice implements Device {
   #writeFailed(): boolean {
     const errno = this.#libc.errno();
     if (errno === c.EAGAIN || errno === c.ENOBUFS || errno === c.ENOMEM || errno === c.EINTR) return false;
-    if (errno === c.EIO || errno === c.ENETDOWN) this.stats.interfaceDown++;
+    const isDown = errno === c.EIO || errno === c.ENETDOWN;
+    if (isDown) this.stats.interfaceDown++;
     else this.stats.writeErrors++;
+    this.#refusal = isDown ? 'interface-down' : `write-error ${c.codeOf(errno)}`;
     return true;
   }
 }

@@ -4,7 +4,7 @@
  */
 import { NetError } from '../errors.ts';
 import type { BlockingOptions, Lookup } from '../sockets/backend.ts';
-import type { BindOptions, ConnectOptions, ListenOptions, UdpConnectOptions } from '../sockets/host.ts';
+import type { BindOptions, ConnectOptions, ListenOptions, UdpConnectOptions } from '../sockets/host-sockets.ts';
 import type { SynHandler } from '../sockets/incoming-syn.ts';
 import { type RawOpenOptions, RawSocket } from '../sockets/raw-socket.ts';
 import { TcpListener } from '../sockets/tcp-listener.ts';

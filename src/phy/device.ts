@@ -20,6 +20,14 @@ export interface FrameNotes {
   handed(frame: number): void;
 }
 
+/** Told what a device does with frames, for whoever records them outside of it. Frames stay the device's. */
+export interface DeviceWatch {
+  /** The device is done with a frame that `transmit` took, once each. @param dropped - why it goes no further; null: it does */
+  done(frame: number, dropped: string | null): void;
+  /** A frame was lost before `receive` gave it. */
+  lost(frame: number, why: string, now: number): void;
+}
+
 export interface Device {
   /** Whether frames begin with an Ethernet header or with the IP header. */
   readonly medium: Medium;
@@ -34,6 +42,12 @@ export interface Device {
   readonly memory: Memory | null;
   /** Where to tell of frames that go no further; most devices have none. A wrapper has that of the device inside. */
   readonly notes?: FrameNotes | null;
+
+  /**
+   * Set by whoever records (`PcapWriter.explain`); devices that never lose a frame by themselves do not have it, nor
+   * have wrappers that only look on.
+   */
+  watch?: DeviceWatch | null;
 
   /**
    * Called once, when a stack takes the device: all its frames live in `memory` from now on.

@@ -11,7 +11,7 @@
  */
 import { frameLength } from '../memory/frame.ts';
 import type { Memory } from '../memory/memory.ts';
-import type { Device, FrameNotes, Medium } from './device.ts';
+import type { Device, DeviceWatch, FrameNotes, Medium } from './device.ts';
 import {
   type FaultSettings,
   type FaultStats,
@@ -48,6 +48,7 @@ export class FaultInjector implements Device {
   readonly offload = false;
   readonly memory: Memory | null;
   readonly notes: FrameNotes | null;
+  watch: DeviceWatch | null = null;
   /** What was done to frames of both directions. */
   readonly stats: FaultStats = noFaultStats();
   readonly #inner: Device;
@@ -68,10 +69,14 @@ export class FaultInjector implements Device {
     const held = options.heldFramesMax ?? HELD_FRAMES_DEFAULT;
     // Each direction has numbers of its own, so that more traffic in one does not change what happens in the other.
     const { medium, stats, notes } = this;
-    this.#rx = new Line(medium, stats, random.fork(), held, (_, frame, why) => notes?.lost(frame, why));
-    this.#tx = new Line(medium, stats, random.fork(), held, (memory, frame, why, now) =>
-      notes?.refused(frame, frameLength(memory, frame), why, now),
-    );
+    this.#rx = new Line(medium, stats, random.fork(), held, (_, frame, why, now) => {
+      notes?.lost(frame, why);
+      this.watch?.lost(frame, why, now);
+    });
+    this.#tx = new Line(medium, stats, random.fork(), held, (memory, frame, why, now) => {
+      notes?.refused(frame, frameLength(memory, frame), why, now);
+      this.watch?.done(frame, why);
+    });
     this.configure(options);
   }
 
@@ -129,11 +134,13 @@ export class FaultInjector implements Device {
     const memory = this.#memory;
     if (memory === null) return;
     if (this.#closed) {
+      this.watch?.done(frame, 'device-closed');
       memory.free(frame);
       return;
     }
     this.#now = now;
     this.#tx.faults.put(memory, frame, now);
+    this.watch?.done(frame, null); // unless it was told that the frame is lost
     this.#flush(now);
   }
 

@@ -128,7 +128,7 @@ function copyFrame(memory: Memory, frame: number, medium: Medium, captured: numb
 
 /** A frame that waits to be written: a copy of what the wire shows of it. */
 interface KeptFrame {
-  /** The frame itself while it is under way to the stack; 0: nothing more is heard of it. */
+  /** The frame itself while it is under way, to the stack or out of the device inside; 0: nothing more is heard of it. */
   frame: number;
   readonly bytes: Uint8Array;
   readonly original: number;
@@ -142,8 +142,16 @@ export interface DropReporter<Reason extends string = string> {
   onDrop: ((reason: Reason, isInput: boolean) => void) | null;
 }
 
-/** Which frames are recorded, from the stack's view. */
-export type CaptureMode = 'both' | 'rx' | 'tx';
+/**
+ * Which frames are recorded, from the stack's view. `tx+dropped`: those that are sent, and of those received the ones that
+ * go no further, as soon as that is known and so in the order of time: where all interfaces of a network are recorded in one
+ * file, each frame stands there once, and once more where it was dropped. That needs {@link PcapWriter.explain}; frames for
+ * other hosts, which all see that are on a link, are not told of.
+ */
+export type CaptureMode = 'both' | 'rx' | 'tx' | 'tx+dropped';
+const MODES: readonly CaptureMode[] = ['both', 'rx', 'tx', 'tx+dropped'];
+/** Why a host drops what is for others. */
+const FOR_OTHERS: readonly string[] = ['link-not-ours', 'ip-no-member'];
 
 export interface PcapWriterOptions extends CaptureOptions {
   /** Default `both`. */
@@ -167,11 +175,13 @@ export class PcapWriter implements Device {
   readonly #inner: Device;
   readonly #id: number;
   readonly #rx: boolean;
+  readonly #rxDropped: boolean;
   readonly #tx: boolean;
   #memory: Memory | null = null;
   #watch: (() => void) | null = null; // asks to be told of drops
   readonly #kept: KeptFrame[] = [];
   #current: KeptFrame | null = null; // what the stack looks at
+  #hearsDone = false; // whether the device inside tells what became of frames it took
   #isHanded = false; // whether somebody outside tells what the stack looks at, since he holds frames back
 
   /**
@@ -180,15 +190,16 @@ export class PcapWriter implements Device {
    */
   constructor(inner: Device, to: CaptureSink | Capture, options: PcapWriterOptions = {}) {
     const { mode = 'both', name = inner.medium === 'ethernet' ? 'eth0' : 'tun0' } = options;
-    if (mode !== 'both' && mode !== 'rx' && mode !== 'tx') {
-      throw new RangeError(`pcap: expected mode both, rx or tx, got ${String(mode)}`);
+    if (!MODES.includes(mode)) {
+      throw new RangeError(`pcap: expected mode both, rx, tx or tx+dropped, got ${String(mode)}`);
     }
     this.medium = inner.medium;
     this.mtu = inner.mtu;
     this.offload = inner.offload;
     this.memory = inner.memory;
     this.#inner = inner;
-    this.#rx = mode !== 'tx';
+    this.#rx = mode === 'both' || mode === 'rx';
+    this.#rxDropped = mode === 'tx+dropped';
     this.#tx = mode !== 'rx';
     this.capture = to instanceof Capture ? to : new Capture(to, options);
     this.#id = this.capture.addInterface(inner.medium, name);
@@ -203,7 +214,8 @@ export class PcapWriter implements Device {
   /**
    * From now on writes into the capture what the stack drops and why, as packet comments (`dropped: udp-no-socket`) that
    * Wireshark shows: of frames received, and of frames that it could not send, which stand there as outgoing ones although
-   * no wire has seen them; one that there was no memory for is a record without bytes. Faults in front of this device say
+   * no wire has seen them; one that there was no memory for is a record without bytes. What the device inside took and then
+   * lost says so as well, where it tells ({@link Device.watch}). Faults in front of this device say
    * `fault-lost` and the like. Frames are written a little later then: when it is known what became of those before. Nothing
    * happens in a classic file, which has no comments.
    * @param stats - the `stats` of the stack that has this device; its `onDrop` is used
@@ -212,11 +224,27 @@ export class PcapWriter implements Device {
   explain<Reason extends string>(stats: DropReporter<Reason>): void {
     if (this.capture.format === 'pcap') return;
     const note = (reason: Reason, isInput: boolean): void => {
-      if (isInput) this.#current?.comments.push(`dropped: ${reason}`);
+      if (isInput && (!this.#rxDropped || !FOR_OTHERS.includes(reason))) this.#comment(reason);
     };
     this.#watch = () => {
       stats.onDrop = note;
     };
+    if (this.#inner.watch === undefined) return;
+    this.#hearsDone = true;
+    this.#inner.watch = {
+      done: (frame, dropped) => this.#settle(frame, dropped),
+      lost: (frame, why, now) => this.#recordLost(frame, why, now),
+    };
+  }
+
+  /** Of the frame that the stack looks at. */
+  #comment(reason: string): void {
+    const current = this.#current;
+    if (current === null) return;
+    current.comments.push(`dropped: ${reason}`);
+    if (!this.#rxDropped) return;
+    this.#current = null;
+    this.capture.writeKept(current, this.#id);
   }
 
   #takeNotes(): FrameNotes {
@@ -240,7 +268,16 @@ export class PcapWriter implements Device {
   }
 
   #find(frame: number): KeptFrame | null {
-    return frame === 0 ? null : (this.#kept.find((kept) => kept.frame === frame) ?? null);
+    return frame === 0 ? null : (this.#kept.find((kept) => kept.frame === frame && kept.inbound) ?? null);
+  }
+
+  /** The device inside is done with a frame that was sent. Its number may be that of one received and given back since. */
+  #settle(frame: number, dropped: string | null): void {
+    const kept = this.#kept.findLast((kept) => kept.frame === frame && !kept.inbound);
+    if (kept === undefined) return;
+    if (dropped !== null) kept.comments.push(`dropped: ${dropped}`);
+    kept.frame = 0;
+    this.#release();
   }
 
   receive(now: number): number {
@@ -249,7 +286,9 @@ export class PcapWriter implements Device {
       this.#release();
     }
     const frame = this.#inner.receive(now);
-    if (frame !== 0 && this.#rx) this.#record(frame, true, now);
+    if (frame === 0) return 0;
+    if (this.#rx) this.#record(frame, true, now);
+    else if (this.#rxDropped) this.#look(this.#copied(frame, true, now));
     return frame;
   }
 
@@ -264,16 +303,30 @@ export class PcapWriter implements Device {
 
   #record(frame: number, inbound: boolean, now: number): void {
     const memory = this.#memory!;
-    if (this.#watch === null || (!inbound && this.#kept.length === 0)) {
+    if (this.#watch === null || (!inbound && !this.#hearsDone && this.#kept.length === 0)) {
       this.capture.write(memory, frame, this.medium, this.#id, inbound, now);
       return;
     }
-    const original = frameLength(memory, frame);
-    const kept = { frame: inbound ? frame : 0, bytes: this.#copy(frame), original, inbound, now, comments: [] };
+    const kept = this.#copied(frame, inbound, now);
+    if (!inbound && !this.#hearsDone) kept.frame = 0;
     this.#keep(kept);
-    if (!inbound || this.#isHanded) return;
+    if (inbound && !this.#isHanded) this.#look(kept);
+  }
+
+  /** The stack looks at this frame from now on: what it drops is this. */
+  #look(kept: KeptFrame): void {
+    if (this.#watch === null) return;
     this.#current = kept;
     this.#watch();
+  }
+
+  #recordLost(frame: number, why: string, now: number): void {
+    if (!this.#rx && !this.#rxDropped) return;
+    const kept = this.#copied(frame, true, now);
+    kept.frame = 0;
+    kept.comments.push(`dropped: ${why}`);
+    this.#keep(kept);
+    this.#release();
   }
 
   #recordRefused(frame: number, original: number, why: string, now: number): void {
@@ -281,6 +334,11 @@ export class PcapWriter implements Device {
     const bytes = frame === 0 ? NO_BYTES : this.#copy(frame);
     this.#keep({ frame: 0, bytes, original, inbound: false, now, comments: [`dropped: ${why}`] });
     this.#release();
+  }
+
+  #copied(frame: number, inbound: boolean, now: number): KeptFrame {
+    const original = frameLength(this.#memory!, frame);
+    return { frame, bytes: this.#copy(frame), original, inbound, now, comments: [] };
   }
 
   #copy(frame: number): Uint8Array {
@@ -312,7 +370,7 @@ export class PcapWriter implements Device {
   }
 
   close(): void {
+    this.#inner.close(); // which may tell of frames that it still had
     this.#release(true);
-    this.#inner.close();
   }
 }

@@ -14,6 +14,7 @@ import { PORT_FIRST, PORT_LAST } from './ports.ts';
 import { BOTH, type PosixSocket, RECEIVING, SENDING } from './socket.ts';
 import type { Shared } from './stream.ts';
 import { isMtu } from './tcp-options.ts';
+import { tellTime } from './timestamps.ts';
 import type { Call } from './waits.ts';
 
 /** What the length field of UDP can say, with its header. */
@@ -154,6 +155,7 @@ export class DatagramSocket implements PosixSocket {
     reading.count = (flags & L.MSG_TRUNC) !== 0 ? source.length : copied;
     if (copied < source.length) reading.outFlags |= L.MSG_TRUNC;
     reading.address = sockAddr(this.domain, source.address, source.port);
+    tellTime(reading, this.options, source.atMs, this.#shared.epochMs);
     this.#tellOrigin(reading);
     return true;
   }

@@ -92,3 +92,83 @@ test('posix: MSG_ERRQUEUE of a ping socket: time exceeded, and who says so', () 
   rig.stack.close();
   assert.equal(rig.stack.memory.usedBytes, 0);
 });
+
+test('posix: MSG_ERRQUEUE of a raw socket: who says so, without a peer too, and what passes; told once', () => {
+  const rig = new Rig();
+  const posix = new Posix(rig.stack);
+  const fd = posix.socket(L.AF_INET, L.SOCK_RAW | L.SOCK_NONBLOCK, 253);
+  const buffer = new Uint8Array(100);
+  const read = () => posix.recvmsg(fd, [buffer], L.MSG_ERRQUEUE);
+  posix.sendto(fd, bytesOf('hello world'), 0, at('10.0.2.9', 0));
+  rig.stack.poll(rig.now);
+  const [sent] = rig.taken(1);
+  const report = (type: number, code: number): void => {
+    rig.put(1, icmpPacket({ from: '10.0.2.8', to: '10.0.2.1', type, code, quote: sent! }));
+    posix.turn(rig.now);
+  };
+  report(11, 0);
+  report(3, 1);
+  assert.equal(codeOf(read), 'EAGAIN', 'without IP_RECVERR nothing is kept');
+  assert.equal(posix.getsockopt(fd, L.SOL_SOCKET, L.SO_ERROR), 0, 'nor told: it has no peer');
+  posix.setsockopt(fd, L.SOL_IP, L.IP_RECVERR, 1);
+  report(11, 0);
+  report(3, 2);
+  const polled = [{ fd, events: 0, revents: 0 }];
+  assert.equal(posix.poll(polled), 1);
+  assert.equal(polled[0]!.revents, L.POLLERR);
+  const error = {
+    code: 'EHOSTUNREACH',
+    origin: L.SO_EE_ORIGIN_ICMP,
+    type: 11,
+    icmpCode: 0,
+    info: 0,
+    offender: at('10.0.2.8', 0),
+  };
+  assert.deepEqual(read(), {
+    count: 11,
+    address: at('10.0.2.9', 0),
+    flags: L.MSG_ERRQUEUE,
+    control: [{ level: L.SOL_IP, type: L.IP_RECVERR, value: 0, error }],
+  });
+  assert.equal(textOf(buffer, 11), 'hello world');
+  assert.equal(read().control[0]!.error!.code, 'ENOPROTOOPT');
+  assert.equal(codeOf(read), 'EAGAIN');
+  assert.equal(
+    codeOf(() => posix.recvfrom(fd, buffer, 0)),
+    'EAGAIN',
+    'what was read there is told by no other call',
+  );
+  // Who makes headers is shown them.
+  posix.setsockopt(fd, L.SOL_IP, L.IP_HDRINCL, 1);
+  report(3, 2);
+  assert.equal(read().count, 31);
+  assert.deepEqual(buffer.subarray(0, 31), sent);
+  posix.closeAll();
+  rig.stack.close();
+  assert.equal(rig.stack.memory.usedBytes, 0);
+});
+
+test('posix: a raw socket with a peer, without IP_RECVERR: what passes is not told', () => {
+  const rig = new Rig();
+  const posix = new Posix(rig.stack);
+  const fd = posix.socket(L.AF_INET, L.SOCK_RAW | L.SOCK_NONBLOCK, 253);
+  posix.connect(fd, at('10.0.2.9', 0));
+  posix.send(fd, bytesOf('hello world'), 0);
+  rig.stack.poll(rig.now);
+  const [sent] = rig.taken(1);
+  for (const [type, code] of [
+    [11, 0],
+    [3, 3],
+  ] as const) {
+    rig.put(1, icmpPacket({ from: '10.0.2.8', to: '10.0.2.1', type, code, quote: sent! }));
+    posix.turn(rig.now);
+    const polled = [{ fd, events: 0, revents: 0 }];
+    assert.equal(posix.poll(polled), type === 3 ? 1 : 0);
+  }
+  assert.equal(
+    codeOf(() => posix.recvfrom(fd, new Uint8Array(9), 0)),
+    'ECONNREFUSED',
+  );
+  posix.closeAll();
+  rig.stack.close();
+});

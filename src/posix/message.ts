@@ -2,6 +2,7 @@
 import type { IpAddress } from '../wire/address.ts';
 import type { SockAddr } from './address.ts';
 import type { ExtendedError } from './error-queue.ts';
+import type { ArrivalTime } from './timestamps.ts';
 
 /** Where a datagram came in, or is to leave from: `in_pktinfo` and `in6_pktinfo`. */
 export interface PacketInfo {
@@ -20,6 +21,8 @@ export interface ControlMessage {
   readonly info?: PacketInfo;
   /** Of IP_RECVERR and IPV6_RECVERR, whose value is 0. */
   readonly error?: ExtendedError;
+  /** Of SO_TIMESTAMP and its like, whose value is 0. */
+  readonly time?: ArrivalTime;
 }
 
 /** A receiving call under way; what it has taken stays in it while it waits. */

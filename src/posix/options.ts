@@ -6,6 +6,7 @@ import { type ErrorCode, NetError } from '../errors.ts';
 import type { TcpInfo } from '../tcp/info.ts';
 import { LINUX as L } from './constants.ts';
 import { interfaceOf, MEMBERSHIPS, type Membership } from './multicast-options.ts';
+import { TIMESTAMP_OPTIONS } from './timestamps.ts';
 
 /** `struct linger`: seconds. */
 export interface Linger {
@@ -287,6 +288,10 @@ export class OptionStore {
 
   /** Takes `value` as it is. */
   set(option: Option, value: number | string | Linger | Timeval): void {
+    // __sock_set_timestamps() of Linux: there is one kind of time at most, and any of them ends it.
+    if (option.level === L.SOL_SOCKET && TIMESTAMP_OPTIONS.includes(option.name)) {
+      for (const name of TIMESTAMP_OPTIONS) this.#values.delete(TABLE.get(keyOf(L.SOL_SOCKET, name))!);
+    }
     this.#values.set(option, value);
   }
 

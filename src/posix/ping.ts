@@ -17,10 +17,17 @@ import { gather, type Reading, scatter, type Writing } from './message.ts';
 import { DATAGRAM_BUFFER, type Option, OptionStore, type OptionValue } from './options.ts';
 import { BOTH, type PosixSocket, RECEIVING, SENDING } from './socket.ts';
 import type { Shared } from './stream.ts';
+import { tellTime } from './timestamps.ts';
 import type { Call } from './waits.ts';
 
 const HEADER = v4.HEADER_LENGTH;
 const LENGTH_MAX = 65_535;
+
+interface Reply {
+  readonly message: Uint8Array;
+  readonly from: IpAddress;
+  readonly atMs: number;
+}
 
 export class PingSocket implements PosixSocket {
   readonly domain: number;
@@ -33,15 +40,17 @@ export class PingSocket implements PosixSocket {
   readonly sendsAtOnce = true;
   readonly calls = new Set<Call>();
   readonly options: OptionStore;
+  readonly #epochMs: number;
   readonly #core: IcmpSocket;
   readonly #source = new Source();
   readonly #bytes = new Uint8Array(LENGTH_MAX);
   /** The oldest reply, taken from the core to be looked at. */
-  #first: { readonly message: Uint8Array; readonly from: IpAddress } | null = null;
+  #first: Reply | null = null;
   #remote: IpAddress | null = null;
   #shut = 0;
 
   constructor(shared: Shared, domain: number) {
+    this.#epochMs = shared.epochMs;
     this.domain = domain;
     this.protocol = domain === L.AF_INET ? L.IPPROTO_ICMP : L.IPPROTO_ICMPV6;
     this.options = new OptionStore(domain, 'datagram');
@@ -114,17 +123,18 @@ export class PingSocket implements PosixSocket {
     if (copied < first.message.length) reading.outFlags |= L.MSG_TRUNC;
     reading.count = (reading.flags & L.MSG_TRUNC) !== 0 ? first.message.length : copied;
     reading.address = sockAddr(this.domain, first.from, 0);
+    tellTime(reading, this.options, first.atMs, this.#epochMs);
     return true;
   }
 
   /** The oldest reply from the peer, or null. */
-  #look(): { readonly message: Uint8Array; readonly from: IpAddress } | null {
+  #look(): Reply | null {
     while (this.#first === null) {
       const length = this.#core.recv(this.#bytes, this.#source);
       if (length < 0) return null;
       const from = this.#source.address;
       if (this.#remote !== null && !this.#remote.equals(from)) continue;
-      this.#first = { message: this.#messageOf(length), from };
+      this.#first = { message: this.#messageOf(length), from, atMs: this.#source.atMs };
     }
     return this.#first;
   }

@@ -34,6 +34,8 @@ import { Waits } from './waits.ts';
 export interface PosixOptions {
   /** What TCP sockets start with other than the stack's. */
   readonly settings?: Partial<TcpSettings> | undefined;
+  /** Unix time in ms when the stack's `now` is 0, for SO_TIMESTAMP; default 0, so that simulations are repeatable. */
+  readonly epochMs?: number | undefined;
   /** The lowest descriptor given. Default 3. */
   readonly firstDescriptor?: number | undefined;
 }
@@ -67,7 +69,7 @@ export class Posix {
   constructor(stack: Stack, options: PosixOptions = {}) {
     this.stack = stack;
     this.descriptors = new Descriptors(options.firstDescriptor ?? 3);
-    this.#shared = { stack, ports: new Ports(stack), settings: options.settings };
+    this.#shared = { stack, ports: new Ports(stack), settings: options.settings, epochMs: options.epochMs ?? 0 };
     this.blocking = new Blocking(this);
   }
 

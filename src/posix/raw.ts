@@ -8,10 +8,12 @@ import type { IpAddress } from '../wire/address.ts';
 import * as ipv6 from '../wire/ipv6.ts';
 import { contextOf, readAddress, type SockAddr, sockAddr } from './address.ts';
 import { LINUX as L } from './constants.ts';
+import { readError, wantsErrors } from './error-queue.ts';
 import { gather, type Reading, scatter, type Writing } from './message.ts';
 import { DATAGRAM_BUFFER, type Option, OptionStore, type OptionValue } from './options.ts';
 import { BOTH, type PosixSocket, RECEIVING, SENDING } from './socket.ts';
 import type { Shared } from './stream.ts';
+import { tellTime } from './timestamps.ts';
 import type { Call } from './waits.ts';
 
 const PACKET_MAX = 65_575;
@@ -29,6 +31,7 @@ export class RawSocket implements PosixSocket {
   readonly sendsAtOnce = true;
   readonly calls = new Set<Call>();
   readonly options: OptionStore;
+  readonly #shared: Shared;
   readonly #core: CoreRawSocket;
   readonly #source = new Source();
   readonly #bytes = new Uint8Array(PACKET_MAX);
@@ -37,6 +40,7 @@ export class RawSocket implements PosixSocket {
 
   /** @throws NetError EMFILE */
   constructor(shared: Shared, domain: number, protocol: number) {
+    this.#shared = shared;
     this.domain = domain;
     this.protocol = protocol;
     this.options = new OptionStore(domain, 'raw');
@@ -47,7 +51,13 @@ export class RawSocket implements PosixSocket {
   }
 
   takeError(): ErrorCode | null {
-    return this.#core.takeErrorDetail()?.code ?? null;
+    const code = this.#core.takeError();
+    if (!this.#core.receiveErrors) this.#forgetDetails();
+    return code;
+  }
+
+  #forgetDetails(): void {
+    while (this.#core.takeErrorDetail() !== null);
   }
 
   bind(to: SockAddr): void {
@@ -100,7 +110,7 @@ export class RawSocket implements PosixSocket {
   }
 
   receive(reading: Reading): boolean {
-    if ((reading.flags & L.MSG_ERRQUEUE) !== 0) throw new NetError('EAGAIN', 'recv');
+    if ((reading.flags & L.MSG_ERRQUEUE) !== 0) return this.#readError(reading);
     const error = this.takeError();
     if (error !== null) throw new NetError(error, 'recv');
     if (!this.#core.canRecv()) return reading.isBlocking && (this.#shut & RECEIVING) !== 0;
@@ -112,6 +122,14 @@ export class RawSocket implements PosixSocket {
     if (copied < data.length) reading.outFlags |= L.MSG_TRUNC;
     reading.count = (reading.flags & L.MSG_TRUNC) !== 0 ? data.length : copied;
     reading.address = sockAddr(this.domain, source.address, 0);
+    tellTime(reading, this.options, source.atMs, this.#shared.epochMs);
+    return true;
+  }
+
+  /** The last one read is told by no other call any more. */
+  #readError(reading: Reading): true {
+    readError(reading, this.domain, this.#core.receiveErrors ? this.#core.takeErrorDetail() : null);
+    if (!this.#core.hasErrorDetail) this.#core.takeError();
     return true;
   }
 
@@ -136,6 +154,8 @@ export class RawSocket implements PosixSocket {
 
   events(): number {
     let mask = L.POLLOUT | L.POLLWRNORM | L.POLLWRBAND;
+    const { error, receiveErrors, hasErrorDetail } = this.#core;
+    if (error !== null || (receiveErrors && hasErrorDetail)) mask |= L.POLLERR;
     if ((this.#shut & RECEIVING) !== 0) mask |= L.POLLIN | L.POLLRDNORM | L.POLLRDHUP;
     if (this.#shut === BOTH) mask |= L.POLLHUP;
     if (this.#core.canRecv()) mask |= L.POLLIN | L.POLLRDNORM;
@@ -159,6 +179,8 @@ export class RawSocket implements PosixSocket {
       const bytes = 1 << (32 - Math.clz32((value as number) - 1));
       core.setReceiveBytes(Math.min(RECEIVE_MAX, Math.max(RECEIVE_MIN, bytes)));
     }
+    core.receiveErrors = wantsErrors(this.options);
+    if (!core.receiveErrors) this.#forgetDetails();
   }
 
   accepts(): void {}

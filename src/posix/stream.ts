@@ -45,6 +45,8 @@ export interface Shared {
   readonly ports: Ports;
   /** What TCP sockets start with other than the stack's. */
   readonly settings: Partial<TcpSettings> | undefined;
+  /** Unix time in ms when the clock of the stack is 0. */
+  readonly epochMs: number;
 }
 
 /** `struct socket`'s state: it changes by calls only. */

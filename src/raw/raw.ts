@@ -22,7 +22,7 @@ import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
 import { octetsOf } from '../wire/octets.ts';
 
-/** Bytes that wait for a reader by default; a packet counts 48 more than it is long. */
+/** Bytes that wait for a reader by default; a packet counts 56 more than it is long. */
 const RECEIVE_BYTES_DEFAULT = 1 << 17;
 const RECEIVE_BYTES_MIN = 1 << 11;
 const RECEIVE_BYTES_MAX = 1 << 24;
@@ -63,6 +63,12 @@ export class RawSocket implements Changed {
   multicastInterface: Interface | null = null;
   readonly #raw: Raw;
   readonly #queue: DatagramQueue;
+  /**
+   * Whether every error about what was sent from here is kept with its origin, for {@link takeErrorDetail}: also without a
+   * peer, as IP_RECVERR has it on Linux.
+   */
+  receiveErrors = false;
+  #error: ErrorCode | null = null;
   readonly #errors = new ErrorQueue();
   #local: IpAddress;
   #remote: IpAddress | null = null;
@@ -85,7 +91,7 @@ export class RawSocket implements Changed {
     this.protocol = protocol;
     this.headerIncluded = headerIncluded;
     this.#local = family === 4 ? UNSPECIFIED_V4 : UNSPECIFIED_V6;
-    this.#queue = new DatagramQueue(raw.context.memory, receiveBytes);
+    this.#queue = new DatagramQueue(raw.context, receiveBytes);
     // A raw socket sees a whole protocol: also what others on this host have joined, as on Linux.
     this.#memberships.all = true;
     raw.add(this);
@@ -205,9 +211,26 @@ export class RawSocket implements Changed {
     this.#queue.setCapacity(bytes);
   }
 
-  /** The oldest error reported about a packet to the peer of a connected socket, or null. */
+  /** The oldest error reported about a packet to the peer of a connected socket, or null; see {@link receiveErrors}. */
   takeErrorDetail(): ErrorDetail | null {
     return this.#errors.shift();
+  }
+
+  /** Whether {@link takeErrorDetail} has one. */
+  get hasErrorDetail(): boolean {
+    return !this.#errors.isEmpty;
+  }
+
+  /** The last error that did not pass, or any where {@link receiveErrors} is set; null: none since it was last taken. */
+  get error(): ErrorCode | null {
+    return this.#error;
+  }
+
+  /** The same, which counts as told from now on. */
+  takeError(): ErrorCode | null {
+    const code = this.#error;
+    this.#error = null;
+    return code;
   }
 
   close(): void {
@@ -242,9 +265,15 @@ export class RawSocket implements Changed {
     else context.stats.drop('raw-queue-full');
   }
 
-  /** Called by the stack: an error about a packet to the peer, whose payload is quoted in `[p, end)`. */
-  fail(code: ErrorCode, to: IpAddress, p: number, end: number): void {
+  /**
+   * Called by the stack: an error about a packet from here, whose payload is quoted in `[p, end)`, with its IP header from
+   * `head` on.
+   */
+  fail(code: ErrorCode, to: IpAddress, head: number, transport: number, end: number, isTransient: boolean): void {
     const { context, ip } = this.#raw;
+    // raw_err() of Linux: what passes is told to those who asked.
+    if (this.receiveErrors || !isTransient) this.#error = code;
+    const p = this.headerIncluded ? head : transport; // who makes headers is shown them
     if (this.#errors.push(ip.cause, code, to, 0, context.memory, p, end)) context.changed(this);
     else context.stats.drop('icmp-error-queue-full');
   }
@@ -288,10 +317,22 @@ export class Raw implements RawTransport {
     return any;
   }
 
-  error(protocol: number, local: IpAddress, remote: IpAddress, p: number, code: ErrorCode, end: number): void {
+  error(
+    protocol: number,
+    local: IpAddress,
+    remote: IpAddress,
+    head: number,
+    p: number,
+    code: ErrorCode,
+    end: number,
+    isTransient: boolean,
+  ): void {
     for (const socket of this.#sockets) {
-      if (socket.protocol !== protocol || !socket.remote?.equals(remote)) continue;
-      if (socket.local.isUnspecified || socket.local.equals(local)) socket.fail(code, remote, p, end);
+      if (socket.protocol !== protocol || socket.family !== remote.family) continue;
+      // raw(7): without IP_RECVERR only of a peer.
+      const isOfPeer = socket.remote === null ? socket.receiveErrors : socket.remote.equals(remote);
+      if (!isOfPeer || !(socket.local.isUnspecified || socket.local.equals(local))) continue;
+      socket.fail(code, remote, head, p, end, isTransient);
     }
   }
 

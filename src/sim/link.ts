@@ -6,7 +6,7 @@
  */
 import { copyFrame, frameFrom } from '../memory/frame.ts';
 import { Memory } from '../memory/memory.ts';
-import type { Device, Medium } from '../phy/device.ts';
+import type { Device, DeviceWatch, Medium } from '../phy/device.ts';
 import { type FaultStats, Faults, HELD_FRAMES_DEFAULT, HeldFrames, noFaultStats } from '../phy/faults.ts';
 import { checkMtu } from '../phy/pipe.ts';
 import { Random } from '../phy/random.ts';
@@ -46,9 +46,10 @@ class Direction {
     random: Random,
     framesMax: number,
     onOversized: (m: Memory, f: number, t: number) => void,
+    onLoss: (m: Memory, f: number, why: string) => void,
   ) {
     this.held = new HeldFrames(framesMax);
-    this.faults = new Faults({ medium, stats: this.stats, random, sink: this.held, onOversized });
+    this.faults = new Faults({ medium, stats: this.stats, random, sink: this.held, onOversized, onLoss });
   }
 }
 
@@ -75,8 +76,12 @@ export class Link {
     const mtu = checkMtu(options.mtu ?? 1500);
     const random = new Random(options.seed ?? 1);
     const direction = (from: () => LinkEnd): Direction =>
-      new Direction(medium, random.fork(), heldFramesMax, (memory, frame, now) =>
-        onOversized?.(from(), memory, frame, now),
+      new Direction(
+        medium,
+        random.fork(),
+        heldFramesMax,
+        (memory, frame, now) => onOversized?.(from(), memory, frame, now),
+        (_memory, _frame, why) => from().lost(why),
       );
     this.#memory = options.memory ?? null;
     this.#forward = direction(() => this.left);
@@ -133,6 +138,7 @@ export class LinkEnd implements Device {
   readonly medium: Medium;
   readonly mtu: number;
   readonly offload = false;
+  watch: DeviceWatch | null = null;
   readonly #out: Direction;
   readonly #in: HeldFrames;
   readonly #link: LinkCore;
@@ -140,6 +146,7 @@ export class LinkEnd implements Device {
   #stackMemory: Memory | null = null;
   #wake: (() => void) | null = null;
   #closed = false;
+  #sending = 0; // the frame that the stack hands over now, in its own memory
 
   /** Made by {@link Link}. */
   constructor(medium: Medium, mtu: number, out: Direction, inbound: HeldFrames, link: LinkCore) {
@@ -190,10 +197,23 @@ export class LinkEnd implements Device {
       from.free(frame);
       return;
     }
+    this.#sending = frame;
     const own = this.#carry(from, frame, this.memory);
-    if (own === 0) return;
-    this.#link.advance(now);
-    this.#enter(own, now);
+    if (own === 0) {
+      this.lost('no-memory');
+    } else {
+      this.#link.advance(now);
+      this.#enter(own, now);
+    }
+    if (this.#sending !== 0) this.watch?.done(frame, null);
+    this.#sending = 0;
+  }
+
+  /** For the link: a frame on the way from here is lost. One that was injected, or made on the way, is nobody's. */
+  lost(why: string): void {
+    if (this.#sending === 0) return;
+    this.watch?.done(this.#sending, why);
+    this.#sending = 0;
   }
 
   /**
@@ -210,6 +230,7 @@ export class LinkEnd implements Device {
     const { faults, held } = this.#out;
     const peer = this.#peer!;
     if (peer.#closed) {
+      this.lost('no-peer');
       this.memory.free(frame);
       return;
     }

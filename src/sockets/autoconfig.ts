@@ -95,11 +95,20 @@ export class Autoconfig {
   readonly #options: AutoconfigOptions;
   readonly #linkLocal: LinkLocal | null;
   #dhcpv6: Dhcpv6Client | null = null;
+  readonly #fixed: readonly Cidr[];
   readonly #waiters: Waiters<void>;
 
-  constructor(loop: StackLoop, iface: Interface, words: readonly AddressWord[], options: AutoconfigOptions) {
+  /** @param fixed - the addresses written out, which the caller adds */
+  constructor(
+    loop: StackLoop,
+    iface: Interface,
+    words: readonly AddressWord[],
+    fixed: readonly Cidr[],
+    options: AutoconfigOptions,
+  ) {
     this.iface = iface;
     this.#loop = loop;
+    this.#fixed = fixed;
     this.#options = options;
     this.#waiters = new Waiters(loop);
     this.#linkLocal = words.includes('link-local') ? this.#makeLinkLocal() : null;
@@ -137,6 +146,7 @@ export class Autoconfig {
   /** Tells that the host `mac` uses an address. */
   conflict(address: IpAddress, mac: MacAddress, isLost: boolean): void {
     this.#options.onConflict?.({ interface: this.iface.name, address: `${address}`, mac: `${mac}`, isLost });
+    this.check(); // it may have been the last that was being probed
   }
 
   /** A router advertisement has the O flag: name servers and the like are asked for by DHCPv6. Further calls do nothing. */
@@ -197,10 +207,20 @@ export class Autoconfig {
     while (!this.#waiters.isEmpty) this.#waiters.resolve();
   }
 
-  /** Whether the interface has an address to be reached by: one of IPv4, or more than a link-local one of IPv6. */
+  /**
+   * Whether the interface has an address to be reached by, one of IPv4 or more than a link-local one of IPv6, and no more
+   * of those written out are being probed.
+   */
   get isConfigured(): boolean {
-    return this.iface.addresses.some(({ address }) => address.isV4 || !address.isLinkLocal);
+    const { addresses } = this.iface;
+    return addresses.some(({ address }) => address.isV4 || !address.isLinkLocal) && !this.#fixed.some(this.#isProbed);
   }
+
+  readonly #isProbed = ({ address }: Cidr): boolean => {
+    if (address.isV4) return this.iface.claims.isProbing(address);
+    const { ip } = this.#loop.stack;
+    return ip.addresses.find(address.withZone(this.iface.index), this.iface)?.state === 'tentative';
+  };
 
   /** @throws NetError ETIMEDOUT, ECANCELED */
   async configured({ signal, timeout }: ConfiguredOptions): Promise<void> {

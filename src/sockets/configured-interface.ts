@@ -41,7 +41,7 @@ export function addConfigured(
     hooks.configured(found);
     options.onConfigured?.(found);
   };
-  const autoconfig = new Autoconfig(loop, iface, words, { ...options, onConfigured });
+  const autoconfig = new Autoconfig(loop, iface, words, fixed, { ...options, onConfigured });
   hooks.made(autoconfig);
   const onAdded = (): void => autoconfig.check();
   for (const cidr of fixed) {

@@ -94,6 +94,36 @@ describe('hosts by SLAAC', () => {
   });
 });
 
+describe('addresses written out: configured() waits for the probe of each', () => {
+  const rows = [
+    { name: 'IPv4 is not probed, IPv6 is', addresses: ['10.0.0.7/24', '2001:db8::7/64'], found: 2, leastMs: 1000 },
+    { name: 'neither is', addresses: ['10.0.0.7/24', '2001:db8::7/64'], probe: false, found: 2, leastMs: 0 },
+    { name: 'both are', addresses: ['10.0.0.7/24', '2001:db8::7/64'], probe: true, found: 2, leastMs: 4000 },
+    { name: 'IPv4 alone', addresses: ['10.0.0.7/24'], found: 1, leastMs: 0 },
+    { name: 'IPv6 is a duplicate', addresses: ['10.0.0.7/24', '2001:db8::1/64'], found: 1, leastMs: 0 },
+    { name: 'IPv4 is', addresses: ['10.0.0.1/24', '2001:db8::7/64'], probe: true, found: 1, leastMs: 1000 },
+  ];
+  for (const { name, addresses, probe, found, leastMs } of rows) {
+    test(name, async () => {
+      const { clock, host, router, run, close } = lan();
+      await run(router.configured());
+      router.stack.addAddress(router.iface!, Cidr.parse('10.0.0.1/24'));
+      const since = clock.now();
+      const a = host({ addresses, ...(probe === undefined ? {} : { probe }) });
+      const got = (await run(a.configured())).filter((cidr) => !cidr.startsWith('fe80:'));
+      const ms = clock.now() - since;
+      assert.ok(leastMs === 0 ? ms === 0 : ms >= leastMs && ms < 8000, `${ms} ms`);
+      assert.equal(got.length, found, got.join());
+      // What is there can be used.
+      for (const cidr of got) {
+        const socket = await a.udp.bind({ host: cidr.split('/')[0]! });
+        await socket.close();
+      }
+      await close();
+    });
+  }
+});
+
 describe('router advertisements: RFC 4861 §6.2', () => {
   test('three soon, then between a third of the interval and the whole', async () => {
     const { clock, router, advertiser, close } = lan({ intervalSeconds: 60 });

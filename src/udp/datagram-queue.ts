@@ -2,6 +2,7 @@
  * Datagrams that wait for their reader: records in a ring of the linear memory, bounded by bytes. Used by UDP and ICMP
  * sockets. @module
  */
+import type { Context } from '../iface/context.ts';
 import type { Packet } from '../iface/packet.ts';
 import type { Memory } from '../memory/memory.ts';
 import { Ring } from '../memory/ring.ts';
@@ -14,7 +15,8 @@ const WORD_A = 2; // four words of the source address
 const TTL = 6;
 const INTERFACE = 7;
 const LOCAL_A = 8; // four of the address it was sent to
-const RECORD_BYTES = 48;
+const ARRIVAL = 48; // f64, in bytes from the first word: ms of the stack's clock
+const RECORD_BYTES = 56;
 /** Where records are built: the memory's first block belongs to no one. */
 const SCRATCH = 64;
 
@@ -24,6 +26,8 @@ export class Source {
   length = 0;
   port = 0;
   ttl = 0;
+  /** When it came, in ms of the stack's clock. */
+  atMs = 0;
   a = 0;
   b = 0;
   c = 0;
@@ -62,14 +66,17 @@ export class SharedBytes {
 
 export class DatagramQueue {
   readonly #memory: Memory;
+  readonly #clock: Context;
   readonly #ring: Ring;
   count = 0;
   /** Null: it has its own bound only. Set while it is empty. */
   shared: SharedBytes | null = null;
 
-  /** @param capacityBytes - a power of two; each datagram counts 48 bytes more than its payload */
-  constructor(memory: Memory, capacityBytes: number) {
+  /** @param capacityBytes - a power of two; each datagram counts 56 bytes more than its payload */
+  constructor(context: Context, capacityBytes: number) {
+    const { memory } = context;
     this.#memory = memory;
+    this.#clock = context;
     this.#ring = new Ring(memory, capacityBytes);
   }
 
@@ -98,6 +105,7 @@ export class DatagramQueue {
     i32[w + LOCAL_A + 1] = packet.dstB;
     i32[w + LOCAL_A + 2] = packet.dstC;
     i32[w + LOCAL_A + 3] = packet.dstD;
+    this.#memory.dv.setFloat64(SCRATCH + ARRIVAL, this.#clock.now, true);
     ring.store(ring.length, SCRATCH, RECORD_BYTES);
     ring.store(ring.length + RECORD_BYTES, p, length);
     ring.length += RECORD_BYTES + length;
@@ -144,6 +152,7 @@ export class DatagramQueue {
     source.localB = i32[w + LOCAL_A + 1]!;
     source.localC = i32[w + LOCAL_A + 2]!;
     source.localD = i32[w + LOCAL_A + 3]!;
+    source.atMs = this.#memory.dv.getFloat64(SCRATCH + ARRIVAL, true);
     return this.#ring.peekAt(RECORD_BYTES, target, 0, Math.min(length, target.length));
   }
 

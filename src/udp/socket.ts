@@ -24,7 +24,7 @@ import type { Udp } from './udp.ts';
 export const READABLE = 1;
 export const WRITABLE = 2;
 
-/** Bytes that wait for a reader, at most; a datagram counts its payload and 48 more. */
+/** Bytes that wait for a reader, at most; a datagram counts its payload and 56 more. */
 const RECEIVE_BYTES_DEFAULT = 1 << 18;
 /** RFC 768: what the length field can say, less the header; IPv4's own length field counts its header too. */
 const PAYLOAD_MAX_V6 = 65_535 - wire.HEADER_LENGTH;
@@ -88,7 +88,7 @@ export class UdpSocket implements Changed, Flow {
   /** Usually made by `stack.udpSocket()`. */
   constructor(udp: Udp, receiveBytes = RECEIVE_BYTES_DEFAULT) {
     this.#udp = udp;
-    this.#queue = new DatagramQueue(udp.context.memory, receiveBytes);
+    this.#queue = new DatagramQueue(udp.context, receiveBytes);
   }
 
   /** The bound port, 0 before {@link bind}. */

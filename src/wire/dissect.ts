@@ -17,9 +17,15 @@ import {
   LINKTYPE_LINUX_SLL2,
   LINKTYPE_LOOP,
   LINKTYPE_NULL,
+  LINKTYPE_PPP,
+  LINKTYPE_PPP_ETHER,
+  LINKTYPE_PPP_HDLC,
   LINKTYPE_RAW,
+  LINKTYPE_RAW_BSD,
+  LINKTYPE_RAW_OPENBSD,
 } from './link-type.ts';
 import type { Octets } from './octets.ts';
+import * as pppoe from './pppoe.ts';
 import * as vlan from './vlan.ts';
 
 /** Tags read of one frame; with more, the rest is not read. */
@@ -30,6 +36,9 @@ const NULL_LENGTH = 4;
 const SLL_LENGTH = 16;
 const SLL_PROTOCOL = 14; // u16
 const SLL2_LENGTH = 20;
+/** RFC 1042: AA-AA-03 and an organisation of zeros, then an Ethernet type. */
+const SNAP_LENGTH = 8;
+const SNAP_HIGH = 0xaaaa0300 | 0;
 /** Below it, the field is a length: IEEE 802.3 clause 3.2.6. */
 export const ETHERTYPE_MIN = 0x600;
 
@@ -59,6 +68,8 @@ export class Dissection {
   tags = 0;
   /** What the link carries, behind all tags; below {@link ETHERTYPE_MIN} a length; -1 where the link does not say. */
   etherType = -1;
+  /** The header of PPP over Ethernet. */
+  pppoe = -1;
   /** What the link header is followed by. */
   network = -1;
   /** 4 or 6, or 0 for what is no IP. */
@@ -75,6 +86,8 @@ export class Dissection {
   transportEnd = -1;
   transportWireEnd = -1;
   problem: Problem | null = null;
+  /** In how many other packets it stands. */
+  depth = 0;
 }
 
 /**
@@ -89,6 +102,7 @@ export function dissect(o: Octets, start: number, end: number, wireEnd: number, 
   d.vlan = -1;
   d.tags = 0;
   d.etherType = -1;
+  d.pppoe = -1;
   d.network = -1;
   d.version = 0;
   d.extensions = 0;
@@ -104,6 +118,10 @@ export function dissect(o: Octets, start: number, end: number, wireEnd: number, 
     dissectIp(o, start, d);
   else dissectOther(o, linkType, d);
 }
+
+/** Whether the type of an Ethernet frame, which is a length, is followed by another type. */
+const isSnap = (dv: DataView, p: number, end: number): boolean =>
+  end - p >= SNAP_LENGTH && dv.getInt32(p) === SNAP_HIGH && dv.getUint16(p + 4) === 0;
 
 function dissectEthernet(o: Octets, d: Dissection): void {
   const { dv } = o;
@@ -124,9 +142,33 @@ function dissectTyped(o: Octets, etherType: number, p: number, d: Dissection): v
     etherType = vlan.etherType(o.dv, p);
     p += vlan.HEADER_LENGTH;
   }
+  if (etherType < ETHERTYPE_MIN && isSnap(o.dv, p, d.end)) {
+    etherType = o.dv.getUint16(p + SNAP_LENGTH - 2);
+    p += SNAP_LENGTH;
+  }
   d.etherType = etherType;
   d.network = p;
+  if (etherType === pppoe.ETHERTYPE_SESSION && d.end - p >= pppoe.HEADER_LENGTH) dissectPppoe(o, p, d);
   if (etherType === ethernet.ETHERTYPE_IPV4 || etherType === ethernet.ETHERTYPE_IPV6) dissectIp(o, p, d);
+}
+
+function dissectPppoe(o: Octets, p: number, d: Dissection): void {
+  d.pppoe = p;
+  dissectPpp(o, p + pppoe.HEADER_LENGTH, d);
+}
+
+/** A packet of PPP: what is no IP begins with the number of its protocol. */
+function dissectPpp(o: Octets, p: number, d: Dissection): void {
+  d.network = p;
+  d.etherType = pppoe.ETHERTYPE_PPP;
+  if (!pppoe.hasProtocol(o.dv, p, d.end)) {
+    d.problem = 'link-truncated';
+    return;
+  }
+  const protocol = pppoe.protocol(o.dv, p);
+  if (protocol !== pppoe.PPP_IPV4 && protocol !== pppoe.PPP_IPV6) return;
+  d.etherType = -1;
+  dissectIp(o, p + pppoe.protocolLength(o.dv, p), d);
 }
 
 function dissectOther(o: Octets, linkType: number, d: Dissection): void {
@@ -142,6 +184,15 @@ function dissectOther(o: Octets, linkType: number, d: Dissection): void {
     // The family's number differs from system to system; the version of the header says as much.
     if (length < NULL_LENGTH) d.problem = 'link-truncated';
     else dissectIp(o, d.start + NULL_LENGTH, d);
+  } else if (linkType === LINKTYPE_RAW_BSD || linkType === LINKTYPE_RAW_OPENBSD) {
+    dissectIp(o, d.start, d);
+  } else if (linkType === LINKTYPE_PPP || linkType === LINKTYPE_PPP_HDLC) {
+    // Address and control, where they are not left out: RFC 1662 §3.1, RFC 1661 §6.6.
+    const hasAddress = length >= 2 && dv.getUint16(d.start) === 0xff03;
+    dissectPpp(o, d.start + (hasAddress ? 2 : 0), d);
+  } else if (linkType === LINKTYPE_PPP_ETHER) {
+    if (length < pppoe.HEADER_LENGTH) d.problem = 'link-truncated';
+    else dissectTyped(o, pppoe.ETHERTYPE_SESSION, d.start, d);
   } else {
     d.problem = 'link-unknown';
   }

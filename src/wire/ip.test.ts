@@ -135,7 +135,7 @@ describe('ipv4: fields', () => {
     { bytes: PING_OPTIONS, want: 'IP 10.0.0.1 > 10.0.0.2: ICMP, length 56' },
     { bytes: FRAGMENT, want: 'IP 10.0.0.1 > 10.0.0.2: UDP, frag id 48879 offset 1480, length 10' },
     { bytes: patched(FRAGMENT, 6, '2000'), want: 'IP 10.0.0.1 > 10.0.0.2: UDP, frag id 48879 offset 0+, length 10' },
-    { bytes: patched(PONG, 9, '84'), want: 'IP 10.0.0.2 > 10.0.0.1: ip-proto-132, length 8' },
+    { bytes: patched(PONG, 9, '84'), want: 'IP 10.0.0.2 > 10.0.0.1: SCTP, length 8' },
   ];
   for (const { bytes, want } of lines)
     it(`format: ${want}`, () => assert.equal(ipv4.format(octetsOf(bytes).dv, 0), want));

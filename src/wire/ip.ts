@@ -31,7 +31,29 @@ export function checkPort(port: number, least: 0 | 1): number {
   throw new RangeError(`port: expected ${least} to 65535, got ${port}`);
 }
 
-const NAMES: Record<number, string> = { 1: 'ICMP', 2: 'igmp', 6: 'TCP', 17: 'UDP', 58: 'ICMP6', 59: 'no next header' };
+const NAMES: Record<number, string> = {
+  1: 'ICMP',
+  2: 'igmp',
+  4: 'IPIP',
+  6: 'TCP',
+  8: 'EGP',
+  17: 'UDP',
+  33: 'DCCP',
+  41: 'IP6',
+  46: 'RSVP',
+  47: 'GRE',
+  50: 'ESP',
+  51: 'AH',
+  58: 'ICMP6',
+  59: 'no next header',
+  88: 'EIGRP',
+  89: 'OSPF',
+  103: 'PIM',
+  112: 'VRRP',
+  115: 'L2TP',
+  132: 'SCTP',
+  136: 'UDP-Lite',
+};
 
-/** The name tcpdump prints for a protocol number. */
+/** The name of a protocol number, for people. */
 export const protocolName = (protocol: number): string => NAMES[protocol] ?? `ip-proto-${protocol}`;

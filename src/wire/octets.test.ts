@@ -76,6 +76,13 @@ describe('ip: pseudo-header', () => {
     assert.equal(sumAddress(IpAddress.parse('::fffe:102:304')), fold(0xfffe + 0x0102 + 0x0304));
   });
   it('names', () => {
-    assert.deepEqual([1, 6, 17, 58, 132].map(protocolName), ['ICMP', 'TCP', 'UDP', 'ICMP6', 'ip-proto-132']);
+    assert.deepEqual([1, 6, 17, 58, 132, 253].map(protocolName), [
+      'ICMP',
+      'TCP',
+      'UDP',
+      'ICMP6',
+      'SCTP',
+      'ip-proto-253',
+    ]);
   });
 });

@@ -36,7 +36,7 @@ describe('packet: lines', () => {
     // Behind the IP header nothing fits: the line says what the IP header says.
     [patched(packets.TCP_RST6, 52, '40'), 'IP6 fd00::1 > fd00::2: TCP, length 20'],
     [patched(packets.UDP6_DATA, 44, '0007'), 'IP6 fd00::1 > fd00::2: UDP, length 20'],
-    [patched(packets.PING6, 6, '84'), 'IP6 fd00::1 > fd00::2: ip-proto-132, length 16'],
+    [patched(packets.PING6, 6, '84'), 'IP6 fd00::1.32768 > fd00::2.51288: SCTP [chunk 111], length 16'],
     [new Uint8Array(0), 'IP [ip-truncated]'],
     [hex('45'), 'IP [ip-truncated]'],
     [hex('60'), 'IP6 [ip-truncated]'],
@@ -62,7 +62,7 @@ describe('packet: lines', () => {
     [patched(packets.ARP_REPLY, 14, '0006'), 'ARP [arp-bad-type]'],
     [framed('0800', packets.UDP_DATA), 'IP 10.0.0.1.5000 > 10.0.0.2.53: UDP, length 12'],
     [framed('86dd', packets.UDP6_DATA), 'IP6 fd00::1.5000 > fd00::2.53: UDP, length 12'],
-    [framed('88cc', hex('0207')), '02:00:00:00:00:01 > 02:00:00:00:00:02, ethertype 0x88cc, length 16'],
+    [framed('88cc', hex('0207')), '02:00:00:00:00:01 > 02:00:00:00:00:02, ethertype LLDP (0x88cc), length 16'],
     [packets.ARP_REPLY.slice(0, 13), '[ethernet-truncated], length 13'],
   ];
   const controls: [keyof typeof control, string][] = [

@@ -1,5 +1,6 @@
 /** One readable line a packet, as tcpdump prints it; for tools and tests. @module */
 import * as arp from './arp.ts';
+import * as carried from './carried.ts';
 import * as dhcpv4 from './dhcpv4.ts';
 import * as dhcpv6 from './dhcpv6.ts';
 import {
@@ -26,6 +27,7 @@ import * as mld from './mld.ts';
 import * as ndp from './ndp.ts';
 import type { Octets } from './octets.ts';
 import * as payload from './payload.ts';
+import * as pppoe from './pppoe.ts';
 import * as tcp from './tcp.ts';
 import * as udp from './udp.ts';
 import * as vlan from './vlan.ts';
@@ -38,6 +40,9 @@ export interface LineContext extends AddressText {
   /** Sets both of them for the segment that `d` tells of. */
   lookUp(dv: DataView, d: Dissection): void;
 }
+
+/** Packets in packets in packets: of what is deeper, nothing is said. */
+const DEPTH_MAX = 8;
 
 const PLAIN: LineContext = { ...PLAIN_TEXT, seqBase: 0, ackBase: 0, lookUp: () => {} };
 
@@ -58,7 +63,19 @@ export function formatIp(o: Octets, p: number, end: number): string {
 /** Formats what `dissect` found. */
 export function formatDissected(o: Octets, d: Dissection, context: LineContext = PLAIN): string {
   const line = d.network < 0 ? `[${d.problem}], length ${d.wireEnd - d.start}` : formatNetwork(o, d, context);
-  return d.vlan < 0 ? line : `${formatTags(o.dv, d)}, ${line}`;
+  const session = d.pppoe < 0 ? '' : `${pppoe.format(o.dv, d.pppoe)} `;
+  return d.vlan < 0 ? `${session}${line}` : `${formatTags(o.dv, d)}, ${session}${line}`;
+}
+
+/** Formats a packet that stands in the one of `d`, at `p`. */
+function formatInner(o: Octets, d: Dissection, context: LineContext, linkType: number, p: number): string {
+  const { transportEnd: end, transportWireEnd: wireEnd } = d;
+  const isDeep = d.depth === DEPTH_MAX;
+  if (isDeep) return '...';
+  const inner = new Dissection();
+  dissect(o, p, end < 0 ? d.end : end, wireEnd < 0 ? d.wireEnd : wireEnd, linkType, inner);
+  inner.depth = d.depth + 1;
+  return formatDissected(o, inner, context);
 }
 
 function formatTags(dv: DataView, d: Dissection): string {
@@ -68,19 +85,35 @@ function formatTags(dv: DataView, d: Dissection): string {
 }
 
 function formatNetwork(o: Octets, d: Dissection, context: LineContext): string {
+  if (d.problem === 'link-truncated') return `[${d.problem}], length ${d.wireEnd - d.start}`;
   if (d.version !== 0 || d.problem !== null) return formatPacket(o, d, context);
   if (d.etherType === ethernet.ETHERTYPE_ARP) {
     const bad = arp.check(o.dv, d.network, d.end);
     return bad === null ? arp.format(o.dv, d.network, d.end) : `ARP [${bad}]`;
   }
   const length = `length ${d.wireEnd - d.start}`;
-  const type = `0x${d.etherType.toString(16).padStart(4, '0')}`;
-  if (d.ethernet < 0) return `ethertype ${type}, ${length}`;
   const { dv } = o;
+  const what = formatLink(o, d, context);
+  if (d.ethernet < 0 || d.pppoe >= 0) return `${what}, ${length}`;
   const from = context.mac(ethernet.sourceHigh(dv, d.ethernet), ethernet.sourceLow(dv, d.ethernet));
   const to = context.mac(ethernet.destinationHigh(dv, d.ethernet), ethernet.destinationLow(dv, d.ethernet));
-  const what = d.etherType < ETHERTYPE_MIN ? '802.3' : `ethertype ${type}`;
   return `${from} > ${to}, ${what}, ${length}`;
+}
+
+/** What the link carries that is neither IP nor ARP. */
+function formatLink(o: Octets, d: Dissection, context: LineContext): string {
+  const { dv } = o;
+  const { network: p, end, etherType } = d;
+  if (etherType === pppoe.ETHERTYPE_DISCOVERY && end - p >= pppoe.HEADER_LENGTH) return pppoe.formatDiscovery(dv, p);
+  if (etherType === pppoe.ETHERTYPE_PPP && pppoe.hasProtocol(dv, p, end)) {
+    const name = pppoe.protocolName(pppoe.protocol(dv, p));
+    return d.pppoe < 0 ? `PPP ${name}` : name;
+  }
+  if (etherType < ETHERTYPE_MIN) return carried.lengthText(dv, p, end);
+  const labels = carried.formatLabels(dv, etherType, p, end, (linkType, at) =>
+    formatInner(o, d, context, linkType, at),
+  );
+  return labels ?? carried.etherTypeText(etherType);
 }
 
 /** An IP packet: names, what is wrong, and what it carries. */
@@ -146,8 +179,16 @@ function formatTransport(
     const flow = `${source}.${udp.sourcePort(dv, p)} > ${destination}.${udp.destinationPort(dv, p)}`;
     return `${flow}: ${extras}${formatDatagram(o, p, Math.min(end, p + udp.length(dv, p)))}`;
   }
-  const message = formatMessage(o, d, context);
-  return `${source} > ${destination}: ${extras}${message ?? `${protocolName(protocol)}, length ${wireEnd - p}`}`;
+  const nest = (linkType: number, at: number): string => formatInner(o, d, context, linkType, at);
+  const text =
+    formatMessage(o, d, context) ??
+    carried.formatCarried(dv, protocol, p, end, wireEnd, nest) ??
+    `${protocolName(protocol)}, length ${wireEnd - p}`;
+  const flow =
+    carried.hasPorts(protocol) && end - p >= 4
+      ? `${source}.${udp.sourcePort(dv, p)} > ${destination}.${udp.destinationPort(dv, p)}`
+      : `${source} > ${destination}`;
+  return `${flow}: ${extras}${text}`;
 }
 
 function formatSegment(dv: DataView, d: Dissection, context: LineContext): string {

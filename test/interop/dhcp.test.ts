@@ -257,6 +257,17 @@ describe('dhcp client', { skip: skipReason('dnsmasq', 'dhcpd', 'tshark'), concur
       assert.equal(client.stderr, 'ethertype dhcp: ended by a signal before there was an address');
     }),
   );
+
+  test('--watch on an interface that is deleted: one line, and exit code 1', options, () =>
+    withLan('10.9.0.1/24', async (lan) => {
+      await lan.dhcpd(`subnet 10.9.0.0 netmask 255.255.255.0 { range 10.9.0.100 10.9.0.110; }`);
+      const client = lan.space.spawn(process.execPath, MAIN, 'dhcp', '--tap', 'tap0', '--watch');
+      await client.line(/^bound to /);
+      await lan.space.must('ip', 'link', 'del', 'tap0');
+      assert.equal(await client.ended, 1);
+      assert.match(client.stderr, /^ethertype dhcp: interface tap0 is gone: .*$/);
+    }),
+  );
 });
 
 describe('dhcp server', { skip: skipReason('dhclient', 'tshark') }, () => {

@@ -255,6 +255,28 @@ describe('multicast', { skip: skipReason('bridge', 'socat', 'tshark') }, () => {
     }
   });
 
+  test('the command whose interface is deleted: one line, and exit code 1', options, async () => {
+    const space = await Namespace.create();
+    try {
+      const command = space.spawn(
+        process.execPath,
+        MAIN,
+        'multicast',
+        GROUP,
+        '--tap',
+        'tap0',
+        '--address',
+        'fe80::1/64',
+      );
+      await command.line(/^joined /);
+      await space.must('ip', 'link', 'del', 'tap0');
+      assert.equal(await command.ended, 1);
+      assert.match(command.stderr, /^ethertype multicast: interface tap0 is gone: .*$/);
+    } finally {
+      await space.dispose();
+    }
+  });
+
   test('the command joins, hears, sends and leaves', options, async () => {
     const space = await Namespace.create();
     try {

@@ -56,7 +56,7 @@ import {
   udpInterceptBlocking,
 } from '../../src/netstack/index.ts';
 import type { MembershipChange } from '../../src/sockets/backend.ts';
-import type { BindOptions, UdpConnectOptions } from '../../src/sockets/host.ts';
+import type { BindOptions, UdpConnectOptions } from '../../src/sockets/host-sockets.ts';
 import type { SynHandler } from '../../src/sockets/incoming-syn.ts';
 import type { RawOpenOptions } from '../../src/sockets/raw-socket.ts';
 import type { TcpInfo } from '../../src/tcp/info.ts';

@@ -21,7 +21,7 @@ import {
 } from '../../src/netstack/index.ts';
 import { Random } from '../../src/phy/random.ts';
 import { VirtualClock } from '../../src/sim/clock.ts';
-import type { BindOptions, ConnectOptions, ListenOptions } from '../../src/sockets/host.ts';
+import type { BindOptions, ConnectOptions, ListenOptions } from '../../src/sockets/host-sockets.ts';
 import type { RawOpenOptions } from '../../src/sockets/raw-socket.ts';
 import type { Stack } from '../../src/stack.ts';
 import { inTime } from '../hosts.ts';

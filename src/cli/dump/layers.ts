@@ -20,6 +20,7 @@ import * as ndp from '../../wire/ndp.ts';
 import type { Options as NdpOptions } from '../../wire/ndp-options.ts';
 import type { Octets } from '../../wire/octets.ts';
 import * as payload from '../../wire/payload.ts';
+import * as pppoe from '../../wire/pppoe.ts';
 import * as tcp from '../../wire/tcp.ts';
 import * as udp from '../../wire/udp.ts';
 import * as vlan from '../../wire/vlan.ts';
@@ -38,6 +39,7 @@ export function describe(o: Octets, d: Dissection, tools: LineTools): Layers {
   const layers: Layers = {};
   if (d.ethernet >= 0) layers.ethernet = describeEthernet(dv, d, tools);
   if (d.tags > 0) layers.vlan = describeTags(dv, d);
+  if (d.pppoe >= 0) layers.pppoe = { session: pppoe.session(dv, d.pppoe) };
   if (d.etherType === ethernet.ETHERTYPE_ARP && arp.check(dv, d.network, d.end) === null) {
     layers.arp = describeArp(dv, d.network);
   }

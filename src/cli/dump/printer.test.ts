@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { hex, patched, toHex } from '../../../test/hex.ts';
 import * as packets from '../../../test/packets.ts';
+import { CARRIED } from '../../../test/packets-carried.ts';
 import * as control from '../../../test/packets-control.ts';
 import { randomOf } from '../../../test/random.ts';
 import { CapturedPacket, type CaptureInterface } from '../../pcap/index.ts';
@@ -265,12 +266,22 @@ describe('dump: JSON', () => {
 });
 
 describe('dump: fuzz', () => {
-  const ethernet = [control.VLAN, control.QINQ, packets.ARP_REQUEST, packets.ARP_REPLY];
-  const seeds: [Uint8Array, number][] = [...Object.values(packets), ...Object.values(control)].map((bytes) => [
+  const ethernet = [control.VLAN, control.QINQ, packets.ARP_REQUEST, packets.ARP_REPLY, ...Object.values(CARRIED)];
+  const all = [...Object.values(packets), ...Object.values(control), ...Object.values(CARRIED)];
+  const seeds: [Uint8Array, number][] = all.map((bytes) => [
     bytes,
     ethernet.includes(bytes) ? LINKTYPE_ETHERNET : LINKTYPE_RAW,
   ]);
-  const linkTypes = [LINKTYPE_ETHERNET, LINKTYPE_RAW, LINKTYPE_NULL, LINKTYPE_LINUX_SLL, LINKTYPE_LINUX_SLL2, 9999];
+  const linkTypes = [
+    LINKTYPE_ETHERNET,
+    LINKTYPE_RAW,
+    LINKTYPE_NULL,
+    LINKTYPE_LINUX_SLL,
+    LINKTYPE_LINUX_SLL2,
+    9,
+    51,
+    9999,
+  ];
   for (const seed of [1, 2, 3]) {
     it(`15000 random and spoiled packets, seed ${seed}: a line, a tree, an object`, () => {
       const random = randomOf(seed);

@@ -3,6 +3,7 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { openPacketCapture } from '../../linux/packet-capture.ts';
 import { CapturedPacket, CaptureError, type CaptureInterface, CaptureReader } from '../../pcap/index.ts';
 import { CommandError, reasonOf } from '../command.ts';
+import { onSignal } from '../until-end.ts';
 import { pause } from './output.ts';
 import type { Session } from './session.ts';
 
@@ -81,13 +82,12 @@ export async function watchInterface(name: string, promiscuous: boolean, session
   const iface: CaptureInterface = { id: 0, name, description: '', linkType: capture.linkType, snaplen: 0 };
   session.interfaceId(iface);
   process.stderr.write(`ethertype dump: listening on ${name}\n`);
-  const signals = ['SIGINT', 'SIGTERM'] as const;
-  let stop = (): void => {};
+  let forget = (): void => {};
   try {
     await new Promise<void>((resolve, reject) => {
       // The watch's callback runs outside Node's own: what is settled in it would wait for the next event.
-      stop = () => setImmediate(resolve);
-      for (const signal of signals) process.once(signal, stop);
+      const stop = (): void => void setImmediate(resolve);
+      forget = onSignal(stop);
       const take = guarded(reject, (seen: Parameters<Parameters<typeof capture.start>[0]>[0]) => {
         if (session.done) return;
         const { buffer, start, end, originalLength, seconds, nanoseconds, outgoing } = seen;
@@ -104,7 +104,7 @@ export async function watchInterface(name: string, promiscuous: boolean, session
       capture.start(take, batch, (error) => setImmediate(reject, error));
     });
   } finally {
-    for (const signal of signals) process.removeListener(signal, stop);
+    forget();
     capture.close();
   }
   const counts = capture.counts();

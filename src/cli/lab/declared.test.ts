@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { readCapture } from '../../pcap/reader.ts';
 import { JsonNode } from '../json-file.ts';
 import type { Scenario } from '../scenario.ts';
 import { type DeclaredAccount, runDeclared } from './declared.ts';
@@ -10,14 +11,16 @@ interface RunOptions {
   readonly seed?: number;
   readonly scenario?: Scenario;
   readonly lists?: boolean;
+  /** Takes a capture. */
+  readonly chunks?: Uint8Array[];
 }
 
-const run = (value: object, { seed = 1, scenario, lists = false }: RunOptions = {}): Promise<DeclaredAccount> =>
+const run = (value: object, { seed = 1, scenario, lists = false, chunks }: RunOptions = {}): Promise<DeclaredAccount> =>
   runDeclared({
     file: readDeclaration(new JsonNode(value, '', 'lab.json')),
     seed,
     scenario: scenario ?? null,
-    recording: null,
+    recording: chunks === undefined ? null : { sink: { write: (bytes) => chunks.push(bytes) }, format: 'pcapng' },
     lists,
   });
 
@@ -255,4 +258,65 @@ test('lab FILE: the account fits into 80 columns', async () => {
   assert.match(text, /\|---+ SYN ---+>\|/);
   assert.match(text, /\nfaults +wire: dropped \d+/);
   assert.match(text, /\nAll well: .* of virtual time in /);
+});
+
+test('lab FILE: the capture says what was dropped, where and why, as often as it was, in the order of time', async () => {
+  const chunks: Uint8Array[] = [];
+  const gateway = ['10.0.0.254'];
+  const network = {
+    switches: { lan: {} },
+    links: { wire: { drop: 0.01, corrupt: 0.02, rateBitsPerSecond: 4e6, queueBytesMax: 8000 } },
+    routers: {
+      router: {
+        interfaces: [
+          { on: 'lan', addresses: ['10.0.0.254/24'] },
+          { on: 'wire', addresses: ['10.0.1.254/24'] },
+        ],
+      },
+    },
+    hosts: {
+      alice: {
+        on: 'lan',
+        addresses: ['10.0.0.1/24'],
+        gateway,
+        faults: { drop: 0.02 },
+        run: [
+          { do: 'send', to: 'bob', bytes: 500_000 },
+          { do: 'ping', to: '10.9.9.9', count: 2, intervalMs: 100 },
+        ],
+      },
+      bob: { on: 'wire', addresses: ['10.0.1.1/24'], gateway: ['10.0.1.254'], serve: ['discard'] },
+    },
+  };
+  const account = await run(network, { chunks });
+  balanced(account);
+  const records = [...readCapture(Uint8Array.from(chunks.flatMap((chunk) => [...chunk])))];
+  const times = records.map(({ seconds, nanoseconds }) => seconds * 1e9 + nanoseconds);
+  assert.ok(times.every((time, i) => i === 0 || time >= times[i - 1]!));
+  const counts: Record<string, number> = {};
+  for (const { interface: iface, direction, comments } of records) {
+    // What is received stands there only where it was dropped.
+    assert.equal(comments.length, direction === 'in' ? 1 : Math.min(comments.length, 1));
+    if (comments.length > 0) {
+      const what = `${iface.name} ${direction} ${comments}`;
+      counts[what] = (counts[what] ?? 0) + 1;
+    }
+  }
+  const of = (what: string): number => counts[what] ?? 0;
+  const { faults, observer } = account;
+  assert.equal(records.filter(({ direction }) => direction === 'out').length, observer.frames);
+  assert.equal(of('alice out dropped: fault-lost') + of('alice in dropped: fault-lost'), faults.alice!.dropped);
+  assert.ok(of('alice out dropped: fault-lost') > 0 && of('alice in dropped: fault-lost') > 0);
+  for (const [sender, way] of [
+    ['router.wire', faults.wire!],
+    ['bob', faults['wire (back)']!],
+  ] as const) {
+    assert.equal(of(`${sender} out dropped: fault-lost`), way.dropped);
+    assert.equal(of(`${sender} out dropped: fault-queue-full`), way.overflowed);
+  }
+  assert.ok(faults.wire!.overflowed > 0 && faults.wire!.dropped > 0);
+  assert.equal(of('router.lan in dropped: no-route'), 2);
+  const spoiled = of('bob in dropped: tcp-bad-checksum') + of('alice in dropped: tcp-bad-checksum');
+  assert.ok(spoiled > 0, JSON.stringify(counts));
+  assert.equal(spoiled, account.network.drops['tcp-bad-checksum']);
 });

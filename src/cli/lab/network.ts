@@ -45,7 +45,7 @@ const ROUTER_SECONDS = 9000;
 export interface NetworkOptions {
   readonly clock: VirtualClock;
   readonly random: Random;
-  /** Where traffic is recorded: each frame once, as its sender hands it over; null: nowhere. */
+  /** Where traffic is recorded: each frame as its sender hands it over, and once more where it is dropped; null: nowhere. */
   readonly capture: Capture | null;
   /** What is built of the declaration's hosts; by default all. */
   readonly hosts?: readonly string[];
@@ -98,6 +98,8 @@ export class Network {
   readonly #closers: (() => void)[] = [];
   /** Ends of links that are plugged in. */
   readonly #plugged = new Map<string, number>();
+  /** Of the host that is being made: they are to say why it drops what it drops. */
+  readonly #writers: PcapWriter[] = [];
   #macs = 0;
 
   private constructor(declaration: LabDeclaration, options: NetworkOptions) {
@@ -183,6 +185,7 @@ export class Network {
       dhcp: { hostName: name },
       onAddress: (change) => this.#noteAddress(name, change),
     });
+    this.#explain(host);
     this.hosts.set(name, host);
     if (dns !== undefined) await this.#serveNames(name, host, dns);
   }
@@ -197,10 +200,12 @@ export class Network {
       nameServers: forward,
     });
     this.routers.set(name, router);
+    this.#explain(router);
     const ifaces: Interface[] = [router.iface!];
     for (const one of others) {
       const { device, mac } = this.#common(`${name}.${one.on}`, null, one);
       ifaces.push(router.addInterface(device!, { name: `${name}.${one.on}`, mac: mac!, addresses: one.addresses }));
+      this.#explain(router);
     }
     for (const to of gateway ?? []) router.stack.addDefaultRoute(IpAddress.parse(to));
     for (const { to, via } of routes) {
@@ -218,10 +223,17 @@ export class Network {
   #common(name: string, host: string | null, attachment: AttachmentDeclaration): HostOptions {
     const { clock, random, capture } = this.#options;
     const cable = this.#plug(name, attachment);
-    const wire = this.#options.wrap?.(name, cable, host) ?? cable;
-    const device = capture === null ? wire : new PcapWriter(wire, capture, { mode: 'tx', name });
+    // Right at the cable, which tells it what it loses.
+    const writer = capture === null ? null : new PcapWriter(cable, capture, { mode: 'tx+dropped', name });
+    if (writer !== null) this.#writers.push(writer);
+    const wire = writer ?? cable;
+    const device = this.#options.wrap?.(name, wire, host) ?? wire;
     const mac = attachment.mac ?? `${new MacAddress(0x0200, ++this.#macs)}`;
     return { device, name, mac, clock, random: () => random.next(), memory: this.memory };
+  }
+
+  #explain({ stack }: Host): void {
+    for (const writer of this.#writers.splice(0)) writer.explain(stack.stats);
   }
 
   /** The end of a cable, with what the cable does to frames. */
