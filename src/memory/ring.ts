@@ -9,6 +9,8 @@ import { type Memory, ORDER_MIN } from './memory.ts';
 
 /** Part of a memory that rings leave to frames, as a shift: one eighth. */
 const RESERVE_SHIFT = 3;
+/** Up to here a loop copies faster than a view of the bytes is made for `set`. */
+const LOOP_BYTES_MAX = 16;
 
 export class Ring {
   readonly memory: Memory;
@@ -145,11 +147,15 @@ export class Ring {
     if (n <= 0) return 0;
     const o = (this.#head + at) & (this.#size - 1);
     const first = Math.min(n, this.#size - o);
-    const { u8 } = this.memory;
-    const base = this.#base;
-    target.set(u8.subarray(base + o, base + o + first), to);
-    if (first < n) target.set(u8.subarray(base, base + n - first), to + first);
+    this.#copyTo(target, to, this.#base + o, first);
+    if (first < n) this.#copyTo(target, to + first, this.#base, n - first);
     return n;
+  }
+
+  #copyTo(target: Uint8Array, to: number, p: number, count: number): void {
+    const { u8 } = this.memory;
+    if (count > LOOP_BYTES_MAX) target.set(u8.subarray(p, p + count), to);
+    else for (let i = 0; i < count; i++) target[to + i] = u8[p + i]!;
   }
 
   /** Drops the `count` oldest bytes. Call {@link release} when nothing is stored beyond `length` either. */

@@ -6,6 +6,7 @@ import type * as wire from '../wire/tcp.ts';
 import { sendCapacity } from './autotune.ts';
 import { type Connection, OPEN } from './connection.ts';
 import { WRITABLE } from './events.ts';
+import { isProbing } from './mtu-probe.ts';
 import { updatePacingRate } from './pacing.ts';
 import { isWindowUsed } from './recovery.ts';
 import { sampleRtt, updateMinRtt } from './rtt.ts';
@@ -35,7 +36,7 @@ const isQuiet = (c: Connection, segment: wire.Segment): boolean =>
   segment.sackCount === 0 &&
   c.ecn === 0 &&
   !c.isTlpPending &&
-  c.probedMtu === 0 &&
+  !isProbing(c) &&
   c.trace === null &&
   c.congestion.sample === undefined;
 

@@ -106,7 +106,7 @@ function acknowledge(c: Connection, ack: Seq, acked: Acked): void {
   if (seqLt(c.sndNxt, ack)) c.sndNxt = ack;
   if (!c.useSack && c.sackedBytes > 0) forgetDuplicates(c, advance, acked);
   c.sndUna = ack;
-  if (c.probedMtu !== 0) probeArrived(c);
+  if (c.mtuProbe !== null && c.mtuProbe.mtu !== 0) probeArrived(c, c.mtuProbe);
   c.bytesAcked += advance;
   releaseAcknowledged(c, ack);
 }

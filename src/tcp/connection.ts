@@ -18,7 +18,8 @@ import type { AccEcn } from './accecn.ts';
 import { type CongestionControl, SSTHRESH_MAX } from './congestion/controller.ts';
 import type { FastOpenState } from './fast-open.ts';
 import type { Listener } from './listener.ts';
-import { beginProbing } from './mtu-probe.ts';
+import { type Losses, NO_LOSSES } from './losses.ts';
+import { beginProbing, type MtuProbe } from './mtu-probe.ts';
 import { AckState } from './quick-ack.ts';
 import type { Reassembly } from './reassembly.ts';
 import type { Scoreboard } from './scoreboard.ts';
@@ -141,16 +142,8 @@ export class Connection implements Flow, Timed {
   peerMss = MSS_DEFAULT_V4;
   /** Eff.snd.MSS: payload bytes of a full segment, the options of every segment taken off. */
   mss = MSS_DEFAULT_V4;
-  /**
-   * Path MTU without ICMP, mtu-probe.ts: what is known to arrive (0: not in doubt), what may; the probe under way, its MTU
-   * and where it stands; when the search last began.
-   */
-  mtuLow = 0;
-  mtuHigh = 0;
-  probedMtu = 0;
-  probedStart = ZERO;
-  probedEnd = ZERO;
-  mtuProbedAt = 0;
+  /** Path MTU without ICMP: mtu-probe.ts; null where the path is not in doubt. */
+  mtuProbe: MtuProbe | null = null;
   /** Bytes not yet acknowledged; the oldest has sequence number `txSeq`. Null until the first byte. */
   tx: Ring | null = null;
   /** What the send buffer may hold now; see autotune.ts. */
@@ -251,31 +244,13 @@ export class Connection implements Flow, Timed {
   recover = ZERO;
   /** Segments that may overtake each other: grows as reordering is seen. */
   reordering = DUP_THRESH;
-  reorderSeen = 0;
-  // RFC 6937: proportional rate reduction.
-  prrDelivered = 0;
-  prrOut = 0;
-  /** cwnd and ssthresh before the last reduction, and whether it may still turn out to be a mistake. */
-  priorCwnd = 0;
-  priorSsthresh = 0;
-  undoMarker = ZERO;
-  mayUndo = false;
-  /** Segments sent again that the peer has not reported as duplicates: 0 of them means none was needed. -1: none sent. */
-  undoRetrans = -1;
-  /** Our timestamp when the first segment was sent again in this episode: RFC 3522. */
-  retransTs = 0;
-  hasRetransTs = false;
-  /** RFC 5682: whether a timeout is being tested, and new data goes out instead of retransmissions. */
-  isFrto = false;
-  sendsNew = false;
+  /** To be written to through `lossesOf` only: losses.ts. */
+  losses: Readonly<Losses> = NO_LOSSES;
 
-  // RFC 8985: RACK.xmit_ts, RACK.end_seq, RACK.rtt, the window of reordering in quarters of min_RTT.
+  // RFC 8985: RACK.xmit_ts, RACK.end_seq, RACK.rtt.
   rackUs = 0;
   rackEnd = ZERO;
   rackRttUs = 0;
-  rackReoSteps = 1;
-  rackReoPersist = 0;
-  rackDsackRound = ZERO;
   hasRackSample = false;
   // TLP: the number sent as probe, whether it was old data, and whether one is to be sent now.
   tlpEnd = ZERO;
@@ -287,7 +262,6 @@ export class Connection implements Flow, Timed {
   // holds them as doubles from the first; the constructor sets them to 0.
   delivered = 2 ** 40;
   bytesSent = 2 ** 40;
-  bytesRetrans = 0;
   bytesReceived = 2 ** 40;
   bytesAcked = 2 ** 40;
   lostBytesTotal = 0;
@@ -317,13 +291,6 @@ export class Connection implements Flow, Timed {
   busyUs = 0;
   windowLimitedUs = 0;
   bufferLimitedUs = 0;
-  totalRtoRecoveries = 0;
-  totalRtoMs = 0;
-  /** When the first of the timeouts in a row struck, 0: none has. */
-  rtoAtMs = 0;
-  totalRetrans = 0;
-  totalRto = 0;
-  dsackDups = 0;
   /** When data last left. */
   lastDataAt = 0;
   /** What was agreed on about ECN: ecn.ts. */
@@ -503,7 +470,7 @@ export class Connection implements Flow, Timed {
    * Eff.snd.MSS = min(SendMSS + 20, MMS_S) - TCPhdrsize - IPoptionsize.
    */
   fitMss(): void {
-    const mtu = this.mtuLow === 0 ? this.path.mtu : Math.min(this.path.mtu, this.mtuLow);
+    const mtu = this.mtuProbe === null ? this.path.mtu : Math.min(this.path.mtu, this.mtuProbe.low);
     const most = Math.min(this.peerMss, mssOf(mtu, this.local.isV4, this.settings.mssMax));
     this.mss = most - this.optionBytes;
     if (this.settings.linux) this.mss = withinHalfWindow(this.mss, this.sndWndMax);

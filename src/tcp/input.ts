@@ -14,7 +14,9 @@ import { agreeOnSyn, agreeOnSynAck, arriveCodepoint } from './ecn.ts';
 import { emitBare, emitReset, emitSegment, resetStray } from './emit.ts';
 import { CLOSED_EVENT, CONNECTED, READABLE, SENT, WRITABLE } from './events.ts';
 import { isEarly, leaveEarly } from './fast-open.ts';
+import { lossesOf } from './losses.ts';
 import { limitPacing } from './pacing.ts';
+import { arrivePredicted, isPredicted } from './predicted.ts';
 import { dataArrived, decideAck } from './quick-ack.ts';
 import {
   acceptable,
@@ -48,6 +50,7 @@ export function segmentArrives(c: Connection, segment: wire.Segment, packet: Pac
   c.segsIn += segments;
   if (c.trace !== null) traceIn(c, segment);
   if (segment.length > 0) c.dataSegsIn += segments;
+  if (isPredicted(c, segment) && arrivePredicted(c, segment)) return;
   if (c.state === SYN_SENT) {
     arriveInSynSent(c, segment, packet);
     return;
@@ -287,7 +290,7 @@ function synTextAnswered(c: Connection, segment: wire.Segment, ack: Seq): void {
   c.bytesAcked += textAcked;
   releaseAcknowledged(c, ack);
   c.delivered += textAcked;
-  if (c.fastOpen!.synBytes > textAcked) c.totalRetrans++;
+  if (c.fastOpen!.synBytes > textAcked) lossesOf(c).totalRetrans++;
   c.sndNxt = c.sndMax = ack;
 }
 
@@ -339,7 +342,7 @@ function beginSending(c: Connection): void {
   limitPacing(c);
   c.recovery = OPEN;
   c.dupAcks = 0;
-  c.recover = c.rackDsackRound = c.cwndUsageSeq = c.iss; // RFC 6582 §3.2 (1)
+  c.recover = c.cwndUsageSeq = c.iss; // RFC 6582 §3.2 (1)
 }
 
 /** The handshake is done. */

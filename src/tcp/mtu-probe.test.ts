@@ -152,7 +152,7 @@ test('MTU probing: RFC 4821 §7.6.2: a probe that is lost alone costs no window,
   );
   assert.ok(c.cwnd >= cwnd && c.ssthresh === ssthresh, 'not congestion');
   peer.send('.', { seq: 1, ack: c.sndNxt - c.iss });
-  assert.deepEqual([c.recovery, c.mss, c.mtuHigh], [OPEN, 1024, 1281]);
+  assert.deepEqual([c.recovery, c.mss, c.mtuProbe!.high], [OPEN, 1024, 1281]);
   assert.equal(peer.stack.stats.tcpTimeouts, 0);
   peer.end();
 });

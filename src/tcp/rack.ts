@@ -4,6 +4,7 @@
  */
 import type { Acked } from './acked.ts';
 import { type Connection, CWR, OPEN, RECOVERY, UNSET } from './connection.ts';
+import { lossesOf } from './losses.ts';
 import { backedOffRto, sentAfter } from './rtt.ts';
 import {
   APP_LIMITED,
@@ -43,21 +44,22 @@ export function rackAdvance(c: Connection, sentUs: number, end: Seq, isRetransmi
 /** §6.2 step 4: RACK_update_reo_wnd. */
 export function updateReorderingWindow(c: Connection, acked: Acked): void {
   // No more than once a round trip, for one D-SACK may tell of many duplicates.
-  if (acked.isDsack && seqGe(c.sndUna, c.rackDsackRound)) {
-    c.rackDsackRound = c.sndNxt;
-    c.rackReoSteps = Math.min(c.rackReoSteps + 1, REO_STEPS_MAX);
-    c.rackReoPersist = REO_PERSIST;
-  } else if (c.rackReoPersist === 0) {
-    c.rackReoSteps = 1;
+  const losses = lossesOf(c);
+  if (acked.isDsack && seqGe(c.sndUna, losses.dsackRound)) {
+    losses.dsackRound = c.sndNxt;
+    losses.reorderingSteps = Math.min(losses.reorderingSteps + 1, REO_STEPS_MAX);
+    losses.reorderingPersist = REO_PERSIST;
+  } else if (losses.reorderingPersist === 0) {
+    losses.reorderingSteps = 1;
   }
 }
 
 function reorderingWindowUs(c: Connection): number {
-  if (c.reorderSeen === 0) {
+  if (c.losses.reorderSeen === 0) {
     // "If reordering has not been observed": in recovery, or with enough SACKed, no time is given.
     if (c.recovery >= RECOVERY || c.sackedBytes >= c.reordering * c.mss) return 0;
   }
-  return Math.min((Math.max(c.minRttUs, 0) >> 2) * c.rackReoSteps, c.srttUs);
+  return Math.min((Math.max(c.minRttUs, 0) >> 2) * c.losses.reorderingSteps, c.srttUs);
 }
 
 /**

@@ -88,6 +88,9 @@ export function offeredWindow(c: Connection): number {
 
 /** After the user has read: whether the window opened far enough to be worth a segment of its own. */
 export function windowUpdateDue(c: Connection): boolean {
+  // The edge cannot lie beyond the buffer: most readers have moved it by too little, whatever the rest says.
+  const most = c.rxBytes - receiveWindow(c);
+  if (most < 2 * c.rcvMss && most < c.rxBytes >> 1) return false;
   const gain = seqDiff(newEdge(c), c.rcvAdv);
   if (gain < 2 * c.rcvMss) return gain >= c.rxBytes >> 1;
   // Two segments of gain are enough when the peer may be waiting; otherwise a quarter of the buffer.

@@ -7,7 +7,8 @@ import { Acked } from './acked.ts';
 import type { Cause } from './congestion/controller.ts';
 import { CWND_MAX, initialWindow } from './congestion/controller.ts';
 import { type Connection, CWR, DISORDER, LOSS, OPEN, RECOVERY, UNSET } from './connection.ts';
-import { probeLost } from './mtu-probe.ts';
+import { lossesOf } from './losses.ts';
+import { isProbing, probeLost } from './mtu-probe.ts';
 import { detectLoss, isRecent, markLost, updateReorderingWindow } from './rack.ts';
 import { FLAGS, LOST, SACKED } from './scoreboard.ts';
 import { restartRetransmitTimer, startRetransmitTimer } from './send.ts';
@@ -44,7 +45,7 @@ function beforeRecovery(c: Connection, acked: Acked): void {
   if (c.recovery <= DISORDER) undoByDsack(c);
   identifyLoss(c, acked);
   if (c.lostBytes > 0) {
-    if (c.probedMtu !== 0 && probeLost(c)) return;
+    if (isProbing(c) && probeLost(c)) return;
     enterRecovery(c);
     c.tcp.ready(c);
   } else if (c.recovery !== CWR) {
@@ -76,19 +77,20 @@ function inRecovery(c: Connection, acked: Acked, isDelayed: boolean): boolean {
 
 /** After a timeout: RFC 5682 §3.1 while it is being tested, slow start afterwards. */
 function inLoss(c: Connection, acked: Acked, isDelayed: boolean): boolean {
-  c.sendsNew = false;
+  const losses = lossesOf(c);
+  losses.sendsNew = false;
   if (acked.advance > 0 && undoLoss(c, mayUndo(c, isDelayed))) return false;
-  if (c.isFrto) {
+  if (losses.isFrto) {
     // (3.b): something was acknowledged that was sent but once, so the timeout was for nothing.
     if (acked.isOriginal && undoLoss(c, true)) return false;
     if (seqGt(c.sndNxt, c.recover)) {
-      if (acked.isSacking || acked.isDuplicate) c.isFrto = false; // (3.a): a loss after all
+      if (acked.isSacking || acked.isDuplicate) losses.isFrto = false; // (3.a): a loss after all
     } else if (acked.advance > 0) {
       c.recover = c.sndNxt;
-      c.isFrto = seqDiff(c.txEnd, c.sndNxt) > 0 && seqDiff(c.sndNxt, c.sndUna) < c.sndWnd;
+      losses.isFrto = seqDiff(c.txEnd, c.sndNxt) > 0 && seqDiff(c.sndNxt, c.sndUna) < c.sndWnd;
       // (2.b): two new segments instead of old ones, to see what comes back.
-      c.sendsNew = c.isFrto;
-      if (c.sendsNew) {
+      losses.sendsNew = losses.isFrto;
+      if (losses.sendsNew) {
         c.tcp.ready(c);
         return false;
       }
@@ -127,7 +129,7 @@ function leave(c: Connection, acked: Acked, isDelayed: boolean): boolean {
       c.recovery = OPEN; // a D-SACK that comes later may undo it still
       return false;
     case LOSS:
-      if (undoLoss(c, mayUndo(c, isDelayed) || (c.isFrto && acked.isOriginal))) return true;
+      if (undoLoss(c, mayUndo(c, isDelayed) || (c.losses.isFrto && acked.isOriginal))) return true;
       if (!c.useSack && isAtRecover(c)) return true;
       finishLoss(c);
       return false;
@@ -138,28 +140,37 @@ function leave(c: Connection, acked: Acked, isDelayed: boolean): boolean {
 
 /** RFC 8985 §6.2 step 4: a window that a D-SACK has widened stays for 16 recoveries. */
 function countRecovery(c: Connection): void {
-  if (c.rackReoPersist > 0) c.rackReoPersist--;
+  if (c.losses.reorderingPersist > 0) lossesOf(c).reorderingPersist--;
 }
 
 /** A timeout: for TCP_INFO, the first of some in a row begins a recovery. */
 export function countTimeout(c: Connection): void {
+  const losses = lossesOf(c);
   if (c.retransmits === 0) {
-    c.totalRtoRecoveries++;
-    c.rtoAtMs = c.context.nowMs;
+    losses.totalRtoRecoveries++;
+    losses.rtoAtMs = c.context.nowMs;
   }
-  c.totalRto++;
+  losses.totalRto++;
 }
 
 /** The peer has answered: they are over. */
 export function endTimeouts(c: Connection): void {
-  if (c.rtoAtMs > 0) c.totalRtoMs += c.context.nowMs - c.rtoAtMs;
-  c.rtoAtMs = 0;
+  if (c.losses.rtoAtMs === 0) return;
+  const losses = lossesOf(c);
+  losses.totalRtoMs += c.context.nowMs - losses.rtoAtMs;
+  losses.rtoAtMs = 0;
+}
+
+/** Of RFC 5682. */
+function endTest(c: Connection): void {
+  const losses = lossesOf(c);
+  losses.isFrto = losses.sendsNew = false;
 }
 
 function finishLoss(c: Connection): void {
   countRecovery(c);
   endTimeouts(c);
-  c.isFrto = c.sendsNew = false;
+  endTest(c);
   c.retransmits = 0;
   c.recovery = OPEN;
   if (!c.useSack) c.sackedBytes = 0;
@@ -212,12 +223,19 @@ function enterRecovery(c: Connection): void {
   startRetransmitTimer(c);
 }
 
+/** What an undo brings back. */
+function rememberWindow(c: Connection): void {
+  const losses = lossesOf(c);
+  losses.priorCwnd = c.cwnd;
+  losses.priorSsthresh = c.ssthresh;
+}
+
 /** RFC 6937: the window is brought down to ssthresh in step with what is delivered. */
 export function beginReduction(c: Connection, cause: Cause): void {
-  c.priorCwnd = c.cwnd;
-  c.priorSsthresh = c.ssthresh;
-  c.prrDelivered = 0;
-  c.prrOut = 0;
+  rememberWindow(c);
+  const losses = lossesOf(c);
+  losses.prrDelivered = 0;
+  losses.prrOut = 0;
   c.isTlpPending = false;
   c.recover = c.sndNxt;
   c.congestion.reduce(c, c.cwnd, cause);
@@ -226,14 +244,14 @@ export function beginReduction(c: Connection, cause: Cause): void {
 
 /** ECN, or a probe that repaired a loss: less is sent, nothing is sent again. */
 export function enterCwr(c: Connection, cause: Cause): void {
-  c.mayUndo = false;
+  lossesOf(c).mayUndo = false;
   if (c.recovery >= CWR) return;
   beginReduction(c, cause);
   c.recovery = CWR;
 }
 
 function endReduction(c: Connection): void {
-  if (c.congestion.ownsWindow || (c.recovery !== CWR && !c.mayUndo)) return;
+  if (c.congestion.ownsWindow || (c.recovery !== CWR && !c.losses.mayUndo)) return;
   // RFC 6582 §3.2 (3), first option: where the peer's window ended what could be sent, nearly nothing is under way now, and
   // all of ssthresh at once would be a burst that the path has never carried. Slow start brings it back.
   const most = c.settings.linux ? c.ssthresh : c.inFlight() + initialWindow(c.mss);
@@ -245,23 +263,24 @@ function endReduction(c: Connection): void {
  * ssthresh, then slow start back up to it as long as nothing new is lost.
  */
 export function reduceProportionally(c: Connection, acked: Acked): void {
-  if (c.congestion.ownsWindow || c.priorCwnd === 0 || acked.newlyDelivered <= 0) return;
-  c.prrDelivered += acked.newlyDelivered;
+  const losses = lossesOf(c);
+  if (c.congestion.ownsWindow || losses.priorCwnd === 0 || acked.newlyDelivered <= 0) return;
+  losses.prrDelivered += acked.newlyDelivered;
   const { mss, ssthresh } = c;
   const inFlight = c.inFlight();
   const below = ssthresh - inFlight;
   let more: number;
   if (below < 0) {
-    const share = (ssthresh * c.prrDelivered) / c.priorCwnd;
-    more = Math.ceil((share - c.prrOut) / mss - 1e-9) * mss;
+    const share = (ssthresh * losses.prrDelivered) / losses.priorCwnd;
+    more = Math.ceil((share - losses.prrOut) / mss - 1e-9) * mss;
   } else {
-    more = Math.max(c.prrDelivered - c.prrOut, acked.newlyDelivered);
+    more = Math.max(losses.prrDelivered - losses.prrOut, acked.newlyDelivered);
     if (acked.advance > 0 && acked.newlyLost === 0) more += mss;
     more = Math.min(more, below);
   }
   // The first retransmission goes out whatever the arithmetic says, and without SACK what a partial acknowledgement
   // points at: RFC 6582 §3.2 (3).
-  const isForced = c.prrOut === 0 || (!c.useSack && acked.advance > 0 && c.lostBytes > c.retransBytes);
+  const isForced = losses.prrOut === 0 || (!c.useSack && acked.advance > 0 && c.lostBytes > c.retransBytes);
   c.cwnd = inFlight + Math.max(more, isForced ? mss : 0);
 }
 
@@ -290,31 +309,35 @@ export function validateWindow(c: Connection): void {
 // Undoing.
 
 function beginUndo(c: Connection): void {
-  c.undoMarker = c.sndUna;
-  c.mayUndo = true;
+  const losses = lossesOf(c);
+  losses.undoMarker = c.sndUna;
+  losses.mayUndo = true;
   // What a probe sent before may be what caused the D-SACK to come.
-  c.undoRetrans = c.retransBytes > 0 ? Math.ceil(c.retransBytes / c.mss) : -1;
-  if (c.retransBytes === 0) c.hasRetransTs = false;
+  losses.undoRetrans = c.retransBytes > 0 ? Math.ceil(c.retransBytes / c.mss) : -1;
+  if (c.retransBytes === 0) losses.hasRetransTs = false;
 }
 
 /** RFC 3522 §3.2 (4): the acknowledgement echoes a timestamp from before the first retransmission. */
 const isEchoOfOriginal = (c: Connection, tsEcr: number): boolean =>
-  c.useTimestamps && c.hasRetransTs && ((tsEcr - c.retransTs) | 0) < 0;
+  c.useTimestamps && c.losses.hasRetransTs && ((tsEcr - c.losses.retransTs) | 0) < 0;
 
-const mayUndo = (c: Connection, isDelayed: boolean): boolean =>
-  c.mayUndo && c.settings.undo && (c.undoRetrans === 0 || (isDelayed && c.undoRetrans > 0));
+function mayUndo(c: Connection, isDelayed: boolean): boolean {
+  const { losses } = c;
+  return losses.mayUndo && c.settings.undo && (losses.undoRetrans === 0 || (isDelayed && losses.undoRetrans > 0));
+}
 
 /** RFC 4015 §3.2: back to the window there was. */
 function undoReduction(c: Connection): void {
-  c.cwnd = Math.min(Math.max(c.cwnd, c.priorCwnd), CWND_MAX);
-  c.ssthresh = Math.max(c.ssthresh, c.priorSsthresh);
+  const losses = lossesOf(c);
+  c.cwnd = Math.min(Math.max(c.cwnd, losses.priorCwnd), CWND_MAX);
+  c.ssthresh = Math.max(c.ssthresh, losses.priorSsthresh);
   c.congestion.undo(c);
-  c.mayUndo = false;
+  losses.mayUndo = false;
 }
 
 /** RFC 2883 §5, RFC 3708: every segment that was sent again has come back as a duplicate. */
 function undoByDsack(c: Connection): boolean {
-  if (!c.mayUndo || c.undoRetrans !== 0 || !c.settings.undo) return false;
+  if (!c.losses.mayUndo || c.losses.undoRetrans !== 0 || !c.settings.undo) return false;
   undoReduction(c);
   if (c.sent !== null) for (let i = 0; i < c.sent.count; i++) unmarkLost(c, i);
   c.context.stats.tcpUndone++;
@@ -338,7 +361,7 @@ function undoLoss(c: Connection, isSpurious: boolean): boolean {
   endTimeouts(c);
   c.context.stats.tcpUndone++;
   c.retransmits = 0;
-  c.isFrto = c.sendsNew = false;
+  endTest(c);
   c.recovery = OPEN;
   if (!c.useSack) c.sackedBytes = 0;
   c.tcp.ready(c);
@@ -370,8 +393,7 @@ function enterLoss(c: Connection): void {
   markAllLost(c);
   const isFirst = c.recovery <= DISORDER || seqGe(c.sndUna, c.recover) || (c.recovery === LOSS && c.retransmits === 0);
   if (isFirst) {
-    c.priorCwnd = c.cwnd;
-    c.priorSsthresh = c.ssthresh;
+    rememberWindow(c);
     beginUndo(c);
   }
   c.congestion.timedOut(c, c.cwnd, isFirst);
@@ -383,9 +405,11 @@ function enterLoss(c: Connection): void {
   }
   c.recovery = LOSS;
   c.recover = c.sndNxt;
-  c.isTlpPending = c.sendsNew = false;
+  c.isTlpPending = false;
+  const losses = lossesOf(c);
+  losses.sendsNew = false;
   // RFC 5682 §3.1 (1): not for a timeout of what recovery has sent again already.
-  c.isFrto = c.settings.frto && (isNew || c.retransmits > 0);
+  losses.isFrto = c.settings.frto && (isNew || c.retransmits > 0);
 }
 
 function markAllLost(c: Connection): void {
@@ -420,7 +444,7 @@ const timedOut = new Acked();
 export function onReorderingTimer(c: Connection): void {
   c.reorderAt = UNSET;
   if (detectLoss(c, null)) {
-    if (c.probedMtu !== 0 && probeLost(c)) return;
+    if (isProbing(c) && probeLost(c)) return;
     if (c.recovery < RECOVERY) enterRecovery(c);
     timedOut.begin(c);
     timedOut.newlyDelivered = c.mss;

@@ -6,6 +6,7 @@ import * as wire from '../wire/tcp.ts';
 import { burstSegments } from './burst.ts';
 import { type Connection, CWR, RECOVERY } from './connection.ts';
 import { emitSegment } from './emit.ts';
+import { lossesOf } from './losses.ts';
 import { isPaced, paceAfter } from './pacing.ts';
 import { timestampNow } from './rtt.ts';
 import { EVER_RETRANS, FLAGS, LOST, RETRANS, SACKED, type Scoreboard } from './scoreboard.ts';
@@ -67,7 +68,7 @@ function retransmit(c: Connection, board: Scoreboard, i: number, most: number): 
   board.words[at + FLAGS] = board.words[at + FLAGS]! | RETRANS | EVER_RETRANS;
   c.retransBytes += occupied;
   countRetransmit(c, occupied);
-  if (c.recovery === CWR || c.recovery === RECOVERY) c.prrOut += occupied;
+  if (c.recovery === CWR || c.recovery === RECOVERY) lossesOf(c).prrOut += occupied;
   // RFC 6298 (5.1), and a hole at the front starts the clock anew: RFC 6675 §5 (C.1) note, RFC 8985 §6.3.
   if (isFirst) restartRetransmitTimer(c);
   else startRetransmitTimer(c);
@@ -78,14 +79,15 @@ function retransmit(c: Connection, board: Scoreboard, i: number, most: number): 
 function countRetransmit(c: Connection, occupied: number): void {
   const segments = Math.ceil(occupied / c.mss);
   c.context.stats.tcpRetransmits += segments;
-  c.totalRetrans += segments;
-  c.bytesRetrans += occupied;
+  const losses = lossesOf(c);
+  losses.totalRetrans += segments;
+  losses.bytesRetrans += occupied;
   c.bytesSent += occupied;
-  if (!c.hasRetransTs) {
-    c.hasRetransTs = true;
-    c.retransTs = timestampNow(c);
+  if (!losses.hasRetransTs) {
+    losses.hasRetransTs = true;
+    losses.retransTs = timestampNow(c);
   }
-  c.undoRetrans = Math.max(c.undoRetrans, 0) + segments;
+  losses.undoRetrans = Math.max(losses.undoRetrans, 0) + segments;
   c.lastDataAt = c.context.nowMs;
   if (c.pacingRate > 0) paceAfter(c, occupied);
 }

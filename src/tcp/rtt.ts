@@ -39,7 +39,7 @@ export function sampleRtt(c: Connection, sampleUs: number): void {
   }
   c.srttUs = Math.max(1, c.srtt8Us >> 3);
   const { rtoMaxMs } = c.settings;
-  c.rtoMs = Math.min(Math.ceil((c.srttUs + c.rttvarUs) / 1000), rtoMaxMs);
+  c.rtoMs = Math.min(((c.srttUs + c.rttvarUs + 999) / 1000) | 0, rtoMaxMs);
 }
 
 /** The least round trip of the last five minutes. */

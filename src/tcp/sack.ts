@@ -2,6 +2,7 @@
 import type * as wire from '../wire/tcp.ts';
 import type { Acked } from './acked.ts';
 import type { Connection } from './connection.ts';
+import { lossesOf } from './losses.ts';
 import { rackAdvance } from './rack.ts';
 import { EVER_RETRANS, FLAGS, LOST, RETRANS, SACKED, type Scoreboard, SENT_US, segmentsIn } from './scoreboard.ts';
 import { type Seq, seqAdd, seqDiff, seqGe, seqGt, seqLe, seqLt, seqMin } from './seq.ts';
@@ -36,17 +37,20 @@ function dsackArrived(c: Connection, start: Seq, end: Seq, acked: Acked): void {
   // Of data this connection never sent, or far too much: a forgery or a mistake.
   if (length <= 0 || seqGt(end, c.sndNxt) || length > c.sndWndMax) return;
   const segments = Math.ceil(length / c.mss);
-  c.dsackDups += segments;
+  const losses = lossesOf(c);
+  losses.dsackDups += segments;
   if (c.settings.linux) {
     // What was sent again for nothing has been delivered too; what was never sent again, a middlebox has doubled.
-    if (c.dsackDups > c.totalRetrans) return;
+    if (losses.dsackDups > losses.totalRetrans) return;
     c.deliveredSegments += segments;
     c.delivered += segments * c.mss;
     acked.newlyDelivered += segments * c.mss;
   }
   acked.isDsack = true;
   c.context.stats.tcpDsacksIn++;
-  if (c.mayUndo && c.undoRetrans > 0 && seqGt(end, c.undoMarker)) c.undoRetrans = Math.max(0, c.undoRetrans - segments);
+  if (losses.mayUndo && losses.undoRetrans > 0 && seqGt(end, losses.undoMarker)) {
+    losses.undoRetrans = Math.max(0, losses.undoRetrans - segments);
+  }
 }
 
 /** Marks what of `[start, end)` is not SACKed yet. */
@@ -111,6 +115,6 @@ export function noteReordering(c: Connection, acked: Acked): void {
   if (distance <= 0) return;
   const segments = Math.ceil(distance / c.mss);
   if (segments > c.reordering) c.reordering = Math.min(segments, c.settings.reorderingMax);
-  c.reorderSeen++;
+  lossesOf(c).reorderSeen++;
   c.context.stats.tcpReorderings++;
 }

@@ -8,6 +8,7 @@ import { type Connection, CWR, RECOVERY, UNSET } from './connection.ts';
 import { emitSegment, emitSyn } from './emit.ts';
 import { isEarly } from './fast-open.ts';
 import { CHRONO_BUFFER, CHRONO_BUSY, CHRONO_WINDOW, setChrono } from './info.ts';
+import { lossesOf } from './losses.ts';
 import { probePath } from './mtu-probe.ts';
 import { isPaced, paceAfter } from './pacing.ts';
 import { armProbe } from './rack.ts';
@@ -25,6 +26,7 @@ import {
   LOST_BEFORE,
   SENT_US,
 } from './scoreboard.ts';
+import { leavesAlone, sendAlone } from './send-alone.ts';
 import { type Seq, seqAdd, seqDiff, seqGt } from './seq.ts';
 import {
   CLOSED,
@@ -86,7 +88,7 @@ export function output(c: Connection): number {
   if (c.path.iface.device.room() <= 0) return BLOCKED;
   if (!isSynchronized(c.state)) return outputHandshake(c);
   let stopped = IDLE;
-  if (c.lostBytes > c.retransBytes && !c.sendsNew) stopped = retransmitLost(c);
+  if (c.lostBytes > c.retransBytes && !c.losses.sendsNew) stopped = retransmitLost(c);
   if (stopped === IDLE && c.state !== TIME_WAIT && (c.tx !== null || c.finQueued)) stopped = sendData(c);
   if (c.probeDue) sendProbe(c);
   if (c.urgent !== null) tellUrgent(c);
@@ -152,7 +154,12 @@ export const turnBytes = (c: Connection): number => (c.path.iface.offload ? TURN
 /** Sends data and the FIN as far as both windows, Nagle and the turn allow. */
 function sendData(c: Connection): number {
   const begin = c.sndNxt;
-  if (c.mtuLow > 0 && probePath(c)) return IDLE;
+  const queued = seqDiff(c.txEnd, begin);
+  if (leavesAlone(c, queued) && isSynchronized(c.state)) {
+    sendAlone(c, queued);
+    return IDLE;
+  }
+  if (c.mtuProbe !== null && probePath(c, c.mtuProbe)) return IDLE;
   const before = c.sndNxt;
   const { linux } = c.settings;
   const stopped = linux ? sendBursts(c) : sendNew(c);
@@ -254,7 +261,7 @@ export function noteSent(c: Connection, from: Seq): void {
   c.lastDataAt = nowMs;
   c.persistAt = UNSET;
   c.overrideSws = false;
-  if (c.recovery === CWR || c.recovery === RECOVERY) c.prrOut += length;
+  if (c.recovery === CWR || c.recovery === RECOVERY) lossesOf(c).prrOut += length;
 }
 
 /** Writes down what was sent, in the last record where it is of one piece with it. */

@@ -47,7 +47,8 @@ export class CorePair {
     const now = performance.now() - this.#start;
     this.client.poll(now);
     this.server.poll(now);
-    for (const stack of [this.client, this.server]) while (stack.nextChanged() !== null);
+    while (this.client.nextChanged() !== null);
+    while (this.server.nextChanged() !== null);
   }
 
   /** `count` connections to `port`, as [ours, theirs]. */
