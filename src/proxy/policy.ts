@@ -1,6 +1,6 @@
 /** Who may go where: rules, or a function. @module */
 import { checkLimitSet, checkLimits, type LimitSet, type Limits } from './limits.ts';
-import { awaitsSni, type FlowFacts, matches, meansName, parseRule, type Rule } from './rules.ts';
+import { awaitsSni, type FlowFacts, matches, meansName, meansPorts, parseRule, type Rule } from './rules.ts';
 
 /** What was decided, and by what. */
 export interface Decision {
@@ -10,6 +10,11 @@ export interface Decision {
   readonly reason: string;
   /** What may go through this flow, instead of what holds for each. */
   readonly limits?: Limits | undefined;
+  /**
+   * The name that an upstream proxy may be told in place of the address, which it then finds by itself: only where the
+   * address had no part in the decision.
+   */
+  readonly name?: string | null | undefined;
 }
 
 /** A policy of one's own: decides about each flow when it begins. What it throws denies. */
@@ -56,10 +61,22 @@ export class Policy {
     if (denied !== undefined) return { verdict: 'deny', reason: `denied by ${denied.text}` };
     if (this.#deny.some((rule) => awaitsSni(rule, facts))) return { verdict: 'sni', reason: 'the TLS name decides' };
     const allowed = this.#allow.find((rule) => matches(rule, facts));
-    if (allowed !== undefined) return { verdict: 'allow', reason: `allowed by ${allowed.text}` };
-    if (this.#default === 'allow') return { verdict: 'allow', reason: 'no rule denies it' };
+    if (allowed !== undefined) {
+      return { verdict: 'allow', reason: `allowed by ${allowed.text}`, name: this.#nameFor(facts, allowed) };
+    }
+    if (this.#default === 'allow') {
+      return { verdict: 'allow', reason: 'no rule denies it', name: this.#nameFor(facts, null) };
+    }
     if (this.#allow.some((rule) => awaitsSni(rule, facts))) return { verdict: 'sni', reason: 'the TLS name decides' };
     return { verdict: 'deny', reason: 'no rule allows it' };
+  }
+
+  /** A name that means the same: none where an address is denied or allowed, for another may answer to it elsewhere. */
+  #nameFor(facts: FlowFacts, allowed: Rule | null): string | null {
+    if (facts.names.length === 0 || (allowed !== null && allowed.prefix !== null)) return null;
+    if (this.#deny.some((rule) => rule.prefix !== null && meansPorts(rule, facts))) return null;
+    if (allowed === null || allowed.name === null) return facts.names[0]!;
+    return facts.names.find((name) => meansName(allowed, name)) ?? null;
   }
 
   /** Whether a name may be asked for: not where it is denied on every port. */
