@@ -1,5 +1,6 @@
 /** Who may go where: rules, or a function. @module */
 import { checkLimitSet, checkLimits, type LimitSet, type Limits } from './limits.ts';
+import { type Publication, parsePublication } from './publication.ts';
 import { awaitsSni, type FlowFacts, matches, meansName, meansPorts, parseRule, type Rule } from './rules.ts';
 
 /** What was decided, and by what. */
@@ -28,9 +29,11 @@ export interface PolicyDocument {
   /** They go before those in `allow`. */
   readonly deny?: readonly string[];
   readonly limits?: LimitSet;
+  /** Ports of the machine that lead to the guest, as {@link parsePublication} reads them. */
+  readonly publish?: readonly string[];
 }
 
-const KEYS: readonly string[] = ['default', 'allow', 'deny', 'limits'];
+const KEYS: readonly string[] = ['default', 'allow', 'deny', 'limits', 'publish'];
 
 export class Policy {
   readonly #allow: readonly Rule[];
@@ -38,6 +41,8 @@ export class Policy {
   readonly #default: 'allow' | 'deny';
   /** How much may go through what is allowed. */
   readonly limits: LimitSet | undefined;
+  /** Ports of the machine that lead to the guest. */
+  readonly publish: readonly Publication[];
 
   /** @throws TypeError for a document or a rule that is none */
   constructor(document: PolicyDocument = {}) {
@@ -53,6 +58,7 @@ export class Policy {
     this.#default = fallback;
     checkLimitSet('policy: limits', document.limits);
     this.limits = document.limits;
+    this.publish = readTexts('publish', 'publications', document.publish).flatMap(readPublication);
   }
 
   /** Decides about a flow. A rule that wants a TLS name counts once the client has said one. */
@@ -85,12 +91,22 @@ export class Policy {
   }
 }
 
-function readRules(what: string, rules: unknown): readonly Rule[] {
-  if (rules === undefined) return [];
-  if (!Array.isArray(rules) || !rules.every((rule) => typeof rule === 'string')) {
-    throw new TypeError(`policy: ${what}: expected an array of rules, got ${JSON.stringify(rules)}`);
+const readRules = (what: string, rules: unknown): readonly Rule[] => readTexts(what, 'rules', rules).map(parseRule);
+
+function readTexts(what: string, of: string, texts: unknown): readonly string[] {
+  if (texts === undefined) return [];
+  if (!Array.isArray(texts) || !texts.every((text) => typeof text === 'string')) {
+    throw new TypeError(`policy: ${what}: expected an array of ${of}, got ${JSON.stringify(texts)}`);
   }
-  return rules.map(parseRule);
+  return texts;
+}
+
+function readPublication(text: string): Publication[] {
+  try {
+    return parsePublication(text);
+  } catch (error) {
+    throw new TypeError(`policy: publish: ${(error as Error).message}`);
+  }
 }
 
 /** Asks a policy of either kind; at once where it answers at once. */

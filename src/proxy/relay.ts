@@ -16,15 +16,7 @@ import { concat, HELLO_BYTES_MAX, serverName } from './client-hello.ts';
 import { type DatagramFlow, DatagramSplice } from './datagrams.ts';
 import { endpoint, type FlowRecord, OpenFlow } from './flow-log.ts';
 import { type FlowGate, Limiter, type LimitSet, OVER_LIMIT } from './limits.ts';
-import {
-  dial,
-  dialDatagrams,
-  dialMachine,
-  type FarDatagrams,
-  pingFromMachine,
-  refusalOf,
-  reset,
-} from './machine.ts';
+import { dial, dialDatagrams, dialMachine, type FarDatagrams, pingFromMachine, refusalOf, reset } from './machine.ts';
 import type { LearnedNames } from './names.ts';
 import { type Decision, decide, Policy, type PolicyFunction } from './policy.ts';
 import type { FlowFacts, FlowProtocol } from './rules.ts';
@@ -175,7 +167,9 @@ export class Relay {
   }
 
   #isCarried(protocol: FlowProtocol): boolean {
-    return this.#options.upstream === undefined || protocol === 'tcp' || (protocol === 'udp' && this.associations !== null);
+    return (
+      this.#options.upstream === undefined || protocol === 'tcp' || (protocol === 'udp' && this.associations !== null)
+    );
   }
 
   /** What another proxy is told in place of the address. */
