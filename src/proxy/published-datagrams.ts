@@ -87,6 +87,7 @@ export class PublishedDatagrams {
   readonly #sources = new Map<string, Source>();
   readonly #over = new Set<Promise<void>>();
   #timer = 0;
+  #isClosed = false;
 
   private constructor(socket: Datagrams, guestPort: number, options: PublishedDatagramsOptions) {
     this.#socket = socket;
@@ -212,6 +213,7 @@ export class PublishedDatagrams {
     for (const [, source] of [...this.#sources]) this.#expire(source);
     this.#timer = 0;
     await Promise.all(this.#over);
-    this.#socket.close();
+    if (!this.#isClosed) this.#socket.close();
+    this.#isClosed = true;
   }
 }
