@@ -26,6 +26,8 @@ import { dialUpstream, type Upstream } from './upstream.ts';
 /** RFC 4787 REQ-5 allows less for ports of protocols that ask once. */
 const DNS_PORT = 53;
 const DNS_IDLE_MS = 10_000;
+/** What waits of one flow while its far side is dialled: a datagram of the largest size, too. */
+const RECEIVE_BYTES = 1 << 17;
 /** How long a client has to say its TLS name. */
 const HELLO_MS = 10_000;
 /** Pings of the machine at once, each a process. */
@@ -114,7 +116,7 @@ export class Relay {
     const { upstream } = options;
     this.associations = upstream?.kind === 'socks5' ? new Associations(upstream, () => host.clock.now()) : null;
     this.tcp = host.tcp.intercept((flow) => this.#relayTcp(flow), options.tcp);
-    this.udp = host.udp.intercept((flow) => this.#relayUdp(flow), options.udp);
+    this.udp = host.udp.intercept((flow) => this.#relayUdp(flow), { receiveBytes: RECEIVE_BYTES, ...options.udp });
     this.echo = host.icmp.intercept((request) => this.#relayEcho(request));
   }
 

@@ -25,6 +25,8 @@ describe('gateway: datagrams and names', options, () => {
     const large = new Uint8Array(9000).fill(7);
     await socket.send(large);
     assert.equal((await socket.receive()).data.length, 9004);
+    await socket.send(new Uint8Array(65_503).fill(7));
+    assert.equal((await socket.receive()).data.length, 65_507, 'the longest there is');
     await socket.close();
     assert.equal(gateway.relay.udp.count, 1);
     const port = await freePort();
