@@ -1,5 +1,6 @@
 /** What `run` and `proxy` share: rules, published ports, names. @module */
 import { createWriteStream, openSync, readFileSync, type WriteStream } from 'node:fs';
+import type { HostsTable } from '../dns/index.ts';
 import {
   type FlowRecord,
   formatFlow,
@@ -16,7 +17,9 @@ import {
   parseUpstream,
   type Upstream,
 } from '../proxy/index.ts';
+import { isName } from '../wire/dns.ts';
 import { readIp } from './args.ts';
+import { readNameServer } from './client.ts';
 import { CommandError, reasonOf, UsageError } from './command.ts';
 
 export const GATEWAY_OPTIONS = {
@@ -81,14 +84,14 @@ export interface GatewaySettings {
 /** @throws UsageError, CommandError for a file that cannot be read */
 export function readGateway(values: GatewayValues): GatewaySettings {
   const nameServers = values['name-server'];
-  for (const text of nameServers ?? []) readIp('name-server', text.replace(/^\[?([^\]]+?)\]?(:\d+)?$/, '$1'));
+  for (const text of nameServers ?? []) readNameServer(text);
   return {
     log: values.log,
     gateway: {
       policy: readPolicy(values),
       publish: (values.publish ?? []).flatMap(readPublication),
       hostLoopback: values['host-loopback'] === true,
-      hosts: Object.fromEntries((values.host ?? []).map(readHost)),
+      hosts: readHosts(values.host ?? []),
       ...(nameServers === undefined ? {} : { nameServers }),
       ...(values.upstream === undefined ? {} : { upstream: readUpstream(values.upstream) }),
     },
@@ -111,6 +114,9 @@ function readPolicy(values: GatewayValues): Policy {
     }
   }
   const document = policy === undefined ? {} : readDocument(policy);
+  if (allow.length > 0 && document.default === 'allow') {
+    throw new UsageError(`--allow: expected a policy that denies by default, got "allow" in ${policy}`);
+  }
   try {
     new Policy(document); // what is wrong in the file is said before options stand in for it
     return new Policy({
@@ -179,11 +185,17 @@ function readPublication(text: string): Publication[] {
   }
 }
 
-function readHost(text: string): [string, string] {
-  const at = text.indexOf('=');
-  if (at < 1) throw new UsageError(`--host: expected NAME=ADDRESS, got ${JSON.stringify(text)}`);
-  readIp('host', text.slice(at + 1));
-  return [text.slice(0, at), text.slice(at + 1)];
+/** A name may have several addresses. */
+function readHosts(texts: readonly string[]): HostsTable {
+  const table: Record<string, string[]> = Object.create(null);
+  for (const text of texts) {
+    const at = text.indexOf('=');
+    const name = text.slice(0, at);
+    if (at < 1 || !isName(name)) throw new UsageError(`--host: expected NAME=ADDRESS, got ${JSON.stringify(text)}`);
+    readIp('host', text.slice(at + 1));
+    table[name] = [...(table[name] ?? []), text.slice(at + 1)];
+  }
+  return table;
 }
 
 function openLog(file: string): WriteStream {
