@@ -91,16 +91,10 @@ const SETTINGS_OF: readonly [of: keyof FaultValues, settings: readonly (keyof Fa
   ['jitter', ['jitter-shape']],
   ['rate', ['burst', 'queue-bytes', 'queue-frames', 'mark-bytes']],
 ];
-/** Faults that chance decides about. */
-const BY_CHANCE: readonly (keyof FaultValues)[] = ['drop', 'corrupt', 'duplicate', 'reorder', 'bad-enter', 'jitter'];
-
 function refuseIdle(values: FaultValues): void {
   for (const [of, settings] of SETTINGS_OF) {
     const idle = values[of] === undefined && settings.find((setting) => values[setting] !== undefined);
     if (idle) throw new UsageError(`--${idle} is for --${of}: expected both, got no --${of}`);
-  }
-  if (values.seed !== undefined && BY_CHANCE.every((name) => values[name] === undefined)) {
-    throw new UsageError('--seed is for faults by chance, like --drop: expected one, got none');
   }
 }
 

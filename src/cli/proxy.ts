@@ -130,15 +130,18 @@ async function proxyQemu(way: QemuWay, values: Values, start: Start, end: End): 
     explain(host);
     own.endScenario = beginScenario(host.clock);
   };
-  const open = way.waits ? connectQemu : listenQemu;
-  const source = await open(way.place, (socket) => {
+  const onSocket = (socket: Socket): void => {
     turn = turn
       .then(() => enter(socket))
       .catch((error: unknown) => {
         complain(error instanceof Error ? error.message : String(error));
         socket.destroy();
       });
-  });
+  };
+  // The machine may come later: what is said is no end.
+  const onFailure = (code: string): void => complain(`nobody waits at ${way.path} yet (${code})`);
+  const { place } = way;
+  const source = way.waits ? connectQemu(place, onSocket, onFailure) : await listenQemu(place, onSocket);
   console.log(`ethertype proxy: ${NETWORK.router[0]} behind ${way.path}`);
   await untilEnd(() => null);
   source.close();
