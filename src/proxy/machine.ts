@@ -153,11 +153,13 @@ export async function dialDatagrams(host: string, port: number): Promise<FarData
   return far;
 }
 
-/** Whether the machine can ping an address: ping(8) says. */
-export function pingFromMachine(address: string): Promise<boolean> {
+/** Whether the machine can ping an address: ping(8) says. Not, where the signal comes first, which ends it. */
+export function pingFromMachine(address: string, signal: AbortSignal): Promise<boolean> {
   const args = ['-n', '-q', '-c', '1', '-W', `${PING_SECONDS}`, address];
   return new Promise((resolve) => {
-    execFile('ping', args, { timeout: (PING_SECONDS + 2) * 1000 }, (error) => resolve(error === null));
+    execFile('ping', args, { timeout: (PING_SECONDS + 2) * 1000, signal, killSignal: 'SIGKILL' }, (error) =>
+      resolve(error === null),
+    );
   });
 }
 

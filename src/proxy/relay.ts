@@ -104,7 +104,9 @@ export class Relay {
   readonly #policy: Policy | PolicyFunction;
   /** Connections under way. */
   readonly #joined = new Set<TcpStream>();
-  #pings = 0;
+  /** Pings of the machine under way, each a process; and what ends them. */
+  readonly #pings = new Set<Promise<boolean>>();
+  readonly #closing = new AbortController();
 
   /** Relays from now on. @param host - has an any-IP interface */
   constructor(host: Host, options: RelayOptions = {}) {
@@ -131,6 +133,8 @@ export class Relay {
     while (performance.now() < until && [...this.#joined].some(isClosing)) await pause(CLOSING_STEP_MS);
     await Promise.all([this.tcp.close(), this.udp.close(), this.echo.close()]);
     for (const stream of [...this.#joined]) stream.abort();
+    this.#closing.abort();
+    await Promise.all(this.#pings);
   }
 
   #open(protocol: FlowProtocol, flow: Endpoints): { open: OpenFlow; facts: FlowFacts } {
@@ -357,8 +361,8 @@ export class Relay {
     if (target === null) return 'unreachable';
     const { gate } = target;
     const { length } = request.data;
-    if (this.#pings >= PINGS_MAX || gate?.room('out') === 0) {
-      if (this.#pings < PINGS_MAX) this.limiter.stats.dropped++;
+    if (this.#pings.size >= PINGS_MAX || gate?.room('out') === 0) {
+      if (this.#pings.size < PINGS_MAX) this.limiter.stats.dropped++;
       open.end('EBUSY');
       return 'drop';
     }
@@ -370,9 +374,10 @@ export class Relay {
       return 'unreachable';
     }
     open.counts.out = length;
-    this.#pings++;
-    const isThere = await pingFromMachine(target.address);
-    this.#pings--;
+    const ping = pingFromMachine(target.address, this.#closing.signal);
+    this.#pings.add(ping);
+    const isThere = await ping;
+    this.#pings.delete(ping);
     if (isThere && gate?.pass('in', length)) return 'drop';
     if (isThere) open.counts.in = length;
     open.end(isThere ? 'closed' : 'ETIMEDOUT');
