@@ -1,10 +1,9 @@
 /** Datagrams between a socket of the stack and a peer of the machine's network, both ways, under limits. @module */
-import type { Clock } from '../sim/clock.ts';
 import type { UdpSocket } from '../sockets/udp-socket.ts';
 import type { OpenFlow } from './flow-log.ts';
 import { type FlowGate, type Limiter, OVER_LIMIT, type Way } from './limits.ts';
 import { type FarDatagrams, refusalOf } from './machine.ts';
-import { Shaper } from './shaper.ts';
+import { type Clock, Shaper } from './shaper.ts';
 
 /** Answers of one flow that wait for the device; more are dropped, as a router drops them. */
 const ANSWERS_MAX = 64;

@@ -2,8 +2,11 @@
  * Datagrams of one flow, one way, at the rate that its gate has: those that come too soon wait for a moment, in their order.
  * So a burst is smoothed, and a program that sends at its rate loses nothing for being uneven. @module
  */
-import type { Clock } from '../sim/clock.ts';
+import type { Host } from '../sockets/host.ts';
 import type { FlowGate, Limiter, Way } from './limits.ts';
+
+/** What keeps the time of a host. */
+export type Clock = Host['clock'];
 
 /** A datagram waits so long at most, then it is dropped: later it would be of no use to who plays or talks. */
 const WAIT_MS = 50;

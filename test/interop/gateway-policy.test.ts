@@ -122,6 +122,9 @@ describe('gateway: policy', options, () => {
       assert.throws(() => parseRule(text), { name: 'TypeError', message: /^rule / }, text);
     }
     assert.throws(() => new Policy({ allow: 'x' as never }), /allow: expected an array/);
-    assert.throws(() => new Policy({ alow: [] } as never), /expected default, allow, deny, limits, got "alow"/);
+    assert.throws(
+      () => new Policy({ alow: [] } as never),
+      /expected default, allow, deny, limits, publish, got "alow"/,
+    );
   });
 });

@@ -136,6 +136,29 @@ describe('gateway: upstream proxies', options, () => {
     await socket.close();
   });
 
+  test('a flood of datagrams costs the proxy no more associations than there may be flows', async () => {
+    const port = await echoDatagrams();
+    const { guest, gateway, socks } = await behind({}, 'socks5', { udp: { flowsMax: 8 } });
+    let most = 0;
+    for (let i = 0; i < 100; i++) {
+      const socket = await guest.udp.bind();
+      await socket.send(bytesOf('x'), { host: FAR, port });
+      if (i % 10 === 0) await pause(5);
+      most = Math.max(most, gateway.relay.associations!.count);
+      await socket.close();
+    }
+    await until(() => gateway.relay.udp.stats.opened === 100);
+    await until(() => socks.controls.size <= 8);
+    assert.ok(most <= 9, `${most} at once`);
+    assert.ok(gateway.relay.udp.count <= 8 && gateway.relay.associations!.count <= 8);
+    const another = await guest.udp.connect({ host: FAR, port });
+    await another.send(bytesOf('served'));
+    assert.equal(text((await another.receive()).data), 'served');
+    await another.close();
+    await gateway.close();
+    await until(() => socks.controls.size === 0);
+  });
+
   test('an association that is lost ends its flows: the guest hears that there is no way; the next datagram makes another', async () => {
     const port = await echoDatagrams();
     const { guest, gateway, socks, records } = await behind({});
