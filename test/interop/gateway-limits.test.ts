@@ -1,10 +1,11 @@
 /** Limits of a gateway. Needs no privilege. @module */
 import assert from 'node:assert/strict';
+import { createSocket } from 'node:dgram';
 import { connect as netConnect } from 'node:net';
 import { afterEach, describe, test } from 'node:test';
 import { Policy } from '../../src/proxy/index.ts';
 import { bytesOf, readAll } from '../hosts.ts';
-import { closeAll, echoDatagrams, MIB, open, pause, ROUTER, rig, serve } from './gateway-rig.ts';
+import { closeAll, closers, echoDatagrams, MIB, open, pause, ROUTER, rig, serve } from './gateway-rig.ts';
 
 afterEach(closeAll);
 
@@ -36,6 +37,57 @@ describe('gateway: limits', { timeout: 120_000 }, () => {
     assert.deepEqual([result, reason], ['EDQUOT', 'the limit of 50000 bytes a flow is reached']);
     assert.ok(bytesIn + bytesOut <= 50_000 && bytesIn + bytesOut > 48_000);
     await socket.close();
+  });
+
+  test('datagrams that come a little too soon wait, in their order, and none is lost', async () => {
+    const { guest, gateway, records } = await rig({ limits: { all: { bytesPerSecond: 500_000 } } });
+    const port = await echoDatagrams();
+    const socket = await guest.udp.connect({ host: ROUTER, port });
+    // The bucket holds 65 of them; what is more waits there, and back again. More would not fit into the machine's sockets.
+    for (let i = 0; i < 80; i++) await socket.send(new Uint8Array(1000).fill(i));
+    const got: number[] = [];
+    while (got.length < 80) got.push((await socket.receive({ signal: AbortSignal.timeout(5000) })).data[0]!);
+    assert.deepEqual(
+      got,
+      Array.from({ length: 80 }, (_, i) => i),
+    );
+    assert.equal(gateway.relay.limiter.stats.dropped, 0);
+    for (let i = 0; i < 50; i++) await socket.send(new Uint8Array(1000));
+    await pause(1);
+    await socket.close();
+    for (const flow of gateway.relay.udp.flows) flow.close();
+    await pause(20);
+    assert.equal(gateway.relay.limiter.queuedBytes, 0, 'what waited is gone with its flow');
+    assert.deepEqual(
+      records.map(({ result }) => result),
+      ['closed'],
+    );
+  });
+
+  test('published datagrams have the limits of each flow, and none begins when all bytes are used', async () => {
+    const { guest, gateway, records } = await rig({
+      limits: { flow: { bytes: 50 }, all: { bytes: 59 } },
+      publish: [{ port: 0, guestPort: 7, protocol: 'udp' }],
+    });
+    const server = await guest.udp.bind({ port: 7 });
+    const { port } = gateway.published[0]!;
+    const client = createSocket('udp4');
+    closers.push(() => void client.close());
+    for (const size of [30, 30, 30, 30]) {
+      client.send(new Uint8Array(size), port, '127.0.0.1');
+      await pause(50);
+    }
+    assert.equal((await server.receive()).data.length, 30);
+    assert.deepEqual(
+      records.map(({ result, reason, bytesOut, bytesIn }) => [result, reason, bytesOut + bytesIn]),
+      [
+        ['EDQUOT', 'the limit of 50 bytes a flow is reached', 30],
+        // The third would be the 60th byte; then all are used, and the fourth is dropped unheard.
+        ['EDQUOT', 'the limit of 59 bytes of all flows is reached', 0],
+      ],
+    );
+    assert.equal(gateway.use.udp, 0);
+    await server.close();
   });
 
   test('the bytes of all: the flow that reaches them is reset, and none begins any more', async () => {

@@ -250,6 +250,38 @@ describe('gateway: upstream proxies', options, () => {
     }
   });
 
+  test('socks5h: TCP goes by name, too', async () => {
+    let asked = '';
+    const port = await serve((socket) => {
+      const steps = [
+        (): void => void socket.write(Uint8Array.of(5, 0)),
+        (data: Buffer): void => {
+          asked = data.toString('hex');
+          socket.write(Uint8Array.of(5, 0, 0, 1, 0, 0, 0, 0, 0, 0));
+        },
+      ];
+      socket.on('data', (data) => {
+        const step = steps.shift();
+        if (step === undefined) socket.end(data);
+        else step(data);
+      });
+    });
+    for (const [scheme, place] of [
+      ['socks5h', `03${'08'}${Buffer.from('one.test').toString('hex')}`],
+      ['socks5', '01c6336407'],
+    ] as const) {
+      const upstream = parseUpstream(`${scheme}://127.0.0.1:${port}`);
+      const { guest, quiet } = await rig({ upstream, hosts: { 'one.test': FAR } });
+      const stream = await open(guest, 443, 'one.test');
+      await stream.write(bytesOf('through'));
+      assert.equal(text(await stream.read()), 'through');
+      assert.equal(asked, `050100${place}01bb`);
+      await stream.end();
+      await stream.close();
+      await quiet();
+    }
+  });
+
   test('pings are refused, and so are datagrams where the proxy speaks HTTP, each with its line', async () => {
     for (const [scheme, protocols] of [
       ['socks5', ['icmp']],
