@@ -1,5 +1,5 @@
 /**
- * Datagrams through a SOCKS5 proxy: RFC 1928 §4 (UDP ASSOCIATE), §7 (their framing). The flows of one socket of the guest
+ * Datagrams through a SOCKS5 proxy: RFC 1928 §6 (UDP ASSOCIATE), §7 (their framing). The flows of one socket of the guest
  * share an association, as they share its port: an answer's header says which of them it is for, and a program that talks
  * to a thousand peers costs the proxy one. Flows of two sockets share none, for to one and the same peer they could not be told
  * apart. A flow to a name has an association of its own: the address its answers come from is the proxy's choice. @module
@@ -15,7 +15,7 @@ import { throughUpstream, type Upstream } from './upstream.ts';
 const ASK_AGAIN_MS = 60_000;
 /** A proxy that is gone without a word is noticed by probes. */
 const KEEP_ALIVE_MS = 60_000;
-/** RFC 1928 §4: who does not know yet where its datagrams will come from says zeros. */
+/** RFC 1928 §6: who does not know yet where its datagrams will come from says zeros. */
 const UNKNOWN: Place = { host: '0.0.0.0', port: 0 };
 
 export interface AssociationStats {
@@ -124,7 +124,9 @@ class Association {
     if (this.#users === 0) this.#end();
   }
 
+  /** @throws EHOSTUNREACH where it is over already */
   join(host: string, port: number): Member {
+    if (this.#isOver) throw failed('EHOSTUNREACH', 'the upstream proxy has ended the association');
     const key = this.#namedPort === null ? keyOf(host, port) : '';
     const member = new Member(this, key, datagramHeader(host, port));
     this.#members.set(key, member);
@@ -137,6 +139,7 @@ class Association {
   }
 
   send(header: Uint8Array, data: Uint8Array): void {
+    if (this.#isOver) return;
     this.#datagrams?.send([header, data], (error) => {
       if (error !== null) this.#stats.unsent++;
     });
