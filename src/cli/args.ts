@@ -9,19 +9,38 @@ type Parsed<T extends Options> = ReturnType<typeof parseArgs<{ options: T; stric
 /**
  * Reads the options of a command.
  * @param positionals - how many arguments without a dash it takes at most; default none
- * @throws UsageError for an option it does not know, a missing value, or an argument too many
+ * @throws UsageError for an option it does not know, a missing value, an argument too many, or two values where one counts
  * @example const { values } = readOptions(args, { seed: { type: 'string' }, json: { type: 'boolean' } })
  */
 export function readOptions<T extends Options>(args: string[], options: T, positionals = 0): Parsed<T> {
   let parsed: Parsed<T>;
   try {
-    parsed = parseArgs({ args, options, strict: true, allowPositionals: true });
+    const { tokens, ...rest } = parseArgs({ args, options, strict: true, allowPositionals: true, tokens: true });
+    parsed = rest as Parsed<T>;
+    refuseSecond(tokens, options);
   } catch (error) {
+    if (error instanceof UsageError) throw error;
     throw new UsageError(reword(error as Error & { code?: string }, options));
   }
   const extra = parsed.positionals[positionals];
   if (extra !== undefined) throw new UsageError(`unexpected argument ${JSON.stringify(extra)}`);
   return parsed;
+}
+
+type Token = NonNullable<ReturnType<typeof parseArgs>['tokens']>[number];
+
+/** Of two values node:util takes the last, and the first goes unheard. One that is only said twice does no harm. */
+function refuseSecond(tokens: readonly Token[], options: Options): void {
+  const said = new Map<string, string>();
+  for (const token of tokens) {
+    if (token.kind !== 'option' || token.value === undefined || options[token.name]?.multiple === true) continue;
+    const first = said.get(token.name) ?? token.value;
+    if (first !== token.value) {
+      const values = `${JSON.stringify(first)} and ${JSON.stringify(token.value)}`;
+      throw new UsageError(`--${token.name}: expected one value, got ${values}`);
+    }
+    said.set(token.name, first);
+  }
 }
 
 /** What node:util found wrong, in one line of ours. */

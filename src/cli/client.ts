@@ -140,7 +140,7 @@ export function readInterface(values: InterfaceValues, fallback: readonly string
     addresses,
     words,
     hostAddresses: readHostAddresses(values, addresses),
-    gateways: gateway.map((text) => readGateway(text, addresses)),
+    gateways: readGateways(gateway, addresses),
     nameServers: (values['name-server'] ?? []).map(readNameServer),
     search: (values.search ?? []).map(readDomain),
     mac: readMac('mac', values.mac) ?? (addresses.length > 0 ? new MacAddress(0x0200, addresses[0]!.address.d) : null),
@@ -177,6 +177,16 @@ function readHostAddresses(values: InterfaceValues, addresses: readonly Cidr[]):
   return own;
 }
 
+function readGateways(texts: readonly string[], addresses: readonly Cidr[]): IpAddress[] {
+  const gateways = texts.map((text) => readGateway(text, addresses));
+  for (const family of [4, 6]) {
+    const all = gateways.filter((gateway) => gateway.family === family);
+    if (all.length > 1)
+      throw new UsageError(`--gateway: expected at most one IPv${family} address, got ${all.join(' and ')}`);
+  }
+  return gateways;
+}
+
 function readGateway(text: string, addresses: readonly Cidr[]): IpAddress {
   const gateway = readIp('gateway', text);
   if (addresses.some((cidr) => cidr.contains(gateway))) return gateway;
@@ -184,7 +194,7 @@ function readGateway(text: string, addresses: readonly Cidr[]): IpAddress {
 }
 
 /** An address, with a port behind it where it is not 53: `10.0.0.53:5353`, `[fd00::53]:5353`. */
-function readNameServer(text: string): string {
+export function readNameServer(text: string): string {
   const match = /^\[(.+)\](?::(\d{1,5}))?$/.exec(text) ?? /^([\d.]+):(\d{1,5})$/.exec(text);
   readIp('name-server', match?.[1] ?? text);
   readInteger('name-server', match?.[2], 1, 65_535);

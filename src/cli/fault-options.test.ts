@@ -100,6 +100,23 @@ describe('faults, of every command', () => {
       assert.ok((await load()).command.usage.includes(FAULT_USAGE));
     });
 
+    test(`${name}: what would do nothing is one clear error, and so are two values where one counts`, async () => {
+      const rows: [more: string, line: RegExp][] = [
+        ['--bad-leave 3', /^--bad-leave is for --bad-enter: expected both, got no --bad-enter$/],
+        ['--bad-drop 3', /^--bad-drop is for --bad-enter/],
+        ['--reorder-delay 3', /^--reorder-delay is for --reorder/],
+        ['--delay 5 --jitter-shape normal', /^--jitter-shape is for --jitter/],
+        ['--burst 10k', /^--burst is for --rate/],
+        ['--queue-bytes 10k', /^--queue-bytes is for --rate/],
+        ['--queue-frames 10', /^--queue-frames is for --rate/],
+        ['--mark-bytes 10k', /^--mark-bytes is for --rate/],
+        ['--delay 5 --delay 6', /^--delay: expected one value, got "5" and "6"$/],
+      ];
+      // The lab's wire is bad by itself: what is said there changes that.
+      const own = name === 'lab' ? rows.slice(-1) : rows;
+      for (const [more, line] of own) await refused(more.split(' '), line);
+    });
+
     for (const { name: what, text, line } of SCENARIOS) {
       test(`${name}: a scenario with ${what}`, async () => {
         const path = join(folder, 'scenario.json');

@@ -5,6 +5,7 @@
 import { type Device, FaultInjector, type FaultOptions } from '../phy/index.ts';
 import type { Clock } from '../sim/index.ts';
 import { readBytes, readChoice, readInteger, readNumber, readPercent, readRate } from './args.ts';
+import { UsageError } from './command.ts';
 import { readJsonFile } from './json-file.ts';
 import { cableTarget, readScenario, type Scenario, ScenarioPlayer } from './scenario.ts';
 
@@ -79,7 +80,22 @@ export function readFaults(values: FaultValues): FaultPlan | null {
   const options = readFaultSettings(values);
   const seed = readInteger('seed', values.seed, 0, 0xffff_ffff) ?? SEED_DEFAULT;
   const scenario = values.scenario === undefined ? null : readScenario(readJsonFile(values.scenario), null);
+  if (scenario === null) refuseIdle(values); // it may bring what they are for
   return Object.keys(options).length === 0 && scenario === null ? null : { options, seed, scenario };
+}
+
+/** Settings of a fault that is not there, which would do nothing. */
+const SETTINGS_OF: readonly [of: keyof FaultValues, settings: readonly (keyof FaultValues)[]][] = [
+  ['bad-enter', ['bad-leave', 'bad-drop']],
+  ['reorder', ['reorder-delay']],
+  ['jitter', ['jitter-shape']],
+  ['rate', ['burst', 'queue-bytes', 'queue-frames', 'mark-bytes']],
+];
+function refuseIdle(values: FaultValues): void {
+  for (const [of, settings] of SETTINGS_OF) {
+    const idle = values[of] === undefined && settings.find((setting) => values[setting] !== undefined);
+    if (idle) throw new UsageError(`--${idle} is for --${of}: expected both, got no --${of}`);
+  }
 }
 
 /** Those of them that do not change. @throws UsageError */

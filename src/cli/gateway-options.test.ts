@@ -60,6 +60,45 @@ test('limits that are none are one clear error', () => {
   }
 });
 
+test('published ports, names and proxies', () => {
+  const { publish, hosts, upstream } = readGateway({
+    publish: ['8080:80', '5000-5001:6000-6001/udp'],
+    host: ['web.test=10.0.2.2', 'web.test=fd00:2::2', 'other.test=10.0.2.2'],
+    upstream: 'socks5h://127.0.0.1:1080',
+  }).gateway;
+  assert.deepEqual(
+    publish?.map(({ port, guestPort, protocol }) => [port, guestPort, protocol]),
+    [
+      [8080, 80, 'tcp'],
+      [5000, 6000, 'udp'],
+      [5001, 6001, 'udp'],
+    ],
+  );
+  assert.deepEqual({ ...hosts }, { 'web.test': ['10.0.2.2', 'fd00:2::2'], 'other.test': ['10.0.2.2'] });
+  assert.equal(upstream?.sendsNames, true);
+  const { policy } = readGateway({ policy: file('{"publish": ["8080:80/udp"]}') }).gateway;
+  assert.equal((policy as Policy).publish[0]?.protocol, 'udp');
+});
+
+test('what would be ignored is one clear error', () => {
+  const rows: [values: GatewayValues, message: RegExp][] = [
+    [{ publish: ['80'] }, /^--publish: expected HOST:GUEST, two ports like .*, got "80"$/],
+    [{ host: ['a'] }, /^--host: expected NAME=ADDRESS, got "a"$/],
+    [{ host: ['a..b=10.0.0.1'] }, /^--host: expected NAME=ADDRESS/],
+    [{ 'name-server': ['10.0.0.1:99999'] }, /^--name-server: expected a whole number from 1 to 65535, got "99999"$/],
+    [{ upstream: 'socks4://a:1' }, /^--upstream: expected socks5:/],
+    [
+      { allow: ['10.0.0.1'], policy: file('{"default": "allow"}') },
+      /^--allow: expected a policy that denies by default/,
+    ],
+  ];
+  for (const [values, message] of rows) assert.throws(() => readGateway(values), { name: 'UsageError', message });
+  assert.throws(() => readGateway({ policy: file('{"publish": ["80"]}') }), {
+    name: 'CommandError',
+    message: /policy.json: policy: publish: expected HOST:GUEST/,
+  });
+});
+
 test('people are told of what is denied and of what is over a limit; the file of everything', async () => {
   const said: string[] = [];
   const path = join(folder, 'flows');

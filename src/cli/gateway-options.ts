@@ -1,20 +1,25 @@
 /** What `run` and `proxy` share: rules, published ports, names. @module */
 import { createWriteStream, openSync, readFileSync, type WriteStream } from 'node:fs';
+import type { HostsTable } from '../dns/index.ts';
 import {
   type FlowRecord,
   formatFlow,
   type GatewayOptions,
   type LimitSet,
   type Limits,
+  NETWORK,
   OVER_LIMIT,
   Policy,
   type PolicyDocument,
   type Publication,
+  parsePublication,
   parseRule,
   parseUpstream,
   type Upstream,
 } from '../proxy/index.ts';
+import { isName } from '../wire/dns.ts';
 import { readIp } from './args.ts';
+import { readNameServer } from './client.ts';
 import { CommandError, reasonOf, UsageError } from './command.ts';
 
 export const GATEWAY_OPTIONS = {
@@ -38,16 +43,21 @@ export const GATEWAY_USAGE = `  --allow RULE             what is allowed; with o
                            RULE is [PROTOCOL:]TARGET[:PORTS]: an address, a prefix, a name, *.name, sni=NAME or *, as in
                            10.0.0.0/8, tcp:*.example.org:443, [fd00::1]:80, udp:*:53
   --policy FILE            the same as JSON: {"default": "deny", "allow": [RULE...], "deny": [RULE...], "limits":
-                           {"flow": {"bytesPerSecond": N, "bytes": N}, "all": {"bytesPerSecond": N, "bytes": N}}}
-  --flow-rate N            bytes a second of each flow, each way: TCP is held up, datagrams are dropped; 500k, 10M, 1G
+                           {"flow": {"bytesPerSecond": N, "bytes": N}, "all": {"bytesPerSecond": N, "bytes": N}},
+                           "publish": ["8080:80"...]}
+  --flow-rate N            bytes a second of each flow, each way: TCP is held up, datagrams wait for up to 50 ms
+                           and are dropped then; 500k, 10M, 1G
   --flow-bytes N           bytes of each flow, both ways together: then it is reset
   --all-rate N, --all-bytes N    the same of all flows together; then none begins any more
-  --publish HOST:GUEST     a port of the machine's loopback that leads to one of the guest, as 8080:80; ADDRESS:HOST:GUEST
-                           listens on another address
+  --publish HOST:GUEST     a port of the machine's loopback that leads to one of the guest, as 8080:80; 5353:53/udp for UDP;
+                           8000-8009:80-89 for ranges. ADDRESS:HOST:GUEST listens on another address; [::1]:8080:80
+                           leads to the guest's ${NETWORK.guest[1]}
   --host-loopback          the router's address leads to the machine's own loopback; else it is refused
   --name-server IP         who is asked for names, by default whom the machine asks
   --host NAME=ADDRESS      a name beside those of the machine's /etc/hosts
-  --upstream URL           another proxy that all TCP goes out through: socks5://[USER:PASSWORD@]HOST:PORT or http://...
+  --upstream URL           another proxy that all goes out through: socks5://[USER:PASSWORD@]HOST:PORT, with datagrams if it
+                           carries them, or http://..., TCP alone; socks5h:// tells it names, where a rule does not
+                           look at addresses, and lets it resolve them
   --log FILE               a line of JSON for each flow that is over, appended`;
 
 export interface GatewayValues {
@@ -74,14 +84,14 @@ export interface GatewaySettings {
 /** @throws UsageError, CommandError for a file that cannot be read */
 export function readGateway(values: GatewayValues): GatewaySettings {
   const nameServers = values['name-server'];
-  for (const text of nameServers ?? []) readIp('name-server', text.replace(/^\[?([^\]]+?)\]?(:\d+)?$/, '$1'));
+  for (const text of nameServers ?? []) readNameServer(text);
   return {
     log: values.log,
     gateway: {
       policy: readPolicy(values),
-      publish: (values.publish ?? []).map(readPublication),
+      publish: (values.publish ?? []).flatMap(readPublication),
       hostLoopback: values['host-loopback'] === true,
-      hosts: Object.fromEntries((values.host ?? []).map(readHost)),
+      hosts: readHosts(values.host ?? []),
       ...(nameServers === undefined ? {} : { nameServers }),
       ...(values.upstream === undefined ? {} : { upstream: readUpstream(values.upstream) }),
     },
@@ -104,6 +114,9 @@ function readPolicy(values: GatewayValues): Policy {
     }
   }
   const document = policy === undefined ? {} : readDocument(policy);
+  if (allow.length > 0 && document.default === 'allow') {
+    throw new UsageError(`--allow: expected a policy that denies by default, got "allow" in ${policy}`);
+  }
   try {
     new Policy(document); // what is wrong in the file is said before options stand in for it
     return new Policy({
@@ -159,26 +172,30 @@ function readDocument(path: string): PolicyDocument {
 function readUpstream(text: string): Upstream {
   try {
     return parseUpstream(text);
-  } catch {
-    throw new UsageError(`--upstream: expected socks5://HOST:PORT or http://HOST:PORT, got ${JSON.stringify(text)}`);
+  } catch (error) {
+    throw new UsageError(`--${(error as Error).message}`);
   }
 }
 
-function readPublication(text: string): Publication {
-  const match = /^(?:\[?([^\]]+?)\]?:)?(\d{1,5}):(\d{1,5})$/.exec(text);
-  const [host, port, guestPort] = [match?.[1], Number(match?.[2]), Number(match?.[3])];
-  if (match === null || port > 65_535 || guestPort < 1 || guestPort > 65_535) {
-    throw new UsageError(`--publish: expected HOST:GUEST, two ports like 8080:80, got ${JSON.stringify(text)}`);
+function readPublication(text: string): Publication[] {
+  try {
+    return parsePublication(text);
+  } catch (error) {
+    throw new UsageError(`--publish: ${(error as Error).message}`);
   }
-  if (host !== undefined) readIp('publish', host);
-  return { host, port, guestPort };
 }
 
-function readHost(text: string): [string, string] {
-  const at = text.indexOf('=');
-  if (at < 1) throw new UsageError(`--host: expected NAME=ADDRESS, got ${JSON.stringify(text)}`);
-  readIp('host', text.slice(at + 1));
-  return [text.slice(0, at), text.slice(at + 1)];
+/** A name may have several addresses. */
+function readHosts(texts: readonly string[]): HostsTable {
+  const table: Record<string, string[]> = Object.create(null);
+  for (const text of texts) {
+    const at = text.indexOf('=');
+    const name = text.slice(0, at);
+    if (at < 1 || !isName(name)) throw new UsageError(`--host: expected NAME=ADDRESS, got ${JSON.stringify(text)}`);
+    readIp('host', text.slice(at + 1));
+    table[name] = [...(table[name] ?? []), text.slice(at + 1)];
+  }
+  return table;
 }
 
 function openLog(file: string): WriteStream {

@@ -1,4 +1,5 @@
 /** `ethertype proxy`: the router of an interface or a virtual machine, which relays every flow under rules. @module */
+import { statSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import type { Device } from '../phy/index.ts';
 import { Gateway, NETWORK } from '../proxy/index.ts';
@@ -65,16 +66,23 @@ type End = (gateway: Gateway) => Promise<void>;
 /** The socket of a virtual machine, and whether that waits on it. */
 interface QemuWay {
   readonly path: string;
+  readonly place: QemuPlace;
   readonly waits: boolean;
 }
 
 /** A path, or `tcp:HOST:PORT`. */
-function readPlace(text: string): QemuPlace {
-  if (!text.startsWith('tcp:')) return text;
+function readPlace(option: string, text: string): QemuPlace {
+  if (text === '') throw new UsageError(`--${option}: expected PATH or tcp:HOST:PORT, got ""`);
+  if (!text.startsWith('tcp:')) {
+    const found = statSync(text, { throwIfNoEntry: false });
+    if (found !== undefined && !found.isSocket())
+      throw new CommandError(`--${option}: ${text} exists, and is no socket`);
+    return text;
+  }
   const match = /^tcp:(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(text);
   const port = Number(match?.[3]);
   if (match === null || port < 1 || port > 65_535) {
-    throw new UsageError(`--qemu: expected PATH or tcp:HOST:PORT, got ${JSON.stringify(text)}`);
+    throw new UsageError(`--${option}: expected PATH or tcp:HOST:PORT, got ${JSON.stringify(text)}`);
   }
   return { host: match[1] ?? (match[2] || '127.0.0.1'), port };
 }
@@ -122,21 +130,36 @@ async function proxyQemu(way: QemuWay, values: Values, start: Start, end: End): 
     explain(host);
     own.endScenario = beginScenario(host.clock);
   };
-  const open = way.waits ? connectQemu : listenQemu;
-  const source = await open(readPlace(way.path), (socket) => {
+  const onSocket = (socket: Socket): void => {
     turn = turn
       .then(() => enter(socket))
       .catch((error: unknown) => {
         complain(error instanceof Error ? error.message : String(error));
         socket.destroy();
       });
-  });
+  };
+  // The machine may come later: what is said is no end.
+  const onFailure = (code: string): void => complain(`nobody waits at ${way.path} yet (${code})`);
+  const { place } = way;
+  const source = way.waits ? connectQemu(place, onSocket, onFailure) : await listenQemu(place, onSocket);
   console.log(`ethertype proxy: ${NETWORK.router[0]} behind ${way.path}`);
   await untilEnd(() => null);
   source.close();
   await turn;
   await leave();
   recorder?.close();
+}
+
+/** Null: there is an interface instead. */
+function readWay(values: Values): QemuWay | null {
+  const option = values.qemu === undefined ? 'qemu-connect' : 'qemu';
+  const path = values[option];
+  if (path === undefined) return null;
+  for (const other of ['host-address', 'no-offload'] as const) {
+    if (values[other] !== undefined)
+      throw new UsageError(`--${other} is for --tap and --tun: --${option} has no interface`);
+  }
+  return { path, place: readPlace(option, path), waits: option === 'qemu-connect' };
 }
 
 async function run(args: string[]): Promise<number> {
@@ -146,6 +169,7 @@ async function run(args: string[]): Promise<number> {
   if ([qemu, qemuConnect, tap, tun].filter((value) => value !== undefined).length !== 1) {
     throw new UsageError('expected one of --tap NAME, --tun NAME, --qemu PATH and --qemu-connect PATH');
   }
+  const way = readWay(values);
   const { onFlow, close } = flowWriter(settings.log, complain);
   const watch = new UseWatch(values.stats);
   const start: Start = async (device) => {
@@ -164,9 +188,8 @@ async function run(args: string[]): Promise<number> {
     const left = watch.after(gateway);
     if (left !== null) complain(left);
   };
-  const path = qemu ?? qemuConnect;
-  if (path === undefined) await proxyInterface(values, start, end);
-  else await proxyQemu({ path, waits: qemu === undefined }, values, start, end);
+  if (way === null) await proxyInterface(values, start, end);
+  else await proxyQemu(way, values, start, end);
   await close();
   return 0;
 }

@@ -57,6 +57,9 @@ function readSettings(args: string[]) {
   const { values, positionals } = readOptions(args, OPTIONS, 1);
   const [target] = positionals;
   if (target === undefined) throw new UsageError('expected a TARGET, like 10.9.0.1');
+  if (values.icmp === true && values.port !== undefined) {
+    throw new UsageError('expected one of --icmp and --port, got both: echo requests have no port');
+  }
   const maxHops = readInteger('max-hops', values['max-hops'], 1, 255) ?? 30;
   return {
     target,

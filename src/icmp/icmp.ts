@@ -256,7 +256,7 @@ export class Icmp implements ErrorReporter {
       return;
     }
     const rest = v4.rest(memory.dv, packet.payload);
-    if (this.interceptor !== null && packet.iface.anyIp && !this.ip.isLocalAddress(packet.destination)) {
+    if (this.interceptor !== null && packet.iface.anyIp && !isGroup && !this.ip.isLocalAddress(packet.destination)) {
       const data = memory.u8.slice(packet.payload + HEADER, packet.end);
       if (this.interceptor(packet, rest, data)) return;
     }

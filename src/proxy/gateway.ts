@@ -16,6 +16,8 @@ import { endpoint, OpenFlow } from './flow-log.ts';
 import { reset } from './machine.ts';
 import { LearnedNames } from './names.ts';
 import { Policy, type PolicyFunction } from './policy.ts';
+import type { Publication } from './publication.ts';
+import { PublishedDatagrams } from './published-datagrams.ts';
 import { Relay, type RelayOptions } from './relay.ts';
 import { machineResolver } from './resolver.ts';
 
@@ -38,18 +40,9 @@ const LOOPBACK = ['127.0.0.1', '::1'];
 const PUBLISH_MS = 10_000;
 const MEMORY_BYTES = 128 << 20;
 
-/** A port of the machine that leads to one of the guest. */
-export interface Publication {
-  /** Where the machine listens; default 127.0.0.1. */
-  readonly host?: string | undefined;
-  /** 0: a free one. */
-  readonly port: number;
-  readonly guestPort: number;
-}
-
 /** What a gateway has in use. All of it is 0 once it is closed. */
 export interface GatewayUse {
-  /** Connections, held ones and those to published ports included. */
+  /** Connections, held ones included. What comes to published ports counts here too, as in `udp`. */
   readonly tcp: number;
   readonly udp: number;
   readonly echo: number;
@@ -67,6 +60,7 @@ export interface GatewayOptions extends Pick<RelayOptions, 'onFlow' | 'limits' |
   readonly nameServers?: readonly string[] | undefined;
   /** Names beside those of the machine's own table of hosts. */
   readonly hosts?: HostsTable | undefined;
+  /** Beside those of a {@link Policy}. */
   readonly publish?: readonly Publication[] | undefined;
   /** Bytes the stack may use. Default 128 MiB. */
   readonly memory?: number | undefined;
@@ -87,11 +81,12 @@ export class Gateway {
   readonly host: Host;
   readonly relay: Relay;
   /** Ports of the machine that lead to the guest. */
-  readonly published: { readonly host: string; readonly port: number; readonly guestPort: number }[] = [];
+  readonly published: Required<Publication>[] = [];
   readonly #options: GatewayOptions;
   readonly #names = new LearnedNames();
   readonly #servers: DnsServer[] = [];
   readonly #listeners: Server[] = [];
+  readonly #datagrams: PublishedDatagrams[] = [];
   readonly #closers: (() => void)[] = [];
   /** Connections to published ports. */
   readonly #led = new Map<Socket, Promise<void>>();
@@ -132,7 +127,8 @@ export class Gateway {
     try {
       gateway.#configure();
       await gateway.#serveNames(machineResolver(options));
-      for (const publication of options.publish ?? []) await gateway.#publish(publication);
+      const ofPolicy = options.policy instanceof Policy ? options.policy.publish : [];
+      for (const publication of [...ofPolicy, ...(options.publish ?? [])]) await gateway.#publish(publication);
     } catch (error) {
       await gateway.close();
       throw error;
@@ -193,16 +189,32 @@ export class Gateway {
     return found;
   }
 
-  async #publish({ host = LOOPBACK[0]!, port, guestPort }: Publication): Promise<void> {
+  async #publish({ host = LOOPBACK[0]!, port, guestPort, protocol = 'tcp' }: Publication): Promise<void> {
+    const guest = NETWORK.guest[host.includes(':') ? 1 : 0];
+    const place = { host, port, guestPort };
+    const bound = await (protocol === 'udp' ? this.#publishUdp(place, guest) : this.#publishTcp(place, guest));
+    this.published.push({ host, port: bound, guestPort, protocol });
+  }
+
+  async #publishUdp(publication: Publication & { host: string }, guest: string): Promise<number> {
+    const { onFlow = () => {}, udp } = this.#options;
+    const { host, relay } = this;
+    const limits = { flowsMax: udp?.flowsMax, idleMs: udp?.idleMs };
+    const published = await PublishedDatagrams.start(publication, { host, relay, guest, onFlow, ...limits });
+    this.#datagrams.push(published);
+    return published.port;
+  }
+
+  async #publishTcp({ host, port, guestPort }: Publication, guest: string): Promise<number> {
     const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true });
     server.on('connection', (socket) => {
       const source = endpoint(socket.remoteAddress ?? '', socket.remotePort ?? 0);
-      const destination = endpoint(NETWORK.guest[0], guestPort);
+      const destination = endpoint(guest, guestPort);
       const { onFlow = () => {} } = this.#options;
       const open = new OpenFlow({ protocol: 'tcp', direction: 'in', source, destination }, onFlow);
       open.reason = 'published';
       socket.on('error', () => {});
-      const over = this.#lead(socket, open, guestPort);
+      const over = this.#lead(socket, open, { host: guest, port: guestPort });
       this.#led.set(
         socket,
         over.finally(() => this.#led.delete(socket)),
@@ -210,16 +222,17 @@ export class Gateway {
     });
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen(port, host, resolve);
+      // One family only: the other may be published beside it, and leads to another address.
+      server.listen({ port, host, ipv6Only: true }, resolve);
     });
     server.on('error', () => {});
     this.#listeners.push(server);
-    this.published.push({ host, port: (server.address() as { port: number }).port, guestPort });
+    return (server.address() as { port: number }).port;
   }
 
-  async #lead(socket: Socket, open: OpenFlow, guestPort: number): Promise<void> {
+  async #lead(socket: Socket, open: OpenFlow, to: { host: string; port: number }): Promise<void> {
     try {
-      const stream = await this.host.tcp.connect({ host: NETWORK.guest[0], port: guestPort, timeout: PUBLISH_MS });
+      const stream = await this.host.tcp.connect({ ...to, timeout: PUBLISH_MS });
       await this.relay.join(stream, socket, open);
     } catch (error) {
       reset(socket);
@@ -230,7 +243,9 @@ export class Gateway {
   /** What is in use now. */
   get use(): GatewayUse {
     const { tcp, udp, echo } = this.relay;
-    return { tcp: tcp.count + this.#led.size, udp: udp.count, echo: echo.pending, bytes: this.host.memory.usedBytes };
+    const bytes = this.host.memory.usedBytes;
+    const published = this.#datagrams.reduce((sum, { count }) => sum + count, 0);
+    return { tcp: tcp.count + this.#led.size, udp: udp.count + published, echo: echo.pending, bytes };
   }
 
   /** Ends every flow, and gives back all memory, ports and the device. */
@@ -238,6 +253,7 @@ export class Gateway {
     for (const server of this.#listeners) server.close();
     for (const close of this.#closers.splice(0)) close();
     await this.relay.close();
+    await Promise.all(this.#datagrams.map((published) => published.close()));
     await Promise.all(this.#servers.map((server) => server.close()));
     await this.host.close();
     const led = [...this.#led];

@@ -1,7 +1,7 @@
 /**
  * How much may go through: bytes a second and bytes at most, of one flow and of all. What a rate holds up waits where the
- * protocol can wait (TCP: it is not read, so the sender's window closes) and is dropped where it cannot (UDP, echo
- * requests). A flow that reaches its bytes is over; once all have been used, so is every flow, and none begins. @module
+ * protocol can wait (TCP: it is not read, so the sender's window closes); datagrams wait in a short queue (`shaper`), and what
+ * has no room there is dropped, as echo requests are. A flow that reaches its bytes is over; once all have been used, so is every flow, and none begins. @module
  */
 
 /** Each left out: none. */
@@ -73,6 +73,10 @@ class Bucket {
   #tokens: number;
   #at: number;
 
+  get perMs(): number {
+    return this.#perMs;
+  }
+
   constructor(bytesPerSecond: number, nowMs: number) {
     this.#perMs = bytesPerSecond / 1000;
     // A rate so small that its burst were hours of it has a burst of a second.
@@ -130,6 +134,8 @@ export class Limiter {
   readonly #all: Meter | null;
   /** Datagrams and echo requests dropped because of a rate; flows ended, or not begun, because of bytes. */
   readonly stats = { dropped: 0, ended: 0 };
+  /** Bytes of datagrams that wait for a rate, of all flows: {@link Shaper}. */
+  queuedBytes = 0;
 
   /** @param now - milliseconds, never going back   @throws RangeError, TypeError for limits that are none */
   constructor(now: () => number, set: LimitSet = {}) {
@@ -190,7 +196,19 @@ export class FlowGate {
 
   /** The flow is over: it waits for nothing any more. */
   close(): void {
-    for (const way of ['out', 'in'] as const) this.#all?.bucket(way)?.waiting.delete(this);
+    for (const way of ['out', 'in'] as const) this.leave(way);
+  }
+
+  /** It waits for nothing any more, one way, until it claims again. */
+  leave(way: Way): void {
+    this.#all?.bucket(way)?.waiting.delete(this);
+  }
+
+  /** Bytes that the rates let through in so long. */
+  bytesIn(way: Way, ms: number): number {
+    const own = this.#own?.bucket(way)?.perMs ?? Number.POSITIVE_INFINITY;
+    const all = this.#all?.bucket(way)?.perMs ?? Number.POSITIVE_INFINITY;
+    return Math.min(own, all) * ms;
   }
 
   /** Bytes that may go through now. */

@@ -108,8 +108,19 @@ export function reset(socket: Socket): void {
   else socket.once('finish', () => socket.resetAndDestroy());
 }
 
-/** A socket of the machine for datagrams of one peer. @throws what node:dgram says */
-export function dialDatagrams(host: string, port: number): Promise<Datagrams> {
+/** Datagrams to one peer, and from it. */
+export interface FarDatagrams {
+  /** Sends one, as far as that goes: what cannot go is lost. */
+  send(data: Uint8Array): void;
+  close(): void;
+  /** Called with each that comes; its bytes are the callee's. */
+  onMessage: (data: Uint8Array) => void;
+  /** Called when none will come any more, with the reason. */
+  onError: (error: Error) => void;
+}
+
+/** A socket of the machine, connected to one peer. @throws what node:dgram says */
+export function openDatagrams(host: string, port: number): Promise<Datagrams> {
   return new Promise((resolve, reject) => {
     const socket = createSocket(host.includes(':') ? 'udp6' : 'udp4');
     const fail = (error: Error): void => {
@@ -128,11 +139,27 @@ export function dialDatagrams(host: string, port: number): Promise<Datagrams> {
   });
 }
 
-/** Whether the machine can ping an address: ping(8) says. */
-export function pingFromMachine(address: string): Promise<boolean> {
+/** The way of the machine itself to one peer. @throws what node:dgram says */
+export async function dialDatagrams(host: string, port: number): Promise<FarDatagrams> {
+  const socket = await openDatagrams(host, port);
+  const far: FarDatagrams = {
+    send: (data) => socket.send(data, ignore),
+    close: () => void socket.close(),
+    onMessage: ignore,
+    onError: ignore,
+  };
+  socket.on('message', (data) => far.onMessage(data));
+  socket.on('error', (error) => far.onError(error));
+  return far;
+}
+
+/** Whether the machine can ping an address: ping(8) says. Not, where the signal comes first, which ends it. */
+export function pingFromMachine(address: string, signal: AbortSignal): Promise<boolean> {
   const args = ['-n', '-q', '-c', '1', '-W', `${PING_SECONDS}`, address];
   return new Promise((resolve) => {
-    execFile('ping', args, { timeout: (PING_SECONDS + 2) * 1000 }, (error) => resolve(error === null));
+    execFile('ping', args, { timeout: (PING_SECONDS + 2) * 1000, signal, killSignal: 'SIGKILL' }, (error) =>
+      resolve(error === null),
+    );
   });
 }
 

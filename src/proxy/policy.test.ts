@@ -74,6 +74,28 @@ test('how rules decide together', () => {
   );
 });
 
+test('a proxy is told a name where the address has no part in the decision', () => {
+  const names = ['latest.test', 'alias.test'];
+  const rows: [name: string, document: PolicyDocument, names: string[], expected: string | null][] = [
+    ['nothing is denied', {}, names, 'latest.test'],
+    ['no name is known', {}, [], null],
+    ['any is allowed', { allow: ['*:443'] }, names, 'latest.test'],
+    ['the name is allowed', { allow: ['alias.test'] }, names, 'alias.test'],
+    ['so is a pattern', { allow: ['*.test'] }, names, 'latest.test'],
+    ['the address is allowed', { allow: ['10.0.0.0/8'] }, names, null],
+    ['another address is denied', { deny: ['192.0.2.0/24'] }, names, null],
+    ['another address is denied, and the name allowed', { allow: ['*.test'], deny: ['192.0.2.1'] }, names, null],
+    ['another address is denied, of another protocol', { deny: ['udp:192.0.2.0/24'] }, names, 'latest.test'],
+    ['another address is denied, at another port', { deny: ['192.0.2.0/24:80'] }, names, 'latest.test'],
+    ['another name is denied', { deny: ['else.test'] }, names, 'latest.test'],
+  ];
+  for (const [name, document, known, expected] of rows) {
+    const flow = facts({ to: '10.1.2.3', names: known });
+    const { verdict, name: told = null } = new Policy(document).decide(flow);
+    assert.deepEqual([verdict, told], ['allow', expected], name);
+  }
+});
+
 test('a function may say why', async () => {
   const decision = { verdict: 'deny', reason: 'it is late' } as const;
   assert.deepEqual(await decide(() => decision, facts()), decision);

@@ -2,7 +2,6 @@
  * Every flow of an any-IP host, relayed to the machine's own network as far as a policy lets it. A SYN is answered once
  * the far side has answered; what keeps it from answering is passed on as it was. @module
  */
-import type { Socket as MachineDatagrams } from 'node:dgram';
 import type { Socket } from 'node:net';
 import type { EchoDecision, EchoInterception, EchoRequest } from '../sockets/echo-intercept.ts';
 import type { Host } from '../sockets/host.ts';
@@ -12,10 +11,12 @@ import type { UdpFlow, UdpInterception, UdpInterceptOptions } from '../sockets/u
 import type { UdpSocket } from '../sockets/udp-socket.ts';
 import type { TcpState } from '../tcp/state.ts';
 import type { IpAddress } from '../wire/address.ts';
+import { Associations } from './association.ts';
 import { concat, HELLO_BYTES_MAX, serverName } from './client-hello.ts';
+import { type DatagramFlow, DatagramSplice } from './datagrams.ts';
 import { endpoint, type FlowRecord, OpenFlow } from './flow-log.ts';
-import { type FlowGate, Limiter, type LimitSet, OVER_LIMIT, type Way } from './limits.ts';
-import { dial, dialDatagrams, dialMachine, pingFromMachine, refusalOf, reset } from './machine.ts';
+import { type FlowGate, Limiter, type LimitSet, OVER_LIMIT } from './limits.ts';
+import { dial, dialDatagrams, dialMachine, type FarDatagrams, pingFromMachine, refusalOf, reset } from './machine.ts';
 import type { LearnedNames } from './names.ts';
 import { type Decision, decide, Policy, type PolicyFunction } from './policy.ts';
 import type { FlowFacts, FlowProtocol } from './rules.ts';
@@ -25,12 +26,13 @@ import { dialUpstream, type Upstream } from './upstream.ts';
 /** RFC 4787 REQ-5 allows less for ports of protocols that ask once. */
 const DNS_PORT = 53;
 const DNS_IDLE_MS = 10_000;
+/** What waits of one flow while its far side is dialled: a datagram of the largest size, too. */
+const RECEIVE_BYTES = 1 << 17;
 /** How long a client has to say its TLS name. */
 const HELLO_MS = 10_000;
 /** Pings of the machine at once, each a process. */
 const PINGS_MAX = 16;
-/** Answers of one flow that wait for the device; more are dropped, as a router drops them. */
-const ANSWERS_MAX = 64;
+const NO_DATAGRAMS = 'the upstream proxy carries no udp';
 
 export interface RelayOptions {
   /** By default everything is allowed. */
@@ -46,7 +48,10 @@ export interface RelayOptions {
   readonly onFlow?: ((record: FlowRecord) => void) | undefined;
   /** How much may go through; by default what the policy says, if it is a {@link Policy}. */
   readonly limits?: LimitSet | undefined;
-  /** Another proxy that TCP goes out through; by default none. UDP and pings, which it does not carry, are refused then. */
+  /**
+   * Another proxy that all goes out through; by default none. What it does not carry is refused then: pings, and datagrams
+   * where it speaks HTTP.
+   */
   readonly upstream?: Upstream | undefined;
   readonly tcp?: TcpInterceptOptions | undefined;
   readonly udp?: UdpInterceptOptions | undefined;
@@ -64,6 +69,8 @@ interface Endpoints {
 /** Where a flow may go. */
 interface Target {
   readonly address: string;
+  /** What another proxy is told in its place; null: the address. */
+  readonly name: string | null;
   /** It goes to the machine itself, and through no other proxy. */
   readonly isLoopback: boolean;
   /** Its TLS name must be heard first. */
@@ -78,6 +85,9 @@ const OPEN_STATES: readonly TcpState[] = ['ESTABLISHED', 'FIN-WAIT-1', 'FIN-WAIT
 const CLOSING_MS = 1000;
 const CLOSING_STEP_MS = 5;
 
+/** A name of a host: what else the DNS takes for one is no text that another proxy is to read. */
+const SENDABLE = /^[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?$/;
+
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 const codeOf = (error: unknown): string => (error as { code?: string }).code ?? 'EIO';
@@ -87,12 +97,16 @@ export class Relay {
   readonly udp: UdpInterception;
   readonly echo: EchoInterception;
   readonly limiter: Limiter;
+  /** The ways of datagrams through another proxy; null: there is none that carries any. */
+  readonly associations: Associations | null;
   readonly #host: Host;
   readonly #options: RelayOptions;
   readonly #policy: Policy | PolicyFunction;
   /** Connections under way. */
   readonly #joined = new Set<TcpStream>();
-  #pings = 0;
+  /** Pings of the machine under way, each a process; and what ends them. */
+  readonly #pings = new Set<Promise<boolean>>();
+  readonly #closing = new AbortController();
 
   /** Relays from now on. @param host - has an any-IP interface */
   constructor(host: Host, options: RelayOptions = {}) {
@@ -101,8 +115,10 @@ export class Relay {
     this.#policy = options.policy ?? new Policy();
     const ofPolicy = this.#policy instanceof Policy ? this.#policy.limits : undefined;
     this.limiter = new Limiter(() => host.clock.now(), options.limits ?? ofPolicy);
+    const { upstream } = options;
+    this.associations = upstream?.kind === 'socks5' ? new Associations(upstream, () => host.clock.now()) : null;
     this.tcp = host.tcp.intercept((flow) => this.#relayTcp(flow), options.tcp);
-    this.udp = host.udp.intercept((flow) => this.#relayUdp(flow), options.udp);
+    this.udp = host.udp.intercept((flow) => this.#relayUdp(flow), { receiveBytes: RECEIVE_BYTES, ...options.udp });
     this.echo = host.icmp.intercept((request) => this.#relayEcho(request));
   }
 
@@ -117,6 +133,8 @@ export class Relay {
     while (performance.now() < until && [...this.#joined].some(isClosing)) await pause(CLOSING_STEP_MS);
     await Promise.all([this.tcp.close(), this.udp.close(), this.echo.close()]);
     for (const stream of [...this.#joined]) stream.abort();
+    this.#closing.abort();
+    await Promise.all(this.#pings);
   }
 
   #open(protocol: FlowProtocol, flow: Endpoints): { open: OpenFlow; facts: FlowFacts } {
@@ -134,14 +152,15 @@ export class Relay {
   }
 
   /** Where the flow may go; null: nowhere, and `open` is over. */
-  #target(open: OpenFlow, facts: FlowFacts, { verdict, reason, limits }: Decision): Target | null {
+  #target(open: OpenFlow, facts: FlowFacts, decision: Decision): Target | null {
+    const { verdict, reason, limits } = decision;
     open.reason = reason;
     const address = verdict === 'deny' ? null : this.#redirect(facts);
     if (address === null) {
       return this.#refuse(open, verdict === 'deny' ? reason : `${facts.address} is the gateway itself`);
     }
     const isOwn = isLoopback(address);
-    if (this.#options.upstream !== undefined && facts.protocol !== 'tcp' && !isOwn) {
+    if (!isOwn && !this.#isCarried(facts.protocol)) {
       return this.#refuse(open, `the upstream proxy carries no ${facts.protocol}`);
     }
     const { exhausted } = this.limiter;
@@ -150,7 +169,18 @@ export class Relay {
       return this.#refuse(open, exhausted);
     }
     const gate = this.limiter.open(limits);
-    return { address, isLoopback: isOwn, needsName: verdict === 'sni', gate };
+    return { address, name: this.#nameOf(decision), isLoopback: isOwn, needsName: verdict === 'sni', gate };
+  }
+
+  #isCarried(protocol: FlowProtocol): boolean {
+    return (
+      this.#options.upstream === undefined || protocol === 'tcp' || (protocol === 'udp' && this.associations !== null)
+    );
+  }
+
+  /** What another proxy is told in place of the address. */
+  #nameOf({ name = null }: Decision): string | null {
+    return this.#options.upstream?.sendsNames === true && name !== null && SENDABLE.test(name) ? name : null;
   }
 
   #refuse(open: OpenFlow, reason: string): null {
@@ -198,9 +228,10 @@ export class Relay {
     };
   }
 
-  async #relayUpstream(flow: TcpFlow, open: OpenFlow, { address, gate }: Target): Promise<void> {
+  async #relayUpstream(flow: TcpFlow, open: OpenFlow, target: Target): Promise<void> {
+    const { gate } = target;
     try {
-      const socket = await this.#dialUpstream(address, flow);
+      const socket = await this.#dialUpstream(target, flow);
       await this.#accept(flow, open, socket, { gate });
     } catch (error) {
       this.#failed(flow, open, error);
@@ -226,10 +257,11 @@ export class Relay {
     open.end('ECONNABORTED');
   }
 
-  #dialUpstream(address: string, { destinationPort, signal }: TcpFlow): Promise<Socket> {
+  #dialUpstream(target: Pick<Target, 'address' | 'name'>, { destinationPort, signal }: TcpFlow): Promise<Socket> {
     const { upstream } = this.#options;
+    const { address, name } = target;
     if (upstream === undefined || isLoopback(address)) return dialMachine(address, destinationPort, signal);
-    return dialUpstream(upstream, address, destinationPort, signal);
+    return dialUpstream(upstream, name ?? address, destinationPort, signal);
   }
 
   /** Joins a connection of the guest to one that came from outside, under the limits there are; resolves when both are over. */
@@ -258,7 +290,8 @@ export class Relay {
     }
     const hello = await readHello(stream);
     open.name = hello.name ?? open.name;
-    const { verdict, reason, limits } = await decide(this.#policy, { ...facts, sni: hello.name ?? '' });
+    const decision = await decide(this.#policy, { ...facts, sni: hello.name ?? '' });
+    const { verdict, reason, limits } = decision;
     open.reason = reason;
     if (verdict !== 'allow') {
       open.verdict = 'deny';
@@ -268,7 +301,7 @@ export class Relay {
       return;
     }
     try {
-      const socket = await this.#dialUpstream(address, flow);
+      const socket = await this.#dialUpstream({ address, name: this.#nameOf(decision) }, flow);
       const own = limits === undefined ? gate : this.limiter.open(limits);
       this.#join(stream, socket, open, { gate: own, first: hello.bytes });
     } catch (error) {
@@ -284,53 +317,42 @@ export class Relay {
       flow.reject();
       return;
     }
-    let far: MachineDatagrams;
+    let far: FarDatagrams;
     try {
-      far = await dialDatagrams(target.address, flow.destinationPort);
+      far = await this.#dialDatagrams(flow, target);
     } catch (error) {
       flow.reject(refusalOf(error) === 'reset' ? 'port' : 'host');
-      open.end(codeOf(error));
+      if (codeOf(error) === 'EOPNOTSUPP') this.#refuse(open, NO_DATAGRAMS);
+      else open.end(codeOf(error));
       return;
     }
-    const close = (): void => void far.close();
     if (flow.signal.aborted) {
-      close();
+      far.close();
       open.end('ECANCELED');
       return;
     }
-    flow.signal.addEventListener('abort', close, { once: true });
     if (flow.destinationPort === DNS_PORT) flow.idleMs = Math.min(flow.idleMs, DNS_IDLE_MS);
-    const near = flow.accept();
-    const passes = (way: Way, bytes: number): boolean => this.#passes(flow, open, target.gate, way, bytes);
-    answers(far, near, flow, open, passes);
-    try {
-      for await (const { data } of near) {
-        if (!passes('out', data.length)) continue;
-        open.counts.out += data.length;
-        far.send(data, () => {});
-      }
-      open.end('closed');
-    } catch (error) {
-      flow.close();
-      open.end(codeOf(error));
-    }
+    const end = (why: 'port' | 'host' | null): void => (why === null ? flow.close() : void flow.reject(why));
+    await this.joinDatagrams(flow.accept(), far, open, target.gate, end);
   }
 
-  /** Whether a datagram may go through. Over its rate it is dropped; over its bytes the flow ends, and its source is told. */
-  #passes(flow: UdpFlow, open: OpenFlow, gate: FlowGate | null, way: Way, bytes: number): boolean {
-    if (flow.signal.aborted) return false;
-    if (gate === null) return true;
-    if (gate.room(way) === 0) {
-      this.limiter.stats.dropped++;
-      return false;
-    }
-    const limit = gate.pass(way, bytes);
-    if (limit === null) return true;
-    this.limiter.stats.ended++;
-    open.reason = limit;
-    open.end(OVER_LIMIT);
-    flow.reject();
-    return false;
+  #dialDatagrams(flow: UdpFlow, { address, name, isLoopback: isOwn }: Target): Promise<FarDatagrams> {
+    const { destinationPort: port, sourceAddress, sourcePort, signal } = flow;
+    if (this.associations === null || isOwn) return dialDatagrams(address, port);
+    return this.associations.open(endpoint(sourceAddress, sourcePort), { host: name ?? address, port }, signal);
+  }
+
+  /** Joins a socket of the stack to a peer of the machine; resolves when it is over. @param end - as {@link DatagramFlow} */
+  joinDatagrams(
+    near: UdpSocket,
+    far: FarDatagrams,
+    open: OpenFlow,
+    gate = this.limiter.open(),
+    end: DatagramFlow['end'] = () => void near.close(),
+  ): Promise<void> {
+    const { limiter } = this;
+    const { clock } = this.#host;
+    return new DatagramSplice({ near, far, open, gate, limiter, clock, end }).run();
   }
 
   async #relayEcho(request: EchoRequest): Promise<EchoDecision> {
@@ -339,8 +361,8 @@ export class Relay {
     if (target === null) return 'unreachable';
     const { gate } = target;
     const { length } = request.data;
-    if (this.#pings >= PINGS_MAX || gate?.room('out') === 0) {
-      if (this.#pings < PINGS_MAX) this.limiter.stats.dropped++;
+    if (this.#pings.size >= PINGS_MAX || gate?.room('out') === 0) {
+      if (this.#pings.size < PINGS_MAX) this.limiter.stats.dropped++;
       open.end('EBUSY');
       return 'drop';
     }
@@ -352,39 +374,15 @@ export class Relay {
       return 'unreachable';
     }
     open.counts.out = length;
-    this.#pings++;
-    const isThere = await pingFromMachine(target.address);
-    this.#pings--;
+    const ping = pingFromMachine(target.address, this.#closing.signal);
+    this.#pings.add(ping);
+    const isThere = await ping;
+    this.#pings.delete(ping);
     if (isThere && gate?.pass('in', length)) return 'drop';
     if (isThere) open.counts.in = length;
     open.end(isThere ? 'closed' : 'ETIMEDOUT');
     return isThere ? 'reply' : 'drop';
   }
-}
-
-/** What the far side sends goes back, as far as `passes` lets it; its refusal too. */
-function answers(
-  far: MachineDatagrams,
-  near: UdpSocket,
-  flow: UdpFlow,
-  open: OpenFlow,
-  passes: (way: Way, bytes: number) => boolean,
-): void {
-  let waiting = 0;
-  far.on('message', (data) => {
-    if (waiting >= ANSWERS_MAX || !passes('in', data.length)) return;
-    open.counts.in += data.length;
-    waiting++;
-    near
-      .send(new Uint8Array(data))
-      .catch(() => {})
-      .finally(() => waiting--);
-  });
-  far.on('error', (error) => {
-    open.end(codeOf(error));
-    if (codeOf(error) === 'ECONNREFUSED') flow.reject();
-    else flow.close();
-  });
 }
 
 /** Reads until the TLS name is known, or it is known that there is none. */

@@ -106,7 +106,8 @@ export const meansName = (rule: Rule, name: string): boolean => rule.name !== nu
 export const awaitsSni = (rule: Rule, facts: FlowFacts): boolean =>
   rule.sni !== null && facts.sni === null && facts.protocol === 'tcp' && meansPorts(rule, facts);
 
-const meansPorts = ({ protocol, ports }: Rule, facts: FlowFacts): boolean =>
+/** Whether a rule means flows of the protocol to the port, wherever they go. */
+export const meansPorts = ({ protocol, ports }: Rule, facts: FlowFacts): boolean =>
   (protocol === null || protocol === facts.protocol) &&
   (ports === null || (facts.protocol !== 'icmp' && facts.port >= ports[0] && facts.port <= ports[1]));
 

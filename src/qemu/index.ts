@@ -148,18 +148,32 @@ function failureAt(path: string): Promise<string | null> {
  * Connects to a virtual machine that waits on a UNIX or TCP socket itself (`-netdev stream,server=on`), and again whenever it is
  * gone, five times a second: so either may be started first, and each survives the other's restart.
  * @param onSocket - called with each connection
+ * @param onFailure - told why nobody answers, once for each reason in a row; the calls go on
  * @returns what ends it; the connection there is stays
  */
-export function connectQemu(place: QemuPlace, onSocket: (socket: Socket) => void): { close(): void } {
+export function connectQemu(
+  place: QemuPlace,
+  onSocket: (socket: Socket) => void,
+  onFailure: (code: string) => void = () => {},
+): { close(): void } {
   let timer: NodeJS.Timeout | null = null;
+  let told = '';
   let isClosed = false;
   const call = (): void => {
     const socket = connect({ ...placeOf(place), noDelay: typeof place !== 'string' });
+    let isConnected = false;
     socket.once('connect', () => {
+      isConnected = true;
+      told = '';
       if (isClosed) socket.destroy();
       else onSocket(socket);
     });
-    socket.on('error', () => {}); // its close follows
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      const code = error.code ?? error.message;
+      if (isConnected || isClosed || code === told) return; // its close follows
+      told = code;
+      onFailure(code);
+    });
     socket.once('close', () => {
       if (!isClosed) timer = setTimeout(call, RETRY_MS);
     });

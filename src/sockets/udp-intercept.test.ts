@@ -166,6 +166,9 @@ test('echo intercept: each decision, and a handler that throws, never answers, o
     '2001:db8::2': 'EHOSTUNREACH',
     '10.0.0.1': '10.0.0.1',
   });
+  // A group's request is for whoever is in it, and is not answered as the group: the host answers itself.
+  const group = await ping('ff02::1');
+  assert.ok(rig.proxy.stack.ip.parse(group)?.isMulticast === false, group);
   assert.equal(all.pending, 0);
   assert.deepEqual(all.stats, { asked: 7, replied: 2, unreachable: 2, dropped: 2, refused: 0, handlerErrors: 1 });
   await rig.close();

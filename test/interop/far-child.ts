@@ -27,11 +27,17 @@ const handlers: Readonly<Record<string, (socket: Socket) => void>> = {
     socket.on('end', () => say(`heard ${heard}`));
   },
   /** Resets at the first byte. */
-  reset: (socket) => void socket.once('data', () => socket.resetAndDestroy()),
+  reset: (socket) => {
+    socket.once('data', () => socket.resetAndDestroy());
+    socket.on('end', () => socket.end());
+  },
   /** Tells how it ended. */
   hold: (socket) => {
     socket.on('error', (error) => say(`error ${(error as { code?: string }).code}`));
-    socket.on('end', () => say('end'));
+    socket.on('end', () => {
+      say('end');
+      socket.end();
+    });
     socket.resume();
   },
 };

@@ -213,16 +213,45 @@ describe('proxy --qemu over TCP', () => {
   });
 
   test('a place that is none is one clear error', options, async () => {
-    for (const text of ['tcp:', 'tcp:1', 'tcp:a:0', 'tcp:a:70000']) {
-      const child = spawn(process.execPath, [MAIN, 'proxy', '--qemu', text]);
+    const rows: [code: number, message: RegExp, ...args: string[]][] = [
+      ...['', 'tcp:', 'tcp:1', 'tcp:a:0', 'tcp:a:70000'].map((text): [number, RegExp, ...string[]] => [
+        2,
+        /--qemu: expected PATH or tcp:HOST:PORT/,
+        '--qemu',
+        text,
+      ]),
+      [2, /--qemu-connect: expected PATH or tcp:HOST:PORT/, '--qemu-connect', 'tcp:'],
+      [1, /--qemu: .* exists, and is no socket/, '--qemu', MAIN],
+      [1, /--qemu-connect: .* exists, and is no socket/, '--qemu-connect', MAIN],
+      [2, /--host-address is for --tap and --tun/, '--qemu', '/tmp/et-none', '--host-address', '10.0.2.100/24'],
+      [2, /--no-offload is for --tap and --tun/, '--qemu-connect', '/tmp/et-none', '--no-offload'],
+      [2, /expected one of --tap NAME, --tun NAME/, '--qemu', '/tmp/et-none', '--tap', 'tap0'],
+    ];
+    for (const [code, message, ...args] of rows) {
+      const child = spawn(process.execPath, [MAIN, 'proxy', ...args]);
       children.push(child);
       let stderr = '';
       child.stderr.on('data', (chunk) => {
         stderr += chunk;
       });
-      assert.equal(await new Promise((resolve) => child.once('close', resolve)), 2);
-      assert.match(stderr, /--qemu: expected PATH or tcp:HOST:PORT/);
+      assert.equal(await new Promise((resolve) => child.once('close', resolve)), code, `${args}`);
+      assert.match(stderr, message);
+      assert.equal(stderr.trim().split('\n').length, 1);
     }
+  });
+
+  test('who calls a machine that is not there yet says so once', options, async () => {
+    const child = spawn(process.execPath, [MAIN, 'proxy', '--qemu-connect', '/tmp/et-nobody-is-here']);
+    children.push(child);
+    let stderr = '';
+    child.stderr.on('data', (chunk) => {
+      stderr += chunk;
+    });
+    await new Promise((resolve) => child.stderr.once('data', resolve));
+    await pause(600);
+    assert.equal(stderr, 'ethertype proxy: nobody waits at /tmp/et-nobody-is-here yet (ENOENT)\n');
+    child.kill('SIGTERM');
+    assert.equal(await new Promise((resolve) => child.once('exit', resolve)), 0);
   });
 });
 

@@ -27,6 +27,18 @@ const TRY = `const net = require('node:net');
     socket.on('error', (e) => resolve(Date.now() - began < 2000 ? e.code : e.code + ' late')); });
   (async () => { for (const target of process.argv.slice(1)) console.log(await one(target.split(' '))); })();`;
 
+/** Asks with one datagram each, and prints how that went: the answer, the code of the error, or `unreachable`. */
+const ASK = `const dgram = require('node:dgram');
+  const unreachable = () => Number(require('node:fs').readFileSync('/proc/net/snmp', 'utf8').match(/^Icmp: \\d.*$/m)[0].split(' ')[4]);
+  const one = ([host, port]) => new Promise((resolve) => { const before = unreachable();
+    const socket = dgram.createSocket(host.includes(':') ? 'udp6' : 'udp4');
+    // A UDP socket is not told of hosts that cannot be reached: Linux counts what it was told.
+    const timer = setInterval(() => { if (unreachable() > before) end('unreachable'); }, 20);
+    const end = (what) => { clearInterval(timer); resolve(what); socket.close(); };
+    socket.on('error', (e) => end(e.code)); socket.on('message', (m) => end(String(m)));
+    socket.connect(Number(port), host, () => socket.send('hello')); });
+  (async () => { for (const target of process.argv.slice(1)) console.log(await one(target.split(' '))); })();`;
+
 describe('run: the network there is', { skip: skipRun('nc', 'curl') }, () => {
   let space: Namespace;
   let far: Running;
@@ -81,16 +93,6 @@ describe('run: the network there is', { skip: skipRun('nc', 'curl') }, () => {
   });
 
   test('datagrams: an answer, a refusal, a host that cannot be reached', options, async () => {
-    const program = `const dgram = require('node:dgram');
-      const unreachable = () => Number(require('node:fs').readFileSync('/proc/net/snmp', 'utf8').match(/^Icmp: \\d.*$/m)[0].split(' ')[4]);
-      const one = ([host, port]) => new Promise((resolve) => { const before = unreachable();
-        const socket = dgram.createSocket(host.includes(':') ? 'udp6' : 'udp4');
-        // A UDP socket is not told of hosts that cannot be reached: Linux counts what it was told.
-        const timer = setInterval(() => { if (unreachable() > before) end('unreachable'); }, 20);
-        const end = (what) => { clearInterval(timer); resolve(what); socket.close(); };
-        socket.on('error', (e) => end(e.code)); socket.on('message', (m) => end(String(m)));
-        socket.connect(Number(port), host, () => socket.send('hello')); });
-      (async () => { for (const target of process.argv.slice(1)) console.log(await one(target.split(' '))); })();`;
     const targets = [
       `${FAR} ${ports.udp}`,
       `${FAR6} ${ports6.udp}`,
@@ -98,7 +100,7 @@ describe('run: the network there is', { skip: skipRun('nc', 'curl') }, () => {
       `${FAR6} ${CLOSED}`,
       '192.0.2.1 9',
     ];
-    const { stdout } = await run([], process.execPath, '-e', program, ...targets);
+    const { stdout } = await run([], process.execPath, '-e', ASK, ...targets);
     const expected = ['re: hello', 're: hello', 'ECONNREFUSED', 'ECONNREFUSED', 'unreachable'];
     assert.deepEqual(stdout.trim().split('\n'), expected);
   });
@@ -198,6 +200,10 @@ describe('run: the network there is', { skip: skipRun('nc', 'curl') }, () => {
     await bulk(flags);
     const targets = [`${FAR} ${ports.http}`, `${FAR} ${CLOSED}`, '203.0.113.1 80', '192.0.2.1 80'];
     assert.deepEqual(await attempts(flags, ...targets), ['OPEN', 'ECONNREFUSED', 'EHOSTUNREACH', 'EHOSTUNREACH']);
+    // It carries no datagrams, and says so.
+    const asked = await run(flags, process.execPath, '-e', ASK, `${FAR} ${ports.udp}`, `${FAR} ${ports.udp}`);
+    assert.equal(asked.stdout, 'ECONNREFUSED\nECONNREFUSED\n');
+    assert.equal(asked.stderr.match(/denied udp .*: the upstream proxy carries no udp/g)?.length, 2, asked.stderr);
     const stranger = await run(
       ['--upstream', 'socks5://me:wrong@127.0.0.1:1080'],
       'curl',
@@ -206,6 +212,36 @@ describe('run: the network there is', { skip: skipRun('nc', 'curl') }, () => {
     );
     assert.equal(stranger.code, 7);
     await proxy.end(5000, 'SIGTERM');
+  });
+
+  test('out through SOCKS5 with datagrams: dante', { ...options, skip: skipRun('danted', 'ping') }, async () => {
+    const file = join(folder, 'danted.conf');
+    const rule = (what: string, more = ''): string => `${what} pass {\n from: 0/0 to: 0/0\n${more}}\n`;
+    const lines = [`internal: 127.0.0.1 port = 1082`, `external: ${FAR}`, `external: ${FAR6}`, 'socksmethod: none'];
+    lines.push('clientmethod: none', 'user.privileged: root', 'user.unprivileged: nobody', 'logoutput: stderr');
+    const commands = ['connect udpassociate', 'udpreply'].map((all) => rule('socks', ` command: ${all}\n`));
+    writeFileSync(file, `${lines.join('\n')}\n${rule('client')}${commands.join('')}`);
+    const proxy = space.spawn('danted', '-f', file);
+    await listening(space, 1082);
+    const [log, stats] = [join(folder, 'dante-flows'), join(folder, 'dante-stats')];
+    const flags = ['--upstream', 'socks5://127.0.0.1:1082', '--log', log, '--stats', stats];
+    const targets = [`${FAR} ${ports.udp}`, `${FAR6} ${ports6.udp}`, `${FAR} ${ports.udp}`];
+    const { stdout, stderr } = await run(flags, process.execPath, '-e', ASK, ...targets);
+    assert.deepEqual(
+      stdout.trim().split('\n'),
+      targets.map(() => 're: hello'),
+      stderr + proxy.stderr,
+    );
+    const { start, after: left } = JSON.parse(readFileSync(stats, 'utf8'));
+    assert.deepEqual([left.udp, left.bytes, left.descriptors < start.descriptors], [0, 0, true]);
+    assert.deepEqual(await attempts(flags, `${FAR} ${ports.http}`), ['OPEN'], 'TCP, too');
+    const pinged = await run(flags, 'ping', '-c', '1', '-W', '5', FAR);
+    assert.match(pinged.stdout, /Destination Host Unreachable/);
+    assert.match(pinged.stderr, new RegExp(`denied icmp 10.0.2.100 -> ${FAR}: the upstream proxy carries no icmp`));
+    await proxy.end(5000, 'SIGTERM');
+    // It is gone: a datagram is refused, as a connection is.
+    const gone = await run(flags, process.execPath, '-e', ASK, `${FAR} ${ports.udp}`);
+    assert.equal(gone.stdout, 'ECONNREFUSED\n');
   });
 
   test('out through HTTP CONNECT: tinyproxy', { ...options, skip: skipRun('tinyproxy') }, async () => {
