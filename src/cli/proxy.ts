@@ -6,7 +6,7 @@ import { Gateway, NETWORK } from '../proxy/index.ts';
 import { connectQemu, listenQemu, type QemuPlace, qemuDevice } from '../qemu/index.ts';
 import { readInteger, readOptions } from './args.ts';
 import * as client from './client.ts';
-import { type Command, UsageError } from './command.ts';
+import { type Command, CommandError, UsageError } from './command.ts';
 import { FAULT_OPTIONS, FAULT_USAGE, readFaults } from './fault-options.ts';
 import { flowWriter, GATEWAY_OPTIONS, GATEWAY_USAGE, type GatewaySettings, readGateway } from './gateway-options.ts';
 import { checkGone, untilEnd } from './until-end.ts';

@@ -9,7 +9,8 @@ import { createHost, type RawSocket, type TcpListener, type TcpStream, type UdpS
 import * as netstack from '../../src/netstack/index.ts';
 import { pipePair } from '../../src/phy/index.ts';
 import { EchoInterception } from '../../src/sockets/echo-intercept.ts';
-import { Host, HostIcmp, HostRaw, HostTcp, HostUdp } from '../../src/sockets/host.ts';
+import { Host } from '../../src/sockets/host.ts';
+import { HostIcmp, HostRaw, HostTcp, HostUdp } from '../../src/sockets/host-sockets.ts';
 import { IncomingSyn } from '../../src/sockets/incoming-syn.ts';
 import { HostMdns } from '../../src/sockets/mdns.ts';
 import { TcpFlow, TcpInterception } from '../../src/sockets/tcp-intercept.ts';
