@@ -116,8 +116,7 @@ function growth(value: number, before: number): number {
 }
 
 /** Looks for the option in a segment of the peer's. */
-export function accEcnArrives(c: Connection, segment: Segment, packet: Packet): void {
-  const state = c.accEcn!;
+export function accEcnArrives(c: Connection, state: AccEcn, segment: Segment, packet: Packet): void {
   // Where timestamps are all there is, options were not looked through, and the record is that of another segment.
   const isPlain = segment.hasTimestamps && segment.payload - packet.payload <= PLAIN_HEADER;
   const fields = isPlain ? -1 : segment.accEcnFields;
@@ -126,8 +125,7 @@ export function accEcnArrives(c: Connection, segment: Segment, packet: Packet): 
 }
 
 /** Fields of the option of a segment with `used` bytes of others and `length` of text; -1: none. */
-export function accEcnFields(c: Connection, used: number, length: number): number {
-  const state = c.accEcn!;
+export function accEcnFields(c: Connection, state: AccEcn, used: number, length: number): number {
   if (!state.isSeen) return -1;
   // RFC 6691 §2: what the MSS leaves; that is less by timestamps and the option already.
   const sacks = used - (c.useTimestamps ? TIMESTAMPS_LENGTH : 0);
@@ -136,5 +134,5 @@ export function accEcnFields(c: Connection, used: number, length: number): numbe
 }
 
 /** Fields of that of a SYN-ACK. §3.2.3.2.2: one that is sent again has none, for it may have been lost by it. */
-export const accEcnFieldsOfSyn = (c: Connection, used: number): number =>
-  c.accEcn === null || c.retransmits > 0 ? -1 : c.accEcn.fieldsFor(OPTIONS_MAX - used);
+export const accEcnFieldsOfSyn = (c: Connection, state: AccEcn, used: number): number =>
+  c.retransmits > 0 ? -1 : state.fieldsFor(OPTIONS_MAX - used);

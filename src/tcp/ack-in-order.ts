@@ -34,7 +34,7 @@ const isQuiet = (c: Connection, segment: wire.Segment): boolean =>
   c.recovery === OPEN &&
   c.sackedBytes === 0 &&
   segment.sackCount === 0 &&
-  c.ecn === 0 &&
+  c.ecn === null &&
   !c.isTlpPending &&
   !isProbing(c) &&
   c.trace === null &&

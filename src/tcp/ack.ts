@@ -67,7 +67,7 @@ function judgeAck(c: Connection, segment: wire.Segment, ack: Seq, advance: numbe
   if (advance > 0) acknowledge(c, ack, acked);
   measure(c, segment, acked, advance);
   if (acked.isLate && c.useSack) noteReordering(c, acked);
-  if (c.ecn !== 0) arriveEcn(c, segment, acked);
+  if (c.ecn !== null) arriveEcn(c, c.ecn, segment, acked);
   if (c.isTlpPending) probeAcked(c, ack, acked);
   // In order on a quiet path there is nothing to judge.
   if (c.recovery !== OPEN || c.sackedBytes > 0 || acked.isSacking || acked.isDsack || isDuplicate) {

@@ -14,8 +14,8 @@ import { PROTOCOL_TCP, pseudoHeaderSum } from '../wire/ip.ts';
 import * as ipv4 from '../wire/ipv4.ts';
 import * as ipv6 from '../wire/ipv6.ts';
 import * as wire from '../wire/tcp.ts';
-import type { AccEcn } from './accecn.ts';
 import { type CongestionControl, SSTHRESH_MAX } from './congestion/controller.ts';
+import type { Ecn } from './ecn.ts';
 import type { FastOpenState } from './fast-open.ts';
 import type { Listener } from './listener.ts';
 import { type Losses, NO_LOSSES } from './losses.ts';
@@ -280,7 +280,6 @@ export class Connection implements Flow, Timed {
   dataSegsOut = 0;
   /** Our SYN counts as delivered. */
   deliveredSegments = 1;
-  deliveredCeSegments = 0;
   lastDataInAt = 0;
   /** The last sample of the rate of delivery. */
   rateBytes = 0;
@@ -293,22 +292,8 @@ export class Connection implements Flow, Timed {
   bufferLimitedUs = 0;
   /** When data last left. */
   lastDataAt = 0;
-  /** What was agreed on about ECN: ecn.ts. */
-  ecn = 0;
-  ecnSeen = false;
-  /** The option of AccECN, where it was agreed on: accecn.ts. */
-  accEcn: AccEcn | null = null;
-  /** The codepoint our peer's SYN or SYN-ACK came with; whether the next segment tells it. */
-  handshakeEcn = 0;
-  acksHandshake = false;
-  /** RFC 9768 §3.2.1: r.cep and s.cep, packets marked on the way here and there. */
-  rcvCep = 0;
-  sndCep = 0;
-  /** RFC 3168 §6.1.3: our ACKs carry ECE until the peer sends CWR; our next new data carries CWR. */
-  demandsCwr = false;
-  owesCwr = false;
-  hasReduced = false;
-  ecnRecover = ZERO;
+  /** What was agreed on about explicit congestion notification: ecn.ts; null: nothing. */
+  ecn: Ecn | null = null;
   maxFlight = 0;
   cwndUsageSeq = ZERO;
   /** Bytes a second; 0: not paced. */
@@ -438,7 +423,7 @@ export class Connection implements Flow, Timed {
 
   /** Options that every segment has, but a SYN. */
   get optionBytes(): number {
-    const accEcn = this.accEcn?.isSeen ? ACCECN_LENGTH : 0;
+    const accEcn = this.ecn?.option?.isSeen ? ACCECN_LENGTH : 0;
     return (this.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0) + accEcn;
   }
 

@@ -8,14 +8,9 @@ import { AccEcn, accEcnArrives } from './accecn.ts';
 import type { Acked } from './acked.ts';
 import { type Connection, CWR } from './connection.ts';
 import { enterCwr } from './recovery.ts';
-import { seqDiff, seqGe } from './seq.ts';
+import { type Seq, seqDiff, seqGe } from './seq.ts';
 
 const { AE, CWR: CWR_FLAG, ECE } = wire;
-
-/** What `c.ecn` was agreed on: nothing, RFC 3168, RFC 9768. */
-export const ECN_OFF = 0;
-export const ECN_CLASSIC = 1;
-export const ECN_ACCURATE = 2;
 
 // The two bits of the IP header: RFC 3168 §5.
 const ECN_MASK = 3;
@@ -35,6 +30,43 @@ const aceOf = (flags: number): number =>
 const flagsOf = (ace: number): number =>
   ((ace & 4) !== 0 ? AE : 0) | ((ace & 2) !== 0 ? CWR_FLAG : 0) | ((ace & 1) !== 0 ? ECE : 0);
 
+/** What was agreed on, and what marks came and went. */
+export class Ecn {
+  /** RFC 9768, else RFC 3168. */
+  readonly isAccurate: boolean;
+  /** The option of AccECN, where it is wanted: accecn.ts. */
+  readonly option: AccEcn | null;
+  /** A codepoint has been seen. */
+  isSeen = false;
+  /** The codepoint our peer's SYN or SYN-ACK came with; whether the next segment tells it. */
+  readonly handshake: number;
+  acksHandshake = false;
+  /** RFC 9768 §3.2.1: r.cep and s.cep, packets marked on the way here and there. */
+  rcvCep = CEP_INITIAL;
+  sndCep = CEP_INITIAL;
+  /** RFC 3168 §6.1.3: our ACKs carry ECE until the peer sends CWR; our next new data carries CWR. */
+  demandsCwr = false;
+  owesCwr = false;
+  /** Whether the window was ever reduced for a mark, and SND.NXT when it last was. */
+  hasReduced = false;
+  recover = 0 as Seq;
+  /** Segments delivered with a mark. */
+  deliveredSegments = 0;
+
+  /** @param handshake - the codepoint of the peer's SYN or SYN-ACK, of AccECN */
+  constructor(isAccurate: boolean, handshake: number, option: AccEcn | null) {
+    this.isAccurate = isAccurate;
+    this.handshake = handshake;
+    this.option = option;
+    if (handshake === CE) this.rcvCep++;
+  }
+}
+
+const classic = (): Ecn => new Ecn(false, 0, null);
+
+const accurate = (c: Connection, ds: number): Ecn =>
+  new Ecn(true, ds & ECN_MASK, c.settings.ecnOption ? new AccEcn() : null);
+
 /** Flags of our SYN: RFC 3168 §6.1.1, RFC 9768 §3.1.1. Not of one sent again: something on the way may drop them. */
 export function synFlags(c: Connection): number {
   const { ecn } = c.settings;
@@ -46,13 +78,15 @@ export function synFlags(c: Connection): number {
 export function agreeOnSyn(c: Connection, flags: number, ds: number): void {
   const { ecn } = c.settings;
   if (ecn === 'off' || (flags & (ECE | CWR_FLAG)) !== (ECE | CWR_FLAG)) return;
-  if ((flags & AE) !== 0 && ecn === 'accurate') beginAccurate(c, ds);
-  else c.ecn = ECN_CLASSIC;
+  if ((flags & AE) !== 0 && ecn === 'accurate') c.ecn = accurate(c, ds);
+  else c.ecn = classic();
 }
 
 /** Flags of our SYN-ACK. */
-export const synAckFlags = (c: Connection): number =>
-  c.ecn === ECN_ACCURATE ? flagsOf(ACE_OF_CODEPOINT[c.handshakeEcn]!) : c.ecn === ECN_CLASSIC ? ECE : 0;
+export function synAckFlags({ ecn }: Connection): number {
+  if (ecn === null) return 0;
+  return ecn.isAccurate ? flagsOf(ACE_OF_CODEPOINT[ecn.handshake]!) : ECE;
+}
 
 /** The peer's SYN-ACK came in: RFC 3168 §6.1.1, RFC 9768 §3.1.2. */
 export function agreeOnSynAck(c: Connection, segment: wire.Segment, packet: Packet): void {
@@ -64,66 +98,58 @@ export function agreeOnSynAck(c: Connection, segment: wire.Segment, packet: Pack
   if ((asked & AE) !== 0) {
     if (ace === 0 || ace === 7) return; // not understood, or sent back as it was
     if (ace !== 1 && ace !== 5) {
-      beginAccurate(c, ds);
-      c.acksHandshake = true;
-      if (c.accEcn !== null) accEcnArrives(c, segment, packet);
+      const ecn = accurate(c, ds);
+      ecn.acksHandshake = true;
+      c.ecn = ecn;
+      if (ecn.option !== null) accEcnArrives(c, ecn.option, segment, packet);
       c.fitMss();
       return;
     }
-    c.ecn = ECN_CLASSIC;
-  } else if ((ace & 3) === 1) c.ecn = ECN_CLASSIC;
+    c.ecn = classic();
+  } else if ((ace & 3) === 1) c.ecn = classic();
 }
 
-function beginAccurate(c: Connection, ds: number): void {
-  c.ecn = ECN_ACCURATE;
-  c.handshakeEcn = ds & ECN_MASK;
-  c.rcvCep = c.sndCep = CEP_INITIAL;
-  if (c.handshakeEcn === CE) c.rcvCep++;
-  if (c.settings.ecnOption) c.accEcn = new AccEcn();
-}
-
-/** Flags that a segment of `c` carries beside its own; `isNew`: it has data never sent before. */
-export function segmentFlags(c: Connection, isNew: boolean): number {
-  if (c.ecn === ECN_ACCURATE) {
+/** Flags that a segment carries beside its own; `isNew`: it has data never sent before. */
+export function segmentFlags(ecn: Ecn, isNew: boolean): number {
+  if (ecn.isAccurate) {
     // RFC 9768 §3.2.2.1: the acknowledgement that ends the handshake tells how the SYN-ACK arrived.
-    const ace = c.acksHandshake ? ACE_OF_CODEPOINT[c.handshakeEcn]! : c.rcvCep & ACE_MASK;
-    c.acksHandshake = false;
+    const ace = ecn.acksHandshake ? ACE_OF_CODEPOINT[ecn.handshake]! : ecn.rcvCep & ACE_MASK;
+    ecn.acksHandshake = false;
     return flagsOf(ace);
   }
-  let flags = c.demandsCwr ? ECE : 0;
-  if (isNew && c.owesCwr) {
-    c.owesCwr = false; // RFC 3168 §6.1.2: in the first new data after the reduction
+  let flags = ecn.demandsCwr ? ECE : 0;
+  if (isNew && ecn.owesCwr) {
+    ecn.owesCwr = false; // RFC 3168 §6.1.2: in the first new data after the reduction
     flags |= CWR_FLAG;
   }
   return flags;
 }
 
 /** The codepoint of a segment: RFC 3168 §6.1.4, §6.1.5: new data only. As Linux does, all of an AccECN connection. */
-export const codepoint = (c: Connection, isNew: boolean): number =>
-  c.ecn === ECN_ACCURATE || (c.ecn === ECN_CLASSIC && isNew) ? ECT_0 : 0;
+export const codepoint = ({ isAccurate }: Ecn, isNew: boolean): number => (isAccurate || isNew ? ECT_0 : 0);
 
 /**
  * A segment was accepted: notes how its packet arrived. RFC 3168 §6.1.3, RFC 9768 §3.2.2.2. Returns whether the peer is to know at
  * once.
  */
-export function arriveCodepoint(c: Connection, segment: wire.Segment, packet: Packet): boolean {
+export function arriveCodepoint(c: Connection, ecn: Ecn, segment: wire.Segment, packet: Packet): boolean {
   const mark = packet.ds & ECN_MASK;
-  if (mark !== 0) c.ecnSeen = true;
-  if (c.ecn === ECN_ACCURATE) {
-    const isChange = c.accEcn !== null && arriveCounters(c, c.accEcn, mark, segment, packet);
+  if (mark !== 0) ecn.isSeen = true;
+  if (ecn.isAccurate) {
+    const isChange = ecn.option !== null && arriveCounters(c, ecn.option, mark, segment, packet);
     if (mark !== CE) return isChange;
-    c.rcvCep += segment.gsoSize > 0 ? Math.ceil(segment.length / segment.gsoSize) : 1;
+    ecn.rcvCep += segment.gsoSize > 0 ? Math.ceil(segment.length / segment.gsoSize) : 1;
     return true;
   }
   let isNews = false;
   if ((segment.flags & CWR_FLAG) !== 0) {
-    c.demandsCwr = false;
+    ecn.demandsCwr = false;
     // The window of the peer may be one segment now: it waits for this acknowledgement.
     isNews = segment.length > 0;
   }
   if (mark === CE && segment.length > 0) {
-    if (!c.demandsCwr) isNews = true;
-    c.demandsCwr = true;
+    if (!ecn.demandsCwr) isNews = true;
+    ecn.demandsCwr = true;
   }
   return isNews;
 }
@@ -131,57 +157,58 @@ export function arriveCodepoint(c: Connection, segment: wire.Segment, packet: Pa
 /** Counts the text and reads the peer's counters. Returns whether to acknowledge at once. */
 function arriveCounters(c: Connection, state: AccEcn, mark: number, segment: wire.Segment, packet: Packet): boolean {
   const { isSeen } = state;
-  accEcnArrives(c, segment, packet);
+  accEcnArrives(c, state, segment, packet);
   if (state.isSeen !== isSeen) c.fitMss(); // ours goes along from now on
   return state.count(mark, segment.length) && state.isSeen;
 }
 
 /** An acknowledgement came in: was anything of ours marked? RFC 3168 §6.1.2, RFC 9768 §3.2.2.5. */
-export function arriveEcn(c: Connection, segment: wire.Segment, acked: Acked): void {
-  if (c.ecn === ECN_CLASSIC) {
+export function arriveEcn(c: Connection, ecn: Ecn, segment: wire.Segment, acked: Acked): void {
+  const { option } = ecn;
+  if (!ecn.isAccurate) {
     if ((segment.flags & ECE) === 0) return;
     acked.newlyMarked = acked.newlyDelivered;
-    if (acked.newlyDelivered > 0) c.deliveredCeSegments += Math.ceil(acked.newlyDelivered / c.mss);
-    reduceForMark(c);
+    if (acked.newlyDelivered > 0) ecn.deliveredSegments += Math.ceil(acked.newlyDelivered / c.mss);
+    reduceForMark(c, ecn);
     return;
   }
-  const markedBytes = c.accEcn === null ? 0 : c.accEcn.newlyMarked;
-  const marks = marksOf(c, aceOf(segment.flags), acked, markedBytes);
+  const markedBytes = option === null ? 0 : option.newlyMarked;
+  const marks = marksOf(c, ecn, aceOf(segment.flags), acked, markedBytes);
   // Marks that an old or reordered acknowledgement speaks of were counted when the later one came.
   if (marks === 0 || (acked.advance === 0 && !acked.isSacking && segment.length === 0 && acked.newlyDelivered === 0))
     return;
-  c.sndCep += marks;
-  c.deliveredCeSegments += marks;
-  if (c.accEcn !== null) c.accEcn.newlyMarked = 0;
-  const bytes = knowsBytes(c) ? markedBytes : marks * c.mss;
+  ecn.sndCep += marks;
+  ecn.deliveredSegments += marks;
+  if (option !== null) option.newlyMarked = 0;
+  const bytes = knowsBytes(ecn) ? markedBytes : marks * c.mss;
   acked.newlyMarked = Math.min(bytes, Math.max(acked.newlyDelivered, c.mss));
-  reduceForMark(c);
+  reduceForMark(c, ecn);
 }
 
 /** Whether the peer's counters tell what was marked. */
-const knowsBytes = ({ accEcn }: Connection): boolean => accEcn?.hasCounters === true && !accEcn.isFailed;
+const knowsBytes = ({ option }: Ecn): boolean => option?.hasCounters === true && !option.isFailed;
 
 /**
  * RFC 9768 §3.2.2.5: packets newly marked, by three bits: where the acknowledgement is of more than seven packets they may have
  * gone round. Then the bytes say how often (Appendix A.2), and without them no more is assumed than is told.
  */
-function marksOf(c: Connection, ace: number, acked: Acked, markedBytes: number): number {
-  const marks = (ace - c.sndCep) & ACE_MASK;
+function marksOf(c: Connection, ecn: Ecn, ace: number, acked: Acked, markedBytes: number): number {
+  const marks = (ace - ecn.sndCep) & ACE_MASK;
   const packets = Math.ceil(acked.newlyDelivered / c.mss);
-  if (packets <= ACE_MASK || !knowsBytes(c)) return marks;
+  if (packets <= ACE_MASK || !knowsBytes(ecn)) return marks;
   const least = Math.ceil(markedBytes / c.mss);
   const rounds = Math.max(0, Math.ceil((least - marks) / (ACE_MASK + 1)));
   return Math.min(marks + rounds * (ACE_MASK + 1), packets);
 }
 
 /** Once a round trip: what is marked now was sent before the window came down. */
-function reduceForMark(c: Connection): void {
+function reduceForMark(c: Connection, ecn: Ecn): void {
   if (c.recovery >= CWR) return;
-  if (c.hasReduced && !seqGe(c.sndUna, c.ecnRecover)) return;
-  c.hasReduced = true;
-  c.ecnRecover = c.sndNxt;
+  if (ecn.hasReduced && !seqGe(c.sndUna, ecn.recover)) return;
+  ecn.hasReduced = true;
+  ecn.recover = c.sndNxt;
   c.context.stats.tcpEcnReductions++;
   enterCwr(c, 'ecn');
-  c.owesCwr = c.ecn === ECN_CLASSIC;
+  ecn.owesCwr = !ecn.isAccurate;
   if (seqDiff(c.sndNxt, c.sndUna) > 0) c.tcp.ready(c);
 }

@@ -41,7 +41,9 @@ export function emitSegment(c: Connection, seq: Seq, length: number, flags: numb
   const sacks = hasBlocks && c.useSack ? sackBlocks(c, length) : 0;
   let header = wire.HEADER_LENGTH + (c.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0) + (sacks > 0 ? 4 + 8 * sacks : 0);
   // RFC 9768 §3.2.3.3: SACK has precedence.
-  const counters = c.accEcn === null ? -1 : accEcnFields(c, header - wire.HEADER_LENGTH, length);
+  const { ecn } = c;
+  const accEcn = ecn === null ? null : ecn.option;
+  const counters = accEcn === null ? -1 : accEcnFields(c, accEcn, header - wire.HEADER_LENGTH, length);
   if (counters >= 0) header += lengthOf(counters);
   const frame = allocFrame(memory, ipLength + header + length);
   if (frame === 0) {
@@ -54,10 +56,10 @@ export function emitSegment(c: Connection, seq: Seq, length: number, flags: numb
   const end = payload + length;
   const wnd = offeredWindow(c);
   let ds = c.settings.tos & ~3;
-  if (c.ecn !== 0) {
+  if (ecn !== null) {
     const isNew = length > 0 && seq === c.sndNxt;
-    flags |= segmentFlags(c, isNew);
-    ds |= codepoint(c, isNew);
+    flags |= segmentFlags(ecn, isNew);
+    ds |= codepoint(ecn, isNew);
   }
   let urgent = 0;
   if (c.urgent !== null) {
@@ -73,7 +75,7 @@ export function emitSegment(c: Connection, seq: Seq, length: number, flags: numb
   }
   if (counters >= 0) {
     const option = p + wire.HEADER_LENGTH + (c.useTimestamps ? wire.TIMESTAMPS_LENGTH : 0);
-    s += swap(memory.sum(option, c.accEcn!.emit(dv, option, counters), 0));
+    s += swap(memory.sum(option, accEcn!.emit(dv, option, counters), 0));
   }
   if (sacks > 0) {
     const option = payload - 4 - 8 * sacks;
@@ -186,8 +188,9 @@ export function emitSyn(c: Connection, flags: number): boolean {
     const padding = settings.synOptions === 'freebsd' ? wire.PAD_END : wire.PAD_NOP;
     header += wire.emitFastOpen(memory.dv, p + header, fast.option, fast.isExperimental, padding);
   }
-  const counters = isReply ? accEcnFieldsOfSyn(c, header - wire.HEADER_LENGTH) : -1;
-  if (counters >= 0) header += c.accEcn!.emit(memory.dv, p + header, counters);
+  const accEcn = isReply && c.ecn !== null ? c.ecn.option : null;
+  const counters = accEcn === null ? -1 : accEcnFieldsOfSyn(c, accEcn, header - wire.HEADER_LENGTH);
+  if (counters >= 0) header += accEcn!.emit(memory.dv, p + header, counters);
   if (text > 0) {
     c.tx!.copyOut(0, p + header, text);
     c.bytesSent += text;

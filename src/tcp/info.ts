@@ -143,8 +143,8 @@ const optionsOf = (c: Connection): number =>
   (c.useTimestamps ? OPT_TIMESTAMPS : 0) |
   (c.useSack ? OPT_SACK : 0) |
   (c.peerScales ? OPT_WSCALE : 0) |
-  (c.ecn !== 0 ? OPT_ECN : 0) |
-  (c.ecnSeen ? OPT_ECN_SEEN : 0) |
+  (c.ecn === null ? 0 : OPT_ECN) |
+  (c.ecn?.isSeen ? OPT_ECN_SEEN : 0) |
   (c.fastOpen?.isAccepted ? OPT_SYN_DATA : 0);
 
 /** What is known of `c` now. Walks what is under way: for tools, not for every segment. */
@@ -202,7 +202,7 @@ export function infoOf(c: Connection): TcpInfo {
     rwndLimited: c.windowLimitedUs + (c.chrono === CHRONO_WINDOW ? spentUs : 0),
     sndbufLimited: c.bufferLimitedUs + (c.chrono === CHRONO_BUFFER ? spentUs : 0),
     delivered: c.deliveredSegments,
-    deliveredCe: c.deliveredCeSegments,
+    deliveredCe: c.ecn?.deliveredSegments ?? 0,
     bytesSent: c.bytesSent,
     bytesRetrans: c.losses.bytesRetrans,
     dsackDups: c.losses.dsackDups,

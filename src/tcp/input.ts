@@ -76,7 +76,7 @@ export function segmentArrives(c: Connection, segment: wire.Segment, packet: Pac
   }
   if (c.state === SYN_RECEIVED && !completeHandshake(c, segment, packet)) return;
   if (c.useTimestamps && segment.hasTimestamps) updateTsRecent(c, segment);
-  const isEcnNews = c.ecn !== 0 && arriveCodepoint(c, segment, packet);
+  const isEcnNews = c.ecn !== null && arriveCodepoint(c, c.ecn, segment, packet);
   if (!arriveAck(c, segment) || (finAcknowledged(c) && !finIsAcknowledged(c))) return;
   if (c.urgent !== null) urgentArrives(c, segment, packet); // sixth
   if (segment.length > 0 || (flags & FIN) !== 0) arriveText(c, segment, packet);

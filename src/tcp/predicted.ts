@@ -22,7 +22,7 @@ export const isPredicted = (c: Connection, segment: wire.Segment): boolean =>
   c.reassembly === null &&
   !c.finSeen &&
   !c.rcvClosed &&
-  c.ecn === 0 &&
+  c.ecn === null &&
   c.urgent === null &&
   c.acks === null &&
   !(c.useTimestamps && segment.hasTimestamps && isOldTimestamp(c, segment.tsVal));
