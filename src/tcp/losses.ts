@@ -40,9 +40,9 @@ export class Losses {
   /** When the first of the timeouts in a row struck, 0: none has. */
   rtoAtMs = 0;
 
-  /** @param iss - where the rounds begin */
-  constructor(iss: Seq) {
-    this.dsackRound = iss;
+  /** @param sndUna - where the rounds begin: ISS would be ahead of it once 2 GiB are acknowledged */
+  constructor(sndUna: Seq) {
+    this.dsackRound = sndUna;
   }
 }
 
@@ -51,6 +51,6 @@ export const NO_LOSSES: Readonly<Losses> = /* @__PURE__ */ Object.freeze(new Los
 
 /** The record of `c`, to be written to. */
 export function lossesOf(c: Connection): Losses {
-  if (c.losses === NO_LOSSES) c.losses = new Losses(c.iss);
+  if (c.losses === NO_LOSSES) c.losses = new Losses(c.sndUna);
   return c.losses as Losses;
 }

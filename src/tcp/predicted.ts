@@ -36,7 +36,10 @@ export function arrivePredicted(c: Connection, segment: wire.Segment): boolean {
   const { nowMs } = c.context;
   c.lastReceivedAt = nowMs;
   if (c.useTimestamps && segment.hasTimestamps) updateTsRecent(c, segment);
-  if (!arriveAck(c, segment)) return true;
+  if (!arriveAck(c, segment)) {
+    if (rx.length === 0) rx.release(); // an idle connection holds no block for what it did not take
+    return true;
+  }
   rx.store(rx.length, segment.payload, length);
   rx.length = end;
   c.rcvNxt = seqAdd(segment.seq as Seq, length);

@@ -393,3 +393,15 @@ test('receive: memory that is full drops text in the window, and takes it when i
   peer.read();
   peer.end();
 });
+
+test("receive: text whose acknowledgement is nobody's leaves no buffer behind", () => {
+  for (const ack of [5000, -200_000]) {
+    const peer = established();
+    const { usedBytes } = peer.stack.memory;
+    peer.send('.', { seq: 1, ack, data: 'text' });
+    assert.equal(peer.socket.recvQueue(), 0);
+    assert.equal(peer.stack.memory.usedBytes, usedBytes, `ack ${ack}`);
+    peer.take();
+    peer.end();
+  }
+});

@@ -232,3 +232,30 @@ test('urgent: with a FIN, up to the end', () => {
   assert.equal(peer.socket.mayRecv(), false);
   peer.end();
 });
+
+test('urgent: what is sent again from far below the urgent byte does not count as the news of it', () => {
+  const peer = established({
+    tcp: { sendBufferBytes: 1 << 18, rtoMinMs: 200 },
+    syn: { mss: 1460, windowScale: 7 },
+  });
+  const flight = 49 * 1460;
+  peer.connection!.cwnd = 1 << 20;
+  peer.write(flight);
+  assert.ok(peer.take().length > 45, 'all of it is under way');
+  peer.send('.', { seq: 1, ack: 1, wnd: 559 });
+  peer.take();
+  // The device is busy until the timeout: what is lost leaves first.
+  peer.device.roomFrames = 0;
+  assert.equal(peer.socket.sendUrgent(new Uint8Array(1000)), 1000);
+  peer.pass(400);
+  peer.device.roomFrames = 1000;
+  peer.poll();
+  const sent = peer.take().map(({ seq, urgent }) => ({ seq, urgent }));
+  assert.deepEqual(sent, [
+    { seq: 1, urgent: 0 },
+    { seq: 1 + flight, urgent: 1000 },
+  ]);
+  peer.socket.abort();
+  peer.poll();
+  peer.end();
+});

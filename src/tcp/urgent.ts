@@ -57,9 +57,10 @@ export function urgentPointer(c: Connection, seq: Seq): number {
   const urgent = c.urgent!;
   const pointer = seqDiff(urgent.sndUp, seq);
   if (pointer <= 0) return 0;
+  // What is sent again from far below tells nothing.
+  if (pointer > POINTER_MAX && !seqGt(seqAdd(seq, POINTER_MAX), c.sndNxt)) return 0;
   urgent.isUntold = false;
-  if (pointer <= POINTER_MAX) return pointer;
-  return seqGt(seqAdd(seq, POINTER_MAX), c.sndNxt) ? POINTER_MAX : 0;
+  return Math.min(pointer, POINTER_MAX);
 }
 
 /**
