@@ -124,5 +124,19 @@ test('accecn: the option is written as it is read, in words', () => {
     assert.deepEqual(values, [0xabcdef, 0x123456, 0xfffffe].slice(0, fields));
     for (let at = 2 + 3 * fields; at < length; at++) assert.equal(dv.getUint8(at), 1, 'padding');
   }
-  for (const length of [3, 4, 6, 7, 9, 10, 12, 14]) assert.equal(wire.fieldsIn(length), -1);
+});
+
+test('accecn: §3.2.3: of an option of any other length the whole fields are used', () => {
+  const rows: [length: number, fields: number][] = [
+    [3, 0],
+    [4, 0],
+    [6, 1],
+    [7, 1],
+    [9, 2],
+    [10, 2],
+    [12, 3],
+    [14, 3],
+    [38, 3],
+  ];
+  for (const [length, fields] of rows) assert.equal(wire.fieldsIn(length), fields, `${length} bytes`);
 });

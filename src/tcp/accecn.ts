@@ -1,11 +1,11 @@
 /**
  * The bytes of AccECN: RFC 9768 §3.2.3. Each end counts the payload that arrives with ECT(0), CE and ECT(1), and tells the
  * counts in an option, which its peer believes as long as nobody on the way seems to have touched it. It goes to a peer from
- * whom one has come, and with the SYN-ACK. @module
+ * whom one has come, and with the SYN-ACK. §3.2.3.2.1 would have clients send it first, too ("SHOULD"): Linux does not. @module
  */
 import type { Packet } from '../iface/packet.ts';
 import * as wire from '../wire/accecn.ts';
-import { type Segment, TIMESTAMPS_LENGTH } from '../wire/tcp.ts';
+import { HEADER_LENGTH, NOP_NOP_TIMESTAMPS, type Segment, TIMESTAMPS_LENGTH } from '../wire/tcp.ts';
 import type { Connection } from './connection.ts';
 
 // Codepoints of the IP header: RFC 3168 §5.
@@ -18,8 +18,6 @@ const ECT_INITIAL = 1;
 const COUNTER_MASK = 0xffffff;
 /** Behind so many bytes a first option could be ambiguous: a counter may have gone round. */
 const FIRST_OPTION_BYTES_MAX = 2 ** 23 - 1;
-/** A header with timestamps and no other option: too short for one of AccECN beside them. */
-const PLAIN_HEADER = 32;
 /** Bytes of options a segment can have. */
 const OPTIONS_MAX = 40;
 
@@ -118,9 +116,11 @@ function growth(value: number, before: number): number {
 /** Looks for the option in a segment of the peer's. */
 export function accEcnArrives(c: Connection, state: AccEcn, segment: Segment, packet: Packet): void {
   // Where timestamps are all there is, options were not looked through, and the record is that of another segment.
-  const isPlain = segment.hasTimestamps && segment.payload - packet.payload <= PLAIN_HEADER;
+  const { dv } = c.context.memory;
+  const options = packet.payload + HEADER_LENGTH;
+  const isPlain = segment.payload - options === TIMESTAMPS_LENGTH && dv.getInt32(options) === NOP_NOP_TIMESTAMPS;
   const fields = isPlain ? -1 : segment.accEcnFields;
-  if (fields >= 0) state.arrive(c.context.memory.dv, segment.accEcn, fields, segment.isAccEcn0);
+  if (fields >= 0) state.arrive(dv, segment.accEcn, fields, segment.isAccEcn0);
   else if (!state.isSeen && c.bytesSent >= FIRST_OPTION_BYTES_MAX) state.isFailed = true;
 }
 

@@ -61,7 +61,12 @@ function judgeAck(c: Connection, segment: wire.Segment, ack: Seq, advance: numbe
   const { cwnd, ssthresh } = c;
   acked.begin(c);
   if (segment.sackCount > 0 && c.useSack) sackArrived(c, segment, ack, acked);
-  const isDuplicate = advance === 0 && segment.length === 0 && (segment.flags & wire.FIN) === 0 && wnd === c.sndWnd;
+  const isDuplicate =
+    advance === 0 &&
+    segment.length === 0 &&
+    (segment.flags & wire.FIN) === 0 &&
+    wnd === c.sndWnd &&
+    !isAckOfAck(c, segment);
   acked.isDuplicate = isDuplicate;
   if (isDuplicate) c.dupAcks++;
   if (advance > 0) acknowledge(c, ack, acked);
@@ -88,6 +93,10 @@ function judgeAck(c: Connection, segment: wire.Segment, ack: Seq, advance: numbe
   else if (c.settings.linux && acked.hasSacked) afterSack(c, acked);
   else keepTimer(c);
 }
+
+/** RFC 9768 §3.2.2.5.1: one that tells of marks on our ACKs is no duplicate, and has no SACK blocks. */
+const isAckOfAck = (c: Connection, segment: wire.Segment): boolean =>
+  c.ecn?.isAccurate === true && c.useSack && segment.sackCount === 0;
 
 /** Whether the sample is above the last one: only then does it count although the application held the sender up. */
 const faster = (c: Connection, acked: Acked): boolean =>

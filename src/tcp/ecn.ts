@@ -20,9 +20,21 @@ const CE = 3;
 /** RFC 9768 §3.2.1: both counters of marked packets begin at 5, and are told by their three lowest bits. */
 const CEP_INITIAL = 5;
 const ACE_MASK = 7;
+/** §3.2.2.5.1: so many marks are told at once, with text to acknowledge and without. */
+const MARKS_WITH_TEXT = 2;
+const MARKS_ALONE = 3;
+/** §3.2.3.2.2: a SYN-ACK that was sent so often without an answer agrees on nothing any more. */
+const SYN_ACK_RETRIES_MAX = 1;
 
 /** RFC 9768 §3.1.2, table 2: what a SYN-ACK, and the ACK of it, say of the codepoint that the other one arrived with. */
 const ACE_OF_CODEPOINT = [0b010, 0b011, 0b100, 0b110] as const;
+
+/** Of a SYN-ACK, or a SYN: nothing; RFC 3168; what was asked, sent back as it was. */
+const ACE_NONE = 0;
+const ACE_CLASSIC = 0b001;
+const ACE_CLASSIC_SYN = 0b011;
+const ACE_RESERVED = 0b101;
+const ACE_REFLECTED = 0b111;
 
 /** The three bits of ACE: AE, CWR and ECE, from the flags of a segment, and the other way. */
 const aceOf = (flags: number): number =>
@@ -38,9 +50,21 @@ export class Ecn {
   readonly option: AccEcn | null;
   /** A codepoint has been seen. */
   isSeen = false;
-  /** The codepoint our peer's SYN or SYN-ACK came with; whether the next segment tells it. */
-  readonly handshake: number;
+  /** The codepoint our peer's last SYN or SYN-ACK came with; whether the next segment tells it, if it is an ACK alone. */
+  handshake: number;
   acksHandshake = false;
+  /** A SYN-ACK that was marked has been counted, which is done once. */
+  countsSynAck = false;
+  /** RFC 9768 §3.1.5, table 4: whether our packets may be marked, and whether we believe what is said of marks. */
+  isCapable = true;
+  believes = true;
+  /** The three bits of this segment are those of a handshake, and no counter. */
+  isAceOfHandshake = false;
+  /** The three bits of the segment that is being taken in; -1: they count nothing. */
+  ace = -1;
+  /** Whether the packet before was marked, and how many were since our last segment: §3.2.2.5.1. */
+  wasMarked = false;
+  untold = 0;
   /** RFC 9768 §3.2.1: r.cep and s.cep, packets marked on the way here and there. */
   rcvCep = CEP_INITIAL;
   sndCep = CEP_INITIAL;
@@ -58,7 +82,6 @@ export class Ecn {
     this.isAccurate = isAccurate;
     this.handshake = handshake;
     this.option = option;
-    if (handshake === CE) this.rcvCep++;
   }
 }
 
@@ -74,46 +97,96 @@ export function synFlags(c: Connection): number {
   return ecn === 'on' ? ECE | CWR_FLAG : ecn === 'accurate' ? AE | ECE | CWR_FLAG : 0;
 }
 
+/** RFC 9768 §3.1.3: whether a SYN asks for AccECN: all combinations but that of RFC 3168, and none, do. */
+const asksForAccurate = (flags: number): boolean => aceOf(flags) !== ACE_NONE && aceOf(flags) !== ACE_CLASSIC_SYN;
+
 /** The peer's SYN came in, in a packet of codepoint `ds & 3`: agrees, if both want. */
 export function agreeOnSyn(c: Connection, flags: number, ds: number): void {
   const { ecn } = c.settings;
-  if (ecn === 'off' || (flags & (ECE | CWR_FLAG)) !== (ECE | CWR_FLAG)) return;
-  if ((flags & AE) !== 0 && ecn === 'accurate') c.ecn = accurate(c, ds);
-  else c.ecn = classic();
+  if (ecn === 'off') return;
+  if (ecn === 'accurate' && asksForAccurate(flags)) c.ecn = accurate(c, ds);
+  else if ((flags & (ECE | CWR_FLAG)) === (ECE | CWR_FLAG)) c.ecn = classic();
+}
+
+/**
+ * RFC 9768 §3.1.5: the peer's SYN came again. What was agreed on stays, and the SYN-ACK tells how the last one arrived. False where
+ * it asks for the other kind: nobody would know then which one is used, and the connection is to be reset.
+ */
+export function synAgain(c: Connection, flags: number, ds: number): boolean {
+  const { ecn } = c;
+  if (ecn === null || c.settings.ecn !== 'accurate') return true;
+  const ace = aceOf(flags);
+  if (ace !== ACE_NONE && asksForAccurate(flags) !== ecn.isAccurate) return false;
+  ecn.handshake = ds & ECN_MASK;
+  if (ace === ACE_NONE) ecn.isCapable = false; // "MUST NOT set ECT on any packet for the rest of the connection"
+  return true;
 }
 
 /** Flags of our SYN-ACK. */
-export function synAckFlags({ ecn }: Connection): number {
+export function synAckFlags({ ecn, retransmits }: Connection): number {
   if (ecn === null) return 0;
-  return ecn.isAccurate ? flagsOf(ACE_OF_CODEPOINT[ecn.handshake]!) : ECE;
+  if (!ecn.isAccurate) return ECE;
+  if (retransmits > SYN_ACK_RETRIES_MAX) {
+    ecn.isCapable = false;
+    return 0;
+  }
+  return flagsOf(ACE_OF_CODEPOINT[ecn.handshake]!);
+}
+
+/** RFC 9768 §3.2.2.1, table 4: the ACK of our SYN-ACK, alone, tells how that arrived; no counter stands there. */
+export function synAckAcked(c: Connection, ecn: Ecn, segment: wire.Segment): void {
+  if (!ecn.isAccurate || segment.length > 0 || (segment.flags & wire.FIN) !== 0 || segment.sackCount > 0) return;
+  ecn.isAceOfHandshake = true;
+  const ace = aceOf(segment.flags);
+  if (ace === ACE_NONE) {
+    ecn.isCapable = ecn.believes = false; // the peer may know nothing of it
+  } else if (ace === ACE_OF_CODEPOINT[CE]) {
+    ecn.sndCep++;
+    reduceForMark(c, ecn);
+  }
+}
+
+/** §3.2.2.1: the SYN-ACK came again, and its acknowledgement tells how. §3.2.2.2: of marked ones one is counted. */
+export function synAckAgain(ecn: Ecn, segment: wire.Segment, packet: Packet): void {
+  const ace = aceOf(segment.flags);
+  if (!ecn.isAccurate || ace === ACE_NONE || ace === ACE_REFLECTED || ace === ACE_CLASSIC) return;
+  synAckArrives(ecn, packet.ds & ECN_MASK);
+}
+
+function synAckArrives(ecn: Ecn, codepoint: number): void {
+  ecn.handshake = codepoint;
+  ecn.acksHandshake = true;
+  if (codepoint !== CE || ecn.countsSynAck) return;
+  ecn.countsSynAck = true;
+  ecn.rcvCep++;
 }
 
 /** The peer's SYN-ACK came in: RFC 3168 §6.1.1, RFC 9768 §3.1.2. */
 export function agreeOnSynAck(c: Connection, segment: wire.Segment, packet: Packet): void {
   const { flags } = segment;
-  const { ds } = packet;
-  const asked = synFlags(c);
-  if (asked === 0) return;
   const ace = aceOf(flags);
-  if ((asked & AE) !== 0) {
-    if (ace === 0 || ace === 7) return; // not understood, or sent back as it was
-    if (ace !== 1 && ace !== 5) {
-      const ecn = accurate(c, ds);
-      ecn.acksHandshake = true;
+  // §3.1.4.1: by the first SYN-ACK, whichever of our SYNs it answers.
+  if (c.settings.ecn === 'accurate') {
+    if (ace === ACE_NONE || ace === ACE_REFLECTED) return; // not understood, or sent back as it was
+    // §3.1.3: what is reserved counts as yes; Linux takes it for an answer of the ECN nonce, and that for one of RFC 3168.
+    if (ace !== ACE_CLASSIC && (ace !== ACE_RESERVED || !c.settings.linux)) {
+      const ecn = accurate(c, packet.ds);
+      synAckArrives(ecn, ecn.handshake);
       c.ecn = ecn;
       if (ecn.option !== null) accEcnArrives(c, ecn.option, segment, packet);
       c.fitMss();
       return;
     }
     c.ecn = classic();
-  } else if ((ace & 3) === 1) c.ecn = classic();
+  } else if (synFlags(c) !== 0 && (ace & 3) === ACE_CLASSIC) c.ecn = classic();
 }
 
-/** Flags that a segment carries beside its own; `isNew`: it has data never sent before. */
-export function segmentFlags(ecn: Ecn, isNew: boolean): number {
+/** Flags that a segment carries beside its own; `isNew`: it has data never sent before, `isPure`: it is an ACK alone. */
+export function segmentFlags(ecn: Ecn, isNew: boolean, isPure: boolean): number {
   if (ecn.isAccurate) {
+    ecn.untold = 0;
     // RFC 9768 §3.2.2.1: the acknowledgement that ends the handshake tells how the SYN-ACK arrived.
-    const ace = ecn.acksHandshake ? ACE_OF_CODEPOINT[ecn.handshake]! : ecn.rcvCep & ACE_MASK;
+    const ace = ecn.acksHandshake && isPure ? ACE_OF_CODEPOINT[ecn.handshake]! : ecn.rcvCep & ACE_MASK;
     ecn.acksHandshake = false;
     return flagsOf(ace);
   }
@@ -125,8 +198,14 @@ export function segmentFlags(ecn: Ecn, isNew: boolean): number {
   return flags;
 }
 
-/** The codepoint of a segment: RFC 3168 §6.1.4, §6.1.5: new data only. As Linux does, all of an AccECN connection. */
-export const codepoint = ({ isAccurate }: Ecn, isNew: boolean): number => (isAccurate || isNew ? ECT_0 : 0);
+/**
+ * The codepoint of a segment: RFC 3168 §6.1.4, §6.1.5: new data only. As Linux does, all of an AccECN connection; but RFC 9768
+ * §3.2.2.5.1 wants marked ACKs acknowledged, which without SACK would look like duplicates: there ACKs alone are not capable.
+ */
+export function codepoint(c: Connection, ecn: Ecn, isNew: boolean, length: number): number {
+  if (!ecn.isAccurate) return isNew ? ECT_0 : 0;
+  return ecn.isCapable && (length > 0 || c.useSack) ? ECT_0 : 0;
+}
 
 /**
  * A segment was accepted: notes how its packet arrived. RFC 3168 §6.1.3, RFC 9768 §3.2.2.2. Returns whether the peer is to know at
@@ -136,10 +215,12 @@ export function arriveCodepoint(c: Connection, ecn: Ecn, segment: wire.Segment, 
   const mark = packet.ds & ECN_MASK;
   if (mark !== 0) ecn.isSeen = true;
   if (ecn.isAccurate) {
+    ecn.ace = ecn.isAceOfHandshake || !ecn.believes ? -1 : aceOf(segment.flags);
+    ecn.isAceOfHandshake = false;
     const isChange = ecn.option !== null && arriveCounters(c, ecn.option, mark, segment, packet);
-    if (mark !== CE) return isChange;
-    ecn.rcvCep += segment.gsoSize > 0 ? Math.ceil(segment.length / segment.gsoSize) : 1;
-    return true;
+    const isNews = mark === CE && countMarks(c, ecn, segment);
+    ecn.wasMarked = mark === CE;
+    return isNews || isChange;
   }
   let isNews = false;
   if ((segment.flags & CWR_FLAG) !== 0) {
@@ -152,6 +233,18 @@ export function arriveCodepoint(c: Connection, ecn: Ecn, segment: wire.Segment, 
     ecn.demandsCwr = true;
   }
   return isNews;
+}
+
+/**
+ * A marked packet. RFC 9768 §3.2.2.5.1: told at once where text is the first to be marked, and after two of them; ACKs that nothing
+ * is to be acknowledged of only by threes, or two peers could acknowledge each other's acknowledgements for ever.
+ */
+function countMarks(c: Connection, ecn: Ecn, { length, gsoSize }: wire.Segment): boolean {
+  const packets = gsoSize > 0 ? Math.ceil(length / gsoSize) : 1;
+  ecn.rcvCep += packets;
+  ecn.untold += packets;
+  if (length > 0 && !ecn.wasMarked) return true;
+  return ecn.untold >= (length > 0 || c.rcvNxt !== c.lastAckSent ? MARKS_WITH_TEXT : MARKS_ALONE);
 }
 
 /** Counts the text and reads the peer's counters. Returns whether to acknowledge at once. */
@@ -172,8 +265,9 @@ export function arriveEcn(c: Connection, ecn: Ecn, segment: wire.Segment, acked:
     reduceForMark(c, ecn);
     return;
   }
+  if (ecn.ace < 0) return;
   const markedBytes = option === null ? 0 : option.newlyMarked;
-  const marks = marksOf(c, ecn, aceOf(segment.flags), acked, markedBytes);
+  const marks = marksOf(c, ecn, ecn.ace, acked, markedBytes);
   // Marks that an old or reordered acknowledgement speaks of were counted when the later one came.
   if (marks === 0 || (acked.advance === 0 && !acked.isSacking && segment.length === 0 && acked.newlyDelivered === 0))
     return;

@@ -58,8 +58,8 @@ export function emitSegment(c: Connection, seq: Seq, length: number, flags: numb
   let ds = c.settings.tos & ~3;
   if (ecn !== null) {
     const isNew = length > 0 && seq === c.sndNxt;
-    flags |= segmentFlags(ecn, isNew);
-    ds |= codepoint(ecn, isNew);
+    flags |= segmentFlags(ecn, isNew, length === 0 && sacks === 0 && flags === wire.ACK);
+    ds |= codepoint(c, ecn, isNew, length);
   }
   let urgent = 0;
   if (c.urgent !== null) {

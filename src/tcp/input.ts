@@ -10,7 +10,7 @@ import { releaseAcknowledged } from './ack-in-order.ts';
 import { answerOld, challenge } from './answer.ts';
 import { rcvRoundDone, startRightSizing } from './autotune.ts';
 import { ANSWER_MS, type Connection, OPEN, UNSET } from './connection.ts';
-import { agreeOnSyn, agreeOnSynAck, arriveCodepoint } from './ecn.ts';
+import { agreeOnSyn, agreeOnSynAck, arriveCodepoint, synAckAcked, synAckAgain, synAgain } from './ecn.ts';
 import { emitBare, emitReset, emitSegment, resetStray } from './emit.ts';
 import { CLOSED_EVENT, CONNECTED, READABLE, SENT, WRITABLE } from './events.ts';
 import { isEarly, leaveEarly } from './fast-open.ts';
@@ -55,7 +55,7 @@ export function segmentArrives(c: Connection, segment: wire.Segment, packet: Pac
     arriveInSynSent(c, segment, packet);
     return;
   }
-  if (!isAcceptable(c, segment)) return;
+  if (!isAcceptable(c, segment, packet)) return;
   const { flags } = segment;
   c.lastReceivedAt = c.context.nowMs;
   if ((flags & (RST | SYN)) !== 0) {
@@ -93,7 +93,7 @@ const isDisordered = (c: Connection, segment: wire.Segment): boolean =>
   c.reassembly !== null && ((c.tsRecent - segment.tsVal) | 0) <= PAWS_DISORDER_TICKS;
 
 /** First: the sequence number, with PAWS before it (RFC 7323 §5.3). Answers what is not acceptable. */
-function isAcceptable(c: Connection, segment: wire.Segment): boolean {
+function isAcceptable(c: Connection, segment: wire.Segment, packet: Packet): boolean {
   const { flags } = segment;
   if (
     c.useTimestamps &&
@@ -109,7 +109,8 @@ function isAcceptable(c: Connection, segment: wire.Segment): boolean {
     }
     c.tsRecent = segment.tsVal;
   }
-  if (c.state === SYN_RECEIVED && (flags & SYN) !== 0 && segment.seq === c.irs) return arriveSynAgain(c, segment);
+  if (c.state === SYN_RECEIVED && (flags & SYN) !== 0 && segment.seq === c.irs)
+    return arriveSynAgain(c, segment, packet);
   // A SYN or FIN occupies a number of its own: RFC 9293 §3.4.
   const occupied = segment.length + (flags & FIN) + ((flags & SYN) >> 1);
   if (acceptable(segment.seq as Seq, occupied, c.rcvNxt, acceptedWindow(c))) return true;
@@ -132,6 +133,8 @@ function isAcceptable(c: Connection, segment: wire.Segment): boolean {
     return true;
   }
   c.context.stats.drop('tcp-not-acceptable');
+  if (c.ecn !== null && (flags & (SYN | ACK)) === (SYN | ACK) && segment.seq === c.irs)
+    synAckAgain(c.ecn, segment, packet);
   answerOld(c, segment);
   return false;
 }
@@ -140,8 +143,12 @@ function isAcceptable(c: Connection, segment: wire.Segment): boolean {
  * In SYN-RECEIVED the peer's SYN comes again: alone, our SYN-ACK was lost; with an ACK, it is the other half of a
  * simultaneous open (RFC 9293 §3.5, figure 8), and goes on as an acknowledgement.
  */
-function arriveSynAgain(c: Connection, segment: wire.Segment): boolean {
+function arriveSynAgain(c: Connection, segment: wire.Segment, packet: Packet): boolean {
   if ((segment.flags & ACK) === 0) {
+    if (!synAgain(c, segment.flags, packet.ds)) {
+      resetBySyn(c, packet);
+      return false;
+    }
     if (c.settings.linux && !mayAnswerSyn(c)) return false;
     c.isTiming = false; // Karn's algorithm
     repeatSyn(c);
@@ -150,6 +157,7 @@ function arriveSynAgain(c: Connection, segment: wire.Segment): boolean {
   if (c.settings.linux) reportDuplicate(c, c.irs, c.rcvNxt);
   segment.seq = c.rcvNxt;
   segment.flags &= ~SYN;
+  if (c.ecn !== null) c.ecn.isAceOfHandshake = true; // RFC 9768 §3.2.2: no counter stands in a SYN
   segment.wnd >>>= c.sndShift; // the window of a SYN is not scaled: RFC 7323 §2.2
   c.ackNow = true;
   return true;
@@ -195,7 +203,7 @@ function arriveReset(c: Connection, segment: wire.Segment): void {
 function resetBySyn(c: Connection, packet: Packet): void {
   emitBare(c.tcp, packet, c.sndMax, c.rcvNxt, RST | ACK, 0);
   c.context.stats.tcpResetsOut++;
-  c.tcp.remove(c, 'ECONNRESET');
+  c.tcp.remove(c, c.state === SYN_RECEIVED && c.listener !== null && !isEarly(c) ? null : 'ECONNRESET');
 }
 
 /** A RST with the marks of the socket; Linux's has none. */
@@ -236,6 +244,9 @@ function arriveInSynSent(c: Connection, segment: wire.Segment, packet: Packet): 
     c.transition('receive-syn-ack');
     c.ackNow = true;
     established(c);
+    // RFC 9768 §3.2.2.1: an ACK alone tells how the SYN-ACK arrived, in front of text that waits.
+    if (c.ecn?.acksHandshake && c.txEnd !== c.sndNxt && c.path.iface.device.room() > 0)
+      emitSegment(c, c.sndNxt, 0, ACK);
     if ((flags & URG) !== 0) {
       c.urgent ??= new Urgent();
       urgentArrives(c, segment, packet); // RFC 9293 §3.10.7.3: "continue processing at the sixth step"
@@ -400,6 +411,7 @@ function completeHandshake(c: Connection, segment: wire.Segment, packet: Packet)
   c.sndWnd = segment.wnd << c.sndShift;
   c.sndWndMax = c.settings.linux ? c.sndWnd : Math.max(c.sndWndMax, c.sndWnd);
   established(c);
+  if (c.ecn !== null && !c.ecn.isAceOfHandshake) synAckAcked(c, c.ecn, segment);
   if (c.earlyBytes > 0) takeEarlyText(c);
   c.tcp.ready(c);
   return true;

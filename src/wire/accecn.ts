@@ -16,11 +16,9 @@ const OPTION_NOP = 1;
 /** Bytes that an option of `fields` fields takes, padding with it. */
 export const lengthOf = (fields: number): number => (HEAD_LENGTH + FIELD_LENGTH * fields + 3) & ~3;
 
-/** Fields in an option of `length` bytes; -1: it has no such length, and none of it is read. */
-export function fieldsIn(length: number): number {
-  const fields = (length - HEAD_LENGTH) / FIELD_LENGTH;
-  return Number.isInteger(fields) && fields <= FIELDS_MAX ? fields : -1;
-}
+/** Fields in an option of `length` bytes. RFC 9768 §3.2.3: of a length not known yet those that fit; the rest is padding. */
+export const fieldsIn = (length: number): number =>
+  Math.min(FIELDS_MAX, Math.floor((length - HEAD_LENGTH) / FIELD_LENGTH));
 
 /** Field `index` of the option whose fields begin at `p`. */
 export const field = (dv: DataView, p: number, index: number): number =>
@@ -46,7 +44,7 @@ const NAMES = ['e1b', 'ceb', 'e0b'] as const;
 /** `accecn1 e1b 1 ceb 0 e0b 1`, of the option of `length` bytes at `p`; null where the length is none of its. */
 export function format(dv: DataView, p: number, kind: number, length: number): string | null {
   const fields = fieldsIn(length);
-  if (fields < 0) return null;
+  if (HEAD_LENGTH + FIELD_LENGTH * fields !== length) return null;
   const isFirst = kind === OPTION_ACCECN0;
   let text = isFirst ? 'accecn0' : 'accecn1';
   for (let i = 0; i < fields; i++) {

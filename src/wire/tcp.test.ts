@@ -376,8 +376,8 @@ describe('tcp: the AccECN option, RFC 9768 §3.2.3', () => {
     ['ae08 000001 ffffff', 2, false, 'accecn1 e1b 1 ceb 16777215'],
     ['ae05 000002', 1, false, 'accecn1 e1b 2'],
     ['ac02', 0, true, 'accecn0'],
-    ['ae07 0000010000', -1, false, 'accecn1 0000010000'],
-    ['ae0e 000001 000000 000001 000000', -1, false, 'accecn1 000001000000000001000000'],
+    ['ae07 0000010000', 1, false, 'accecn1 0000010000'],
+    ['ae0e 000001 000000 000001 000000', 3, false, 'accecn1 000001000000000001000000'],
     ['ae0b 000001', -1, false, 'bad'],
   ];
   for (const [options, fields, isZero, text] of rows) {

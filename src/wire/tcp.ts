@@ -50,7 +50,7 @@ const FAST_OPEN_COOKIE_MAX = 16;
 /** RFC 7323 §2.3: a shift over 14 counts as 14. */
 export const WINDOW_SCALE_MAX = 14;
 /** RFC 7323 Appendix A: the layout nearly every sender uses, NOP NOP and the option. */
-const NOP_NOP_TIMESTAMPS = 0x0101080a;
+export const NOP_NOP_TIMESTAMPS = 0x0101080a;
 /** Bytes of timestamps in that layout. */
 export const TIMESTAMPS_LENGTH = 12;
 
