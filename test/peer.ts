@@ -144,6 +144,7 @@ const FLAGS: Record<string, number> = {
   U: tcp.URG,
   E: tcp.ECE,
   W: tcp.CWR,
+  e: tcp.AE,
 };
 
 /** Byte `at` (from 0) of what either side sends where a test gives a length only. */
