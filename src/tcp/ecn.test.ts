@@ -18,7 +18,7 @@ function asking(text: string): TestPeer {
 test('AccECN: RFC 9768 §3.2.2.1: an ACK alone tells how the SYN-ACK arrived, before text that waits', () => {
   const peer = asking('text');
   peer.send('SW.', { seq: 0, ack: 1, mss: 1460 });
-  peer.expect('W. 1 ack 1', 'PEe. 1:5 ack 1');
+  peer.expect('.W 1 ack 1', 'P.Ee 1:5 ack 1');
   peer.send('.', { seq: 1, ack: 5 });
   peer.socket.abort();
   peer.poll();
@@ -33,7 +33,7 @@ test('AccECN: it tells in the text where the device has no room for more', () =>
   peer.expect();
   peer.device.roomFrames = 1000;
   peer.poll();
-  peer.expect('PEe. 1:5 ack 1');
+  peer.expect('P.Ee 1:5 ack 1');
   assert.equal(peer.connection?.ecn?.acksHandshake, false, 'what comes later has the counter');
   peer.socket.abort();
   peer.poll();

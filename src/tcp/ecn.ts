@@ -23,6 +23,9 @@ const ACE_MASK = 7;
 /** §3.2.2.5.1: so many marks are told at once, with text to acknowledge and without. */
 const MARKS_WITH_TEXT = 2;
 const MARKS_ALONE = 3;
+/** Appendix A.2.1: "well below 8"; and what the newest counts for in the average, as its inverse. */
+const STRETCH_USUAL = 4;
+const STRETCH_WEIGHT = 16;
 /** §3.2.3.2.2: a SYN-ACK that was sent so often without an answer agrees on nothing any more. */
 const SYN_ACK_RETRIES_MAX = 1;
 
@@ -62,6 +65,8 @@ export class Ecn {
   isAceOfHandshake = false;
   /** The three bits of the segment that is being taken in; -1: they count nothing. */
   ace = -1;
+  /** Packets that one acknowledgement of the peer's is of, as a rule. */
+  stretch = 0;
   /** Whether the packet before was marked, and how many were since our last segment: §3.2.2.5.1. */
   wasMarked = false;
   untold = 0;
@@ -283,16 +288,24 @@ export function arriveEcn(c: Connection, ecn: Ecn, segment: wire.Segment, acked:
 const knowsBytes = ({ option }: Ecn): boolean => option?.hasCounters === true && !option.isFailed;
 
 /**
- * RFC 9768 §3.2.2.5: packets newly marked, by three bits: where the acknowledgement is of more than seven packets they may have
- * gone round. Then the bytes say how often (Appendix A.2), and without them no more is assumed than is told.
+ * RFC 9768 §3.2.2.5.2: packets newly marked, by three bits: where the acknowledgement is of more than seven packets they may have
+ * gone round. Then the bytes say how often (Appendix A.2.2). Without them, as often as could be (A.2.1), for acknowledgements were
+ * lost; but not of a peer whose acknowledgements are of many packets as a rule.
  */
 function marksOf(c: Connection, ecn: Ecn, ace: number, acked: Acked, markedBytes: number): number {
   const marks = (ace - ecn.sndCep) & ACE_MASK;
   const packets = Math.ceil(acked.newlyDelivered / c.mss);
-  if (packets <= ACE_MASK || !knowsBytes(ecn)) return marks;
+  noteStretch(ecn, packets);
+  if (packets <= ACE_MASK) return marks;
+  if (!knowsBytes(ecn)) return ecn.stretch < STRETCH_USUAL ? packets - ((packets - marks) & ACE_MASK) : marks;
   const least = Math.ceil(markedBytes / c.mss);
   const rounds = Math.max(0, Math.ceil((least - marks) / (ACE_MASK + 1)));
   return Math.min(marks + rounds * (ACE_MASK + 1), packets);
+}
+
+/** The moving average of packets that one acknowledgement is of. */
+function noteStretch(ecn: Ecn, packets: number): void {
+  if (packets > 0) ecn.stretch += ecn.stretch === 0 ? packets : (packets - ecn.stretch) / STRETCH_WEIGHT;
 }
 
 /** Once a round trip: what is marked now was sent before the window came down. */
