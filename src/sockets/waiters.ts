@@ -10,8 +10,8 @@ export interface WaitOptions {
 interface Waiter<T> {
   resolve(value: T): void;
   reject(error: unknown): void;
-  /** Takes the listener off the signal. */
-  settle(): void;
+  /** Takes the listener off the signal; null: there is none. */
+  readonly settle: (() => void) | null;
   readonly buffer: Uint8Array | null;
 }
 
@@ -38,20 +38,26 @@ export class Waiters<T> {
     if (signal?.aborted) return Promise.reject(signal.reason);
     this.#loop.hold(1);
     return new Promise<T>((resolve, reject) => {
-      const onAbort = (): void => {
-        this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
-        this.#finish(waiter);
-        reject(signal!.reason);
-      };
-      const waiter: Waiter<T> = {
-        resolve,
-        reject,
-        settle: () => signal?.removeEventListener('abort', onAbort),
-        buffer,
-      };
-      signal?.addEventListener('abort', onAbort, { once: true });
-      this.#waiting.push(waiter);
+      if (signal === undefined) this.#waiting.push({ resolve, reject, settle: null, buffer });
+      else this.#waitUntilAborted(signal, resolve, reject, buffer);
     });
+  }
+
+  #waitUntilAborted(
+    signal: AbortSignal,
+    resolve: Waiter<T>['resolve'],
+    reject: Waiter<T>['reject'],
+    buffer: Uint8Array | null,
+  ): void {
+    const onAbort = (): void => {
+      this.#waiting.splice(this.#waiting.indexOf(waiter), 1);
+      this.#finish(waiter);
+      reject(signal.reason);
+    };
+    const settle = (): void => signal.removeEventListener('abort', onAbort);
+    const waiter: Waiter<T> = { resolve, reject, settle, buffer };
+    signal.addEventListener('abort', onAbort, { once: true });
+    this.#waiting.push(waiter);
   }
 
   /** Serves the first in line. */
@@ -76,6 +82,6 @@ export class Waiters<T> {
 
   #finish(waiter: Waiter<T>): void {
     this.#loop.hold(-1);
-    waiter.settle();
+    waiter.settle?.();
   }
 }
