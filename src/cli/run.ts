@@ -4,7 +4,14 @@ import { Gateway, NETWORK } from '../proxy/index.ts';
 import { readInteger, readOptions, readPercent } from './args.ts';
 import { type Command, UsageError } from './command.ts';
 import { FAULT_OPTIONS, FAULT_USAGE, type FaultPlan, readFaults } from './fault-options.ts';
-import { flowWriter, GATEWAY_OPTIONS, GATEWAY_USAGE, type GatewaySettings, readGateway } from './gateway-options.ts';
+import {
+  flowWriter,
+  GATEWAY_OPTIONS,
+  GATEWAY_USAGE,
+  type GatewaySettings,
+  readGateway,
+  tellChosen,
+} from './gateway-options.ts';
 import { isNohup } from './until-end.ts';
 import { STATS_USAGE, UseWatch } from './use.ts';
 import { openRecorder, wrap } from './wire.ts';
@@ -91,6 +98,7 @@ async function run(args: string[]): Promise<number> {
     device.close();
     throw error;
   }
+  tellChosen(settings, gateway, complain);
   explain(gateway.host);
   const endScenario = beginScenario(gateway.host.clock);
   passSignals(space.kill);
