@@ -80,7 +80,8 @@ const wrong = (option: string, expected: string, text: string): never => {
   throw new UsageError(`--${option}: expected ${expected}, got ${JSON.stringify(text)}`);
 };
 
-const DECIMAL = /^\d+(\.\d+)?$/;
+/** `.2` is what ping(8) takes, too. */
+const DECIMAL = /^(\d+(\.\d+)?|\.\d+)$/;
 
 /** A number between two. Each reader gives undefined for undefined: the option was not there. */
 export function readNumber(option: string, text: string | undefined, min: number, max: number): number | undefined {

@@ -1,9 +1,11 @@
 /** What `run` and `proxy` share: rules, published ports, names. @module */
 import { createWriteStream, openSync, readFileSync, type WriteStream } from 'node:fs';
 import type { HostsTable } from '../dns/index.ts';
+import { endpoint } from '../proxy/flow-log.ts';
 import {
   type FlowRecord,
   formatFlow,
+  type Gateway,
   type GatewayOptions,
   type LimitSet,
   type Limits,
@@ -51,7 +53,7 @@ export const GATEWAY_USAGE = `  --allow RULE             what is allowed; with o
   --all-rate N, --all-bytes N    the same of all flows together; then none begins any more
   --publish HOST:GUEST     a port of the machine's loopback that leads to one of the guest, as 8080:80; 5353:53/udp for UDP;
                            8000-8009:80-89 for ranges. ADDRESS:HOST:GUEST listens on another address; [::1]:8080:80
-                           leads to the guest's ${NETWORK.guest[1]}
+                           leads to the guest's ${NETWORK.guest[1]}. HOST 0 is a free port: stderr says which
   --host-loopback          the router's address leads to the machine's own loopback; else it is refused
   --name-server IP         who is asked for names, by default whom the machine asks
   --host NAME=ADDRESS      a name beside those of the machine's /etc/hosts
@@ -203,6 +205,18 @@ function openLog(file: string): WriteStream {
     return createWriteStream(file, { fd: openSync(file, 'a') });
   } catch (error) {
     throw new CommandError(`cannot write the log to ${file}: ${reasonOf(error)}`);
+  }
+}
+
+/** Says which ports were chosen for those that were to be free ones: port 0. */
+export function tellChosen(
+  { gateway: { policy, publish = [] } }: GatewaySettings,
+  { published }: Gateway,
+  say: (line: string) => void,
+): void {
+  const wanted = [...(policy instanceof Policy ? policy.publish : []), ...publish];
+  for (const [i, { host, port, guestPort, protocol }] of published.entries()) {
+    if (wanted[i]?.port === 0) say(`${endpoint(host!, port)} leads to ${protocol} port ${guestPort} of the guest`);
   }
 }
 

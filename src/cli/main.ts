@@ -6,6 +6,7 @@
 import { isatty } from 'node:tty';
 import { nearest } from './args.ts';
 import { type Command, UsageError } from './command.ts';
+import { isNohup } from './until-end.ts';
 import { version } from './version.ts';
 
 /** Loaded when called: a command pays for nothing that another needs. */
@@ -89,6 +90,9 @@ function endWithTerminal(): void {
   process.removeAllListeners('SIGHUP');
   process.kill(process.pid, 'SIGHUP');
 }
+
+// Node has set back what nohup(1) ignored.
+if (isNohup()) process.on('SIGHUP', () => {});
 
 const args = process.argv.slice(2);
 try {

@@ -8,7 +8,14 @@ import { readInteger, readOptions } from './args.ts';
 import * as client from './client.ts';
 import { type Command, CommandError, UsageError } from './command.ts';
 import { FAULT_OPTIONS, FAULT_USAGE, readFaults } from './fault-options.ts';
-import { flowWriter, GATEWAY_OPTIONS, GATEWAY_USAGE, type GatewaySettings, readGateway } from './gateway-options.ts';
+import {
+  flowWriter,
+  GATEWAY_OPTIONS,
+  GATEWAY_USAGE,
+  type GatewaySettings,
+  readGateway,
+  tellChosen,
+} from './gateway-options.ts';
 import { checkGone, untilEnd } from './until-end.ts';
 import { STATS_USAGE, UseWatch } from './use.ts';
 import { openRecorder, wrap } from './wire.ts';
@@ -175,6 +182,7 @@ async function run(args: string[]): Promise<number> {
   const start: Start = async (device) => {
     try {
       const gateway = await Gateway.start({ ...settings.gateway, device, onFlow });
+      tellChosen(settings, gateway, complain);
       watch.start(gateway);
       return gateway;
     } catch (error) {

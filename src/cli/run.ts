@@ -4,7 +4,15 @@ import { Gateway, NETWORK } from '../proxy/index.ts';
 import { readInteger, readOptions, readPercent } from './args.ts';
 import { type Command, UsageError } from './command.ts';
 import { FAULT_OPTIONS, FAULT_USAGE, type FaultPlan, readFaults } from './fault-options.ts';
-import { flowWriter, GATEWAY_OPTIONS, GATEWAY_USAGE, type GatewaySettings, readGateway } from './gateway-options.ts';
+import {
+  flowWriter,
+  GATEWAY_OPTIONS,
+  GATEWAY_USAGE,
+  type GatewaySettings,
+  readGateway,
+  tellChosen,
+} from './gateway-options.ts';
+import { isNohup } from './until-end.ts';
 import { STATS_USAGE, UseWatch } from './use.ts';
 import { openRecorder, wrap } from './wire.ts';
 
@@ -80,6 +88,7 @@ async function run(args: string[]): Promise<number> {
     addresses: NETWORK.guest.map((address, i) => `${address}/${NETWORK.prefixLengths[i]}`),
     gateways: NETWORK.router,
     nameServers: [NETWORK.resolver[0]],
+    ignoresHangup: isNohup(),
   });
   const { device, explain, beginScenario } = wrap(space.device, { name: 'tap0', recorder, faults: settings.faults });
   let gateway: Gateway;
@@ -89,6 +98,7 @@ async function run(args: string[]): Promise<number> {
     device.close();
     throw error;
   }
+  tellChosen(settings, gateway, complain);
   explain(gateway.host);
   const endScenario = beginScenario(gateway.host.clock);
   passSignals(space.kill);
@@ -107,7 +117,9 @@ async function run(args: string[]): Promise<number> {
 
 /** Signals to us are for the command; one that it has got already, from a terminal, it does not get twice. */
 function passSignals(kill: (signal: NodeJS.Signals) => void): void {
-  for (const signal of FORWARDED) process.on(signal, () => kill(signal));
+  for (const signal of FORWARDED) {
+    if (signal !== 'SIGHUP' || !isNohup()) process.on(signal, () => kill(signal));
+  }
 }
 
 export const command: Command = {

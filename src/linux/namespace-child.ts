@@ -148,9 +148,13 @@ async function prepare(): Promise<void> {
   libc.close(fd);
 }
 
+/** Node sets back for its children what is ignored; a shell in between ignores it anew. */
+const IGNORING = ['/bin/sh', '-c', 'trap "" HUP; exec "$@"', 'ethertype run'];
+
 function run(): void {
-  const [command, ...args] = process.argv.slice(3);
-  child = spawn(command!, args, { stdio: ['inherit', 'inherit', ERROR_FD] });
+  const command = process.argv[3];
+  const [file, ...args] = [...(plan.ignoresHangup === true ? IGNORING : []), ...process.argv.slice(3)];
+  child = spawn(file!, args, { stdio: ['inherit', 'inherit', ERROR_FD] });
   child.once('error', (error: NodeJS.ErrnoException) => {
     const isMissing = error.code === 'ENOENT';
     const why = isMissing ? 'not found' : (error.code ?? error.message);

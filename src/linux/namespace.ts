@@ -28,6 +28,8 @@ export interface ChildPlan {
   readonly addresses: readonly string[];
   readonly gateways: readonly string[];
   readonly nameServers: readonly string[];
+  /** Whether the command ignores SIGHUP from its start, as nohup(1) wants it. Default false. */
+  readonly ignoresHangup?: boolean | undefined;
 }
 
 /** A namespace that is ready; its command has not begun. */

@@ -102,9 +102,11 @@ class Association {
     // A proxy that does not know by which of its addresses it is known says none: the one that we have reached.
     const isNowhere = parseIp(bound.host)?.isUnspecified === true;
     const host = isNowhere ? control.remoteAddress : bound.host;
-    if (host === undefined || bound.port === 0) throw failed('ECONNRESET', 'the proxy gives no place for datagrams');
+    // Node takes no name for one of this machine.
+    if (host === undefined || host === '' || bound.port === 0)
+      throw failed('ECONNRESET', 'the proxy gives no place for datagrams');
     const datagrams = await openDatagrams(host, bound.port);
-    if (this.#isOver || control.destroyed) {
+    if (this.#isOver || control.destroyed || control.readableEnded) {
       datagrams.close();
       throw failed('ECONNRESET', 'the proxy has closed the connection');
     }

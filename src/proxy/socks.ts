@@ -96,9 +96,12 @@ export async function ask(
   const [version, reply, , type] = await take(socket, 4);
   if (version !== VERSION) throw failed('ECONNRESET', 'the proxy does not speak SOCKS5');
   if (reply !== 0) throw failed(REPLIES[reply!] ?? 'ECONNRESET', `the proxy answers ${reply}`);
+  if (type !== TYPE_IPV4 && type !== TYPE_IPV6 && type !== TYPE_NAME) {
+    throw failed('ECONNRESET', `the proxy answers with an address of type ${type}`);
+  }
   const length = type === TYPE_IPV4 ? 4 : type === TYPE_IPV6 ? 16 : (await take(socket, 1))[0]!;
   const bound = await take(socket, length + 2);
-  return { host: hostOf(type!, bound.subarray(0, length)), port: bound.readUInt16BE(length) };
+  return { host: hostOf(type, bound.subarray(0, length)), port: bound.readUInt16BE(length) };
 }
 
 /** The type and the bytes of an address or a name, and the port: RFC 1928 §5. */

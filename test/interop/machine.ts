@@ -16,6 +16,9 @@ import type { FlowRecord } from '../../src/proxy/index.ts';
 import { skipReason } from './namespace.ts';
 
 export const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url));
+// What tests start was not started by nohup(1), even where the tests were.
+if (process.env._?.endsWith('/nohup') === true) delete process.env._;
+
 const RUN_MS = 60_000;
 const READY_MS = 20_000;
 const END_MS = 5_000;

@@ -97,6 +97,19 @@ describe('run --publish', { skip: skipRun() }, () => {
     );
   });
 
+  test('free ports are told, each with where it leads', options, async () => {
+    const policy = machine.path('free.json');
+    writeFileSync(policy, JSON.stringify({ publish: ['0:8/udp'] }));
+    const flags = ['--policy', policy, '--publish', '0:80', '--publish', '[::1]:0:81'];
+    const { code, stderr } = await execute(process.execPath, [MAIN, 'run', ...flags, '--', 'true']);
+    assert.equal(code, 0);
+    const [first, second, third, ...rest] = stderr.split('\n');
+    assert.match(first!, /^ethertype run: 127\.0\.0\.1:[1-9]\d+ leads to udp port 8 of the guest$/);
+    assert.match(second!, /^ethertype run: 127\.0\.0\.1:[1-9]\d+ leads to tcp port 80 of the guest$/);
+    assert.match(third!, /^ethertype run: \[::1\]:[1-9]\d+ leads to tcp port 81 of the guest$/);
+    assert.deepEqual(rest, ['']);
+  });
+
   test('a port that is taken, or that is none, is one line', options, async () => {
     const taken = await machine.serveHttp(() => {});
     for (const [flag, code, line] of [
