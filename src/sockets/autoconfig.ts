@@ -96,6 +96,8 @@ export class Autoconfig {
   readonly #linkLocal: LinkLocal | null;
   #dhcpv6: Dhcpv6Client | null = null;
   readonly #fixed: readonly Cidr[];
+  /** Whether more addresses may come by themselves. */
+  readonly #asks: boolean;
   readonly #waiters: Waiters<void>;
 
   /** @param fixed - the addresses written out, which the caller adds */
@@ -108,6 +110,7 @@ export class Autoconfig {
   ) {
     this.iface = iface;
     this.#loop = loop;
+    this.#asks = words.length > 0;
     this.#fixed = fixed;
     this.#options = options;
     this.#waiters = new Waiters(loop);
@@ -203,6 +206,7 @@ export class Autoconfig {
 
   /** Looks whether those who wait for an address have one. For whoever adds addresses by other ways. */
   check(): void {
+    if (this.#isHopeless) this.#waiters.rejectAll(this.#noAddress());
     if (!this.isConfigured) return;
     while (!this.#waiters.isEmpty) this.#waiters.resolve();
   }
@@ -222,10 +226,24 @@ export class Autoconfig {
     return ip.addresses.find(address.withZone(this.iface.index), this.iface)?.state === 'tentative';
   };
 
-  /** @throws NetError ETIMEDOUT, ECANCELED */
+  /** Whether none of the addresses written out is left, and nothing looks for others. */
+  get #isHopeless(): boolean {
+    return !this.#asks && this.#fixed.length > 0 && !this.isConfigured && !this.#fixed.some(this.#isProbed);
+  }
+
+  #noAddress(): NetError {
+    const detail = `no address written out for ${this.iface.name} is left (another host may have it), and nothing looks for others`;
+    return new NetError('EADDRNOTAVAIL', 'configured', { detail });
+  }
+
+  /** @throws NetError ETIMEDOUT, ECANCELED, EADDRNOTAVAIL; RangeError for a timeout that is none */
   async configured({ signal, timeout }: ConfiguredOptions): Promise<void> {
+    if (timeout !== undefined && !(timeout >= 0)) {
+      throw new RangeError(`timeout: expected milliseconds, 0 or more, got ${timeout}`);
+    }
     signal?.throwIfAborted();
     if (this.isConfigured) return;
+    if (this.#isHopeless) throw this.#noAddress();
     const { clock } = this.#loop;
     const end = new AbortController();
     const onAbort = (): void => end.abort(signal!.reason);

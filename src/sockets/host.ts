@@ -146,7 +146,8 @@ export class Host {
    * at once where none is probed.
    * @param iface - by default the one of the device given at creation
    * @returns its addresses with their prefixes
-   * @throws NetError ETIMEDOUT; ENODEV for a host without the interface
+   * @throws NetError ETIMEDOUT; EADDRNOTAVAIL where another host has all that were written out, and nothing looks for more;
+   * ENODEV for a host without the interface; RangeError for a timeout that is none
    * @example
    * const host = createHost({ device, addresses: ['dhcp'] })
    * const [address] = await host.configured({ timeout: 10_000 })

@@ -88,7 +88,9 @@ describe('hosts by SLAAC', () => {
       addresses: ['2001:db8::1/64'],
       onAddress: ({ address, event }) => events.push(`${address} ${event}`),
     });
-    await assert.rejects(run(a.configured({ timeout: 10_000 })), { code: 'ETIMEDOUT' });
+    await assert.rejects(run(a.configured()), { code: 'EADDRNOTAVAIL' }); // while it waits
+    await assert.rejects(run(a.configured()), { code: 'EADDRNOTAVAIL' }); // and when all is known
+    for (const timeout of [-1, Number.NaN]) await assert.rejects(a.configured({ timeout }), RangeError);
     assert.ok(events.includes('2001:db8::1/64 duplicate'), events.join());
     await close();
   });
