@@ -12,7 +12,8 @@ const usage = `usage: ethertype dhcp --tap NAME [OPTION]...
        ethertype dhcp --tap NAME --server --address CIDR --pool FROM-TO [OPTION]...
 
 Gets an address from a DHCP server on the link of a TAP interface, tells the exchange as dhclient does, and ends; the
-lease is kept unless --release gives it back. Or, with --server, gives addresses to others until SIGINT, SIGTERM or SIGHUP.
+lease is kept unless --release gives it back. Or, with --server, gives addresses to others until SIGINT, SIGTERM or
+SIGHUP.
 
   ethertype dhcp --tap tap0
   ethertype dhcp --tap tap0 --server --address 10.0.0.1/24 --pool 10.0.0.100-10.0.0.199 --router 10.0.0.1

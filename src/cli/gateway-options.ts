@@ -51,15 +51,16 @@ export const GATEWAY_USAGE = `  --allow RULE             what is allowed; with o
                            and are dropped then; 500k, 10M, 1G
   --flow-bytes N           bytes of each flow, both ways together: then it is reset
   --all-rate N, --all-bytes N    the same of all flows together; then none begins any more
-  --publish HOST:GUEST     a port of the machine's loopback that leads to one of the guest, as 8080:80; 5353:53/udp for UDP;
-                           8000-8009:80-89 for ranges. ADDRESS:HOST:GUEST listens on another address; [::1]:8080:80
-                           leads to the guest's ${NETWORK.guest[1]}. HOST 0 is a free port: stderr says which
+  --publish HOST:GUEST     a port of the machine's loopback that leads to one of the guest, as 8080:80;
+                           5353:53/udp for UDP, 8000-8009:80-89 for ranges. ADDRESS:HOST:GUEST listens on
+                           another address; [::1]:8080:80 leads to the guest's ${NETWORK.guest[1]}. HOST 0 is a free
+                           port: stderr says which
   --host-loopback          the router's address leads to the machine's own loopback; else it is refused
   --name-server IP         who is asked for names, by default whom the machine asks
   --host NAME=ADDRESS      a name beside those of the machine's /etc/hosts
-  --upstream URL           another proxy that all goes out through: socks5://[USER:PASSWORD@]HOST:PORT, with datagrams if it
-                           carries them, or http://..., TCP alone; socks5h:// tells it names, where a rule does not
-                           look at addresses, and lets it resolve them
+  --upstream URL           another proxy that all goes out through: socks5://[USER:PASSWORD@]HOST:PORT, with
+                           datagrams if it carries them, or http://..., TCP alone; socks5h:// tells it
+                           names, where a rule does not look at addresses, and lets it resolve them
   --log FILE               a line of JSON for each flow that is over, appended`;
 
 export interface GatewayValues {

@@ -14,8 +14,8 @@ const PORT_DEFAULT = 5353;
 const usage = `usage: ethertype multicast GROUP... (--tap NAME | --tun NAME) --address CIDR... [OPTION]...
 
 Joins multicast groups and prints the datagrams that come, and what this host (>) and others (<) say of groups: IGMP and
-MLD. It ends with Ctrl-C, after -c datagrams, or after -t seconds, and leaves the groups. Exit code 1 if -c was given and
-fewer came.
+MLD. It ends with Ctrl-C, after -c datagrams, or after -t seconds, and leaves the groups. Exit code 1 if -c was given
+and fewer came.
 
   ethertype multicast 224.0.0.251 ff02::fb --tap tap0 --address 192.168.69.1/24 --address fe80::1/64
 

@@ -26,8 +26,8 @@ const MTU_MAX = 65_535;
 
 const usage = `usage: ethertype proxy (--tap NAME | --tun NAME | --qemu PATH | --qemu-connect PATH) [OPTION]...
 
-Every flow that comes in on the interface, to whatever address and port, is relayed to the machine's own network as far as
-the rules let it. The router is ${NETWORK.router.join(' and ')}, the resolver ${NETWORK.resolver.join(' and ')}; on Ethernet DHCP gives out
+Every flow that comes in on the interface, to whatever address and port, is relayed to the machine's own network as far
+as the rules let it. The router is ${NETWORK.router.join(' and ')}, the resolver ${NETWORK.resolver.join(' and ')}; on Ethernet DHCP gives out
 ${NETWORK.guest[0]} and on, and router advertisements the prefix. It runs until SIGINT, SIGTERM or SIGHUP.
 
   ethertype proxy --tun tun0 --host-address 10.0.2.100/24     then: ip route add 198.51.100.0/24 dev tun0
@@ -41,8 +41,8 @@ ${NETWORK.guest[0]} and on, and router advertisements the prefix. It runs until 
   --pcap FILE              records every packet as the wire has it: classic pcap if FILE ends in .pcap, else pcapng,
                            with why the stack dropped it as a comment
   --qemu PATH              the UNIX socket to wait on for a virtual machine, one at a time
-  --qemu-connect PATH      the one where a virtual machine waits (server=on): so it survives a restart of the proxy, which
-                           a QEMU that connects does from 8.0 on, with reconnect=1
+  --qemu-connect PATH      the one where a virtual machine waits (server=on): so it survives a restart of the proxy,
+                           which a QEMU that connects does from 8.0 on, with reconnect=1
                            PATH may be tcp:HOST:PORT, for a TCP socket (addr.type=inet)
 ${STATS_USAGE}
 ${GATEWAY_USAGE}

@@ -24,8 +24,8 @@ const usage = `usage: ethertype run [OPTION]... -- COMMAND [ARGUMENT]...
 Runs COMMAND in a user and network namespace of its own, whose only network is this stack: it has the addresses
 ${NETWORK.guest.join(' and ')}, the router ${NETWORK.router.join(' and ')}, the resolver ${NETWORK.resolver[0]}. Every flow to any
 address is relayed to the machine's own network as far as the rules let it. Inside it is root, outside it is you. Exit
-code, signals and the terminal are COMMAND's; with it ends everything it started. Sockets in the file system (D-Bus, Docker,
-X11) are no network: it reaches them as you do.
+code, signals and the terminal are COMMAND's; with it ends everything it started. Sockets in the file system (D-Bus,
+Docker, X11) are no network: it reaches them as you do.
 
   ethertype run -- curl https://example.org/
   ethertype run --allow '*.npmjs.org:443' -- npm ci

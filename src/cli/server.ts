@@ -21,7 +21,8 @@ const usage = `usage: ethertype server (--tap NAME | --tun NAME) --address CIDR.
 
 A host on a TAP interface (Ethernet) or a TUN interface (IP): it answers ping and serves echo on port 7, discard on 9,
 chargen on 19 (TCP and UDP), HTTP on 80, and on 6969 what smoltcp's server does: reversed chunks over TCP, "yo dawg"
-over UDP. It runs until SIGINT, SIGTERM or SIGHUP. The interface is made if it is missing, and then goes with the server.
+over UDP. It runs until SIGINT, SIGTERM or SIGHUP. The interface is made if it is missing, and then goes with the
+server.
 
   ethertype server --tap tap0 --address 192.168.69.1/24 --host-address 192.168.69.100/24
 
