@@ -173,7 +173,7 @@ describe('help and version: exit code 0', () => {
 
   test('every line fits a terminal of 120 columns', { timeout }, () => {
     const help = run('--help').stdout;
-    const names = [...help.matchAll(/^ {2}([a-z]+) {2,}/gm)].map((found) => found[1]!);
+    const names = [...help.matchAll(/^ {2}(?!ethertype)([a-z]+) /gm)].map((found) => found[1]!);
     assert.ok(names.length >= 13, names.join());
     for (const text of [help, ...names.map((name) => run(name, '--help').stdout)]) {
       for (const line of text.split('\n')) assert.ok(line.length <= 120, line);
