@@ -27,7 +27,7 @@ Gets an http:// URL and writes the body to stdout. Redirects are followed. Exit 
   --redirects N            redirects followed at most; default ${REDIRECTS_DEFAULT}
   --timeout S              seconds without anything happening; default ${STALL_DEFAULT_S}
   -4, -6                   IPv4 or IPv6 only
-  --json                   prints one JSON document: status, headers, redirects, bytes, time, the body unless -o is given
+  --json                   prints one JSON document: status, headers, redirects, bytes, time, and without -o the body
 ${client.INTERFACE_USAGE}
 
 ${FAULT_USAGE}`;
