@@ -27,8 +27,8 @@ const MTU_MAX = 65_535;
 const usage = `usage: ethertype proxy (--tap NAME | --tun NAME | --qemu PATH | --qemu-connect PATH) [OPTION]...
 
 Every flow that comes in on the interface, to whatever address and port, is relayed to the machine's own network as far
-as the rules let it. The router is ${NETWORK.router.join(' and ')}, the resolver ${NETWORK.resolver.join(' and ')}; on Ethernet DHCP gives out
-${NETWORK.guest[0]} and on, and router advertisements the prefix. It runs until SIGINT, SIGTERM or SIGHUP.
+as the rules let it. The router is ${NETWORK.router.join(' and ')}, the resolver ${NETWORK.resolver.join(' and ')}; on Ethernet DHCP
+gives out ${NETWORK.guest[0]} and on, and router advertisements the prefix. It runs until SIGINT, SIGTERM or SIGHUP.
 
   ethertype proxy --tun tun0 --host-address 10.0.2.100/24     then: ip route add 198.51.100.0/24 dev tun0
   ethertype proxy --qemu /tmp/net.sock                        then: qemu-system-x86_64 -device virtio-net,netdev=n \\
