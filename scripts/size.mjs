@@ -9,7 +9,7 @@ process.chdir(fileURLToPath(new URL('..', import.meta.url)));
 const KIB = 1024;
 // What a page pays for the stack alone, and for the stack with sockets; limitBytes null: shown only. The goal for the stack
 // is 30,000. All of TCP that a kernel has and all of IP (IPv6 with autoconfiguration, fragments, ICMP errors, forwarding,
-// multicast, raw sockets) have made it nearly three times that: the limit holds what is there.
+// multicast, raw sockets) have made it three times that: the limit holds what is there.
 const BUNDLES = [
   { entry: 'src/core.ts', limitBytes: 94_000 },
   { entry: 'src/index.ts', limitBytes: null },
